@@ -1,0 +1,8 @@
+"""Entry point for launchers: `accelerate launch run.py RECIPE [key=value …]` is `headstart run RECIPE [key=value …]`."""
+
+import sys
+
+from headstart.cli import main
+
+if __name__ == "__main__":
+    main(["run", *sys.argv[1:]])

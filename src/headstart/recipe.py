@@ -1,0 +1,376 @@
+"""The recipe: a validated, frozen picture of one TOML file. Imports neither torch nor the rest of headstart.
+
+Unknown keys are refused, and every problem of a file is reported in one answer, each with its key, what was found,
+what was expected and, where one is near, the name that was probably meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from headstart.errors import HeadstartError
+from headstart.registry import suggest, unknown
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _several(kind: Any) -> Any:
+    """A TOML array of `kind` as a tuple; one bare value counts as an array of one."""
+    one_is_enough = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
+    return Annotated[tuple[kind, ...], Field(strict=False), one_is_enough]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Data(Section):
+    """Where the examples come from and which part plays which role."""
+
+    source: str | None = Field(
+        None, description="a folder (class/file, or train|val|test/class/file), or sample:patches, sample:digits"
+    )
+    train: str | None = Field(None, description="folder of the training part, instead of `source`")
+    validation: Share | str | None = Field(
+        None,
+        description="a folder, or the share carved from the training part (default: the given validation part, else "
+        "0.15); 0 for none, which keeps the last epoch",
+    )
+    test: Annotated[float, Field(gt=0, lt=1)] | str | None = Field(
+        None, description="a folder, or the share set aside for the test (default: the given test part, else 0.2)"
+    )
+    unreadable: Literal["drop", "error"] = Field("drop", description="what to do with files that cannot be read")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Data:
+        if self.source is None and self.train is None:
+            raise ValueError("no data: expected data.source (a folder or sample:NAME) or data.train (a folder)")
+        if self.source is not None and self.train is not None:
+            raise ValueError("data.source and data.train are both given; keep one of them")
+        return self
+
+
+class Head(Section):
+    """The new classifier on top of the backbone."""
+
+    hidden: _several(Annotated[int, Field(ge=1)]) = Field(  # type: ignore[valid-type]
+        (), description="widths of hidden layers; empty for a linear head"
+    )
+    dropout: _several(Annotated[float, Field(ge=0, lt=1)]) = Field(  # type: ignore[valid-type]
+        (0.0,), description="dropout before each linear layer; one value serves all"
+    )
+
+    @model_validator(mode="after")
+    def _one_rate_a_layer(self) -> Head:
+        if len(self.dropout) not in (1, len(self.hidden) + 1):
+            raise ValueError(
+                f"dropout has {len(self.dropout)} values; expected one, or one for each of the {len(self.hidden) + 1} "
+                "linear layers"
+            )
+        return self
+
+
+class Preprocessing(Section):
+    """What to ask for instead of the backbone's own preprocessing."""
+
+    size: Annotated[int, Field(ge=8)] | None = Field(None, description="side of the square input in pixels")
+    mean: tuple[float, ...] | None = Field(None, strict=False, min_length=3, max_length=3)
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, strict=False, min_length=3, max_length=3)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="share of the side the centre crop keeps")
+
+
+class Model(Section):
+    """The pretrained network."""
+
+    backbone: str = Field(description="a timm name, a local folder (config.json + weights), or packaged:NAME")
+    weights: str | None = Field(None, description="a local .safetensors or .pth file for a timm name")
+    head: Head = Head()
+    preprocessing: Preprocessing = Preprocessing()
+
+
+class Transfer(Section):
+    """How the pretrained knowledge is carried over."""
+
+    strategy: str = "fine_tune"
+    head_lr_ratio: float = Field(10.0, gt=0, description="learning rate of the new head, as a multiple of train.lr")
+    last_blocks: Annotated[int, Field(ge=0)] | None = Field(None, description="partial: blocks below the head to train")
+    train: _several(str) = Field((), description="partial: patterns of block names to train, e.g. 'block 4'")  # type: ignore[valid-type]
+    freeze: _several(str) = Field((), description="partial: patterns of block names to freeze, e.g. 'stem'")  # type: ignore[valid-type]
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        return _registered("strategy", name, info)
+
+    @model_validator(mode="after")
+    def _fits_the_strategy(self) -> Transfer:
+        choices = [key for key in ("last_blocks", "train", "freeze") if getattr(self, key) not in (None, ())]
+        if self.strategy == "scratch" and choices:
+            raise ValueError(
+                f"strategy 'scratch' starts from random weights, so nothing may stay frozen; found transfer.{choices[0]}"
+                ": remove it, or use strategy 'partial'"
+            )
+        if self.strategy == "partial" and len(choices) != 1:
+            raise ValueError(
+                "strategy 'partial' needs exactly one of transfer.last_blocks, transfer.train, transfer.freeze; found "
+                + (" and ".join(choices) or "none of them")
+            )
+        if self.strategy != "partial" and choices:
+            raise ValueError(
+                f"transfer.{choices[0]} belongs to strategy 'partial'; found strategy {self.strategy!r}: "
+                "remove the key, or set transfer.strategy = \"partial\""
+            )
+        return self
+
+
+class Schedule(Section):
+    """How the learning rate moves during a phase; a bare name is short for `{ name = … }`."""
+
+    name: Literal["constant", "step", "cosine", "exponential", "linear", "plateau"] = "cosine"
+    every: Annotated[float, Field(gt=0)] = Field(7.0, description="step: epochs between two drops")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="step, plateau: a drop multiplies the rate by it; exponential: each epoch does"
+    )
+    patience: Annotated[int, Field(ge=0)] = Field(2, description="plateau: epochs without a better loss before a drop")
+
+
+class Train(Section):
+    """The optimisation. One batch is `batch_size` examples over all processes and accumulation steps together."""
+
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(32, ge=1, description="examples an optimizer step, whatever the number of processes")
+    accumulation: int = Field(1, ge=1, description="parts in which each process works through its share of a batch")
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    lr: float = Field(1e-4, gt=0, lt=100)
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
+    weight_decay: float = Field(0.01, ge=0, description="on weight matrices and kernels; never on biases and norms")
+    schedule: Annotated[
+        Schedule, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
+    ] = Schedule()
+    warmup: Share = Field(0.0, description="share of a phase's steps over which the rate rises from 0")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="loader processes")
+    select_on: Literal["validation", "test"] = Field(
+        "validation", description="the held-out part that chooses the epoch; 'test' is reported as 'selected on this set'"
+    )
+
+
+class Augment(Section):
+    """What is varied at random in a training example."""
+
+    policy: Literal["none", "crop", "crop_flip"] = Field(
+        "crop_flip", description="random resized crop, and a mirror image half of the time"
+    )
+
+
+class Beside(Section):
+    """A strategy or a plain baseline to run on the same split; a bare name is short for `{ name = … }`."""
+
+    name: str
+    lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="instead of train.lr")
+    epochs: Annotated[int, Field(ge=1)] | None = Field(None, description="instead of train.epochs")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        return _registered("beside", name, info)
+
+
+class Evaluate(Section):
+    """What is measured, and against what."""
+
+    beside: _several(  # type: ignore[valid-type]
+        Annotated[Beside, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
+    ) = ()
+    bootstrap: int = Field(1000, ge=100, description="resamples behind the intervals that have no closed form")
+
+
+class Recipe(Section):
+    """One experiment. `Recipe.read` is the way to make one from a file."""
+
+    task: str
+    seed: int = Field(0, ge=0, lt=2**31)
+    output: str = Field(description="the run directory; default runs/<name of the recipe file>")
+    data: Data
+    model: Model
+    transfer: Transfer = Transfer()
+    train: Train = Train()
+    augment: Augment = Augment()
+    evaluate: Evaluate = Evaluate()
+
+    @field_validator("task")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        return _registered("task", name, info)
+
+    @model_validator(mode="after")
+    def _roles(self) -> Recipe:
+        if self.train.select_on == "test" and self.data.validation:
+            raise ValueError(
+                "train.select_on = 'test' leaves a validation part without a role; set data.validation = 0.0 or "
+                "train.select_on = 'validation'"
+            )
+        return self
+
+    @staticmethod
+    def read(path: str | Path, overrides: Sequence[str] = (), names: Mapping[str, Collection[str]] | None = None) -> Recipe:
+        """Read and check a recipe file.
+
+        Args:
+            path: the TOML file.
+            overrides: `key=value` pairs, the key dotted (`train.epochs=1`), the value in TOML (a bare word is a string).
+            names: what the registries hold, by kind ("task", "strategy", "beside"); a kind left out is not checked.
+
+        Raises:
+            HeadstartError: the file is missing or no TOML, or the recipe is wrong; all problems in one message.
+        """
+        path = Path(path)
+        values = _read_toml(path)
+        for override in overrides:
+            _set(values, override)
+        if isinstance(values, dict):
+            values.setdefault("output", f"runs/{path.stem}")
+        try:
+            return Recipe.model_validate(values, context=names)
+        except ValidationError as error:
+            raise HeadstartError(_explain(error, str(path), overrides)) from None
+
+    def but(self, **changes: Mapping[str, Any]) -> Recipe:
+        """A copy with some fields of its sections changed: `recipe.but(train={"lr": 0.1})`."""
+        return self.model_copy(
+            update={section: getattr(self, section).model_copy(update=fields) for section, fields in changes.items()}
+        )
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field, defaults included, as plain values that TOML can hold; what is unset is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def digest(self) -> str:
+        """SHA-256 of the resolved recipe less the run directory: equal for recipes that ask for the same thing."""
+        fields = {key: value for key, value in self.resolved().items() if key != "output"}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _registered(kind: str, name: str, info: ValidationInfo) -> str:
+    known = (info.context or {}).get(kind)
+    if known is not None and name not in known:
+        raise ValueError(unknown("strategy or baseline" if kind == "beside" else kind, name, sorted(known)))
+    return name
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path()
+        there = sorted(str(file) for file in folder.glob("*.toml"))
+        raise HeadstartError(f"{path}: no such recipe file; {suggest(str(path), there)}") from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
+        raise HeadstartError(f"{path}: expected a readable TOML file in UTF-8; found: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise HeadstartError(f"{path}: not valid TOML: {error}") from None
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise HeadstartError(f"command line: expected key=value such as train.epochs=1; found {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    place: Any = values
+    for section in sections:
+        inner = place.get(section)
+        if not isinstance(inner, dict):  # a short form such as schedule = "step" gives way to the table it stands for
+            inner = place[section] = {"name": inner} if isinstance(inner, str) else {}
+        place = inner
+    place[last] = value
+
+
+def _explain(error: ValidationError, path: str, overrides: Sequence[str]) -> str:
+    overridden = {override.partition("=")[0].strip() for override in overrides}
+    said: dict[str, list[str]] = {}
+    for problem in error.errors():
+        where = [part for part in problem["loc"] if not _is_a_type(part)]
+        key = ".".join(str(part) for part in where) or "recipe"
+        origin = "command line" if key in overridden else path
+        said.setdefault(f"{origin}: {key}: ", []).append(_say(problem, where))
+    lines = [start + _either(sayings) for start, sayings in said.items()]
+    if len(lines) == 1:
+        return lines[0]
+    return f"{len(lines)} problems in the recipe:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _either(sayings: Sequence[str]) -> str:
+    """One sentence for what the members of a union said of the same value."""
+    first, *others = dict.fromkeys(sayings)
+    return first + "".join(f", or {other.partition('expected ')[2] or other}" for other in others)
+
+
+def _is_a_type(part: int | str) -> bool:
+    """Pydantic names the member of a union in an error's place; such parts are no keys of the recipe."""
+    return isinstance(part, str) and (part in {"float", "int", "str"} or any(mark in part for mark in "[(-"))
+
+
+def _say(problem: Any, where: Sequence[int | str]) -> str:
+    found = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key (found {found!r}); {suggest(str(where[-1]), _keys(where[:-1]))}"
+    if problem["type"] == "missing":
+        return "missing; " + (_describe(where) or "this key is required")
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    expected = problem["msg"].removeprefix("Input should be ")
+    return f"found {found!r}; expected {expected}"
+
+
+def _section(where: Sequence[int | str]) -> type[BaseModel] | None:
+    """The model that a path of keys leads to."""
+    model: Any = Recipe
+    for part in where:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return None
+        model = next((kind for kind in _models(field.annotation)), None)
+        if model is None:
+            return None
+    return model
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]
+
+
+def _keys(where: Sequence[int | str]) -> list[str]:
+    section = _section(where)
+    return list(section.model_fields) if section else []
+
+
+def _describe(where: Sequence[int | str]) -> str:
+    section = _section(where[:-1])
+    field = section.model_fields.get(str(where[-1])) if section else None
+    return f"expected {field.description}" if field and field.description else ""
