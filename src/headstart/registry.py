@@ -70,6 +70,5 @@ def suggest(name: str, known: list[str], most: int = 12) -> str:
     import difflib
 
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-    question = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    listed = f"known: {', '.join(known)}" if len(known) <= most else f"{len(known)} names are known"
-    return question + f"({listed})"
+    listed = f"known: {', '.join(known) or 'none'}" if len(known) <= most else f"{len(known)} names are known"
+    return f"did you mean {' or '.join(repr(n) for n in near)}? ({listed})" if near else listed

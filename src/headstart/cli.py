@@ -1,0 +1,87 @@
+"""The command line: a thin layer over run, load and Recipe. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from headstart.errors import HeadstartError
+
+app = typer.Typer(
+    help="Transfer learning on images and text: one recipe, one command, an honest report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a TOML recipe, such as recipes/quickstart.toml")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.epochs=1")]
+
+
+@app.command()
+def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Train and evaluate what a recipe asks for, and write a report."""
+    from headstart.report.progress import Progress
+    from headstart.runner import run as run_recipe
+
+    run_recipe(recipe, overrides or [], Progress())
+
+
+@app.command()
+def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Print data, phases, blocks, rates and a time estimate, and stop."""
+    from headstart.runner import describe, estimate, prepare, read_recipe, start
+
+    machine = start()
+    prepared = prepare(read_recipe(recipe, overrides or []), machine)
+    typer.echo(describe(prepared, machine, detailed=True))
+    seconds = estimate(prepared, machine)
+    typer.echo(f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real batches")
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="images, or folders of images")],
+) -> None:
+    """Print label and probability of each image, tab-separated; exit code 1 if some could not be read."""
+    from headstart.inference.predict import load
+
+    predictions, faults = load(run).predict_readable(paths)
+    for prediction in predictions:
+        typer.echo(f"{prediction.name}\t{prediction.label}\t{prediction.probability:.4f}")
+    for name, fault in faults.items():
+        typer.echo(f"{name}: cannot be read ({fault})", err=True)
+    if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    import json
+
+    from headstart.runner import recipe_schema
+
+    typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what the user can mend is one message and exit code 2."""
+    try:
+        app(arguments)
+    except HeadstartError as error:
+        _stop(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        _stop(f"{error.filename or 'file system'}: {error.strerror or error}")
+
+
+def _stop(message: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

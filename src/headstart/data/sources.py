@@ -1,0 +1,129 @@
+"""Where examples lie: each kind of source is one function that lists labelled files by part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.data.images import digests_or_faults, is_image_name
+from headstart.data.samples import sample
+from headstart.errors import HeadstartError
+from headstart.recipe import Data
+
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files of one part by class name, and how many other files lay among them."""
+
+    folder: Path
+    files: dict[str, list[str]]
+    ignored: int
+
+
+def list_images(data: Data) -> dict[str, Listing]:
+    """The parts that the recipe's paths hold: "train" always, "validation" and "test" where they are given.
+
+    Raises:
+        HeadstartError: a folder is missing, empty or holds no class.
+    """
+    if data.source is None:
+        parts = {"train": _folder(str(data.train), "data.train")}
+    elif data.source.startswith("sample:"):
+        parts = _parts_of(sample(data.source.removeprefix("sample:")))
+    else:
+        parts = _parts_of(_folder(data.source, "data.source"))
+    for role in ("validation", "test"):
+        given = getattr(data, role)
+        if isinstance(given, str):
+            parts[role] = _folder(given, f"data.{role}")
+    if set(parts) == {"train", "validation"} and not isinstance(data.validation, str):
+        parts["test"] = parts.pop("validation")  # a single held-out set is the test
+    return {role: _list_classes(folder) for role, folder in parts.items()}
+
+
+def _folder(path: str, key: str) -> Path:
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise HeadstartError(f"{key}: {folder} is a file; expected a folder with one folder of images a class")
+    parent = next(parent for parent in [*folder.parents, Path()] if parent.is_dir())
+    there = ", ".join(sorted(child.name for child in parent.iterdir() if child.is_dir())[:10])
+    raise HeadstartError(
+        f"{key}: no folder {folder}; {parent.resolve()} holds {there or 'no folder'}. Give a folder (class/file, or "
+        "train|val|test/class/file), or sample:patches to try headstart without data of your own"
+    )
+
+
+def _parts_of(folder: Path) -> dict[str, Path]:
+    """The part folders of a source; a source that has none is all training."""
+    children = {child.name.lower(): child for child in _folders(folder)}
+    parts = {role: children[name] for role, names in PARTS.items() for name in names if name in children}
+    if not parts:
+        return {"train": folder}
+    if "train" not in parts:
+        raise HeadstartError(
+            f"data.source: {folder} has {' and '.join(path.name for path in parts.values())} but no train folder; "
+            "add one, or name the folders with data.train and data.test"
+        )
+    return parts
+
+
+def _list_classes(folder: Path) -> Listing:
+    files: dict[str, list[str]] = {}
+    ignored = 0
+    for child in sorted(_folders(folder)):
+        seen = [path for path in _walk(child)]
+        images = [str(path) for path in seen if is_image_name(path)]
+        ignored += len(seen) - len(images)
+        files[child.name] = images
+    if not any(files.values()):
+        loose = sum(1 for path in folder.iterdir() if path.is_file() and is_image_name(path))
+        found = f"{loose} images that are in no class folder" if loose else "no image in any folder"
+        if not loose and not files:
+            found = "nothing" if not any(folder.iterdir()) else "no folder in it"
+        raise HeadstartError(
+            f"{folder}: found {found}; expected one folder of images a class, such as {folder / 'hot_dog' / '1.jpg'}"
+        )
+    return Listing(folder, {name: images for name, images in files.items() if images}, ignored)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All visible files below a folder, sorted; hidden ones and what lies in hidden folders do not count."""
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place) / name for name in sorted(files) if not name.startswith(".")]
+    return found
+
+
+def images_at(paths: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The image files that paths stand for (folders with all below them), and for each unreadable one the reason.
+
+    Raises:
+        HeadstartError: a path does not exist, or there is no image at any of them.
+    """
+    files: list[str] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files += [str(file) for file in _walk(path) if is_image_name(file)]
+        elif path.is_file():
+            files.append(str(path))
+        else:
+            raise HeadstartError(f"{path}: no such file or folder; expected images or folders of images")
+    if not files:
+        raise HeadstartError(f"{', '.join(paths) or 'no path'}: found no image; expected images or folders of images")
+    checked = dict(zip(files, digests_or_faults(files), strict=True))
+    faults = {file: fault for file, (_, fault) in checked.items() if fault}
+    return [file for file in files if file not in faults], faults

@@ -1,0 +1,138 @@
+"""A pretrained network with a new head, the same from outside whatever it reads."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from headstart.errors import HeadstartError
+
+WEIGHTS, CONFIG = "network.safetensors", "config.json"
+
+
+class Network(nn.Module):
+    """Holds the network proper (`net`), how its parameters fall into blocks, and what rebuilds it.
+
+    `partition` maps each block name, in forward order, to the names of its parameters in `net`. `spec` is plain JSON:
+    with it and the saved weights the network comes back with no hub.
+    """
+
+    net: nn.Module
+    partition: Mapping[str, tuple[str, ...]]
+    spec: dict[str, Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[nn.Module] = []
+
+    @abstractmethod
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Logits, shape (n, classes)."""
+
+    @abstractmethod
+    def features(self, **inputs: Tensor) -> Tensor:
+        """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
+
+    def set_trainable(self, names: Iterable[str]) -> None:
+        """Let gradients into exactly these parameters of `net`; everything else is frozen.
+
+        A frozen part is held in evaluation mode too: neither its parameters nor its BatchNorm statistics move, and it
+        drops nothing out.
+        """
+        wanted = set(names)
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(name in wanted)
+        self._held = _frozen_modules(self.net)
+
+    def train(self, mode: bool = True) -> Network:
+        """As in torch, but what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._held:
+            module.eval()
+        return self
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors) and config (JSON) into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.net.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def load_weights(self, folder: Path) -> None:
+        """Read the weights that `save` wrote.
+
+        Raises:
+            HeadstartError: the file is missing, damaged or belongs to another network.
+        """
+        path = folder / WEIGHTS
+        try:
+            self.net.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise HeadstartError(
+                f"{path}: expected the weights of a {self.spec.get('backbone')} network; "
+                f"found: {str(error).splitlines()[0]}"
+            ) from None
+
+
+def _frozen_modules(module: nn.Module) -> list[nn.Module]:
+    """The topmost modules all of whose parameters are frozen.
+
+    A module with buffers but no parameters (a BatchNorm without affine weights) goes with the sibling before it.
+    """
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        return [module]
+    held: list[nn.Module] = []
+    frozen_before = False
+    for child in module.children():
+        if any(True for _ in child.parameters()):
+            inner = _frozen_modules(child)
+            frozen_before = inner == [child]
+            held += inner
+        elif frozen_before and any(True for _ in child.buffers()):
+            held.append(child)
+    return held
+
+
+def build_head(width: int, classes: int, hidden: tuple[int, ...], dropout: tuple[float, ...]) -> nn.Module:
+    """A linear classifier, or an MLP with GELU; dropout stands before each linear layer.
+
+    Args:
+        width: features of the backbone.
+        classes: logits.
+        hidden: widths of the hidden layers; () for a linear head.
+        dropout: one probability for all layers, or one for each of the `len(hidden) + 1`.
+    """
+    rates = dropout if len(dropout) > 1 else dropout * (len(hidden) + 1)
+    layers: list[nn.Module] = []
+    for wide, narrow, rate in zip((width, *hidden), (*hidden, classes), rates, strict=True):
+        if layers:
+            layers.append(nn.GELU())
+        if rate > 0:
+            layers.append(nn.Dropout(rate))
+        layers.append(nn.Linear(wide, narrow))
+    head = layers[0] if len(layers) == 1 else nn.Sequential(*layers)
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.bias)
+    nn.init.trunc_normal_(last.weight, std=0.01)  # starts near "every class alike", so the first gradients stay small
+    return head
+
+
+def digest(net: nn.Module) -> str:
+    """SHA-256 over names and values of all tensors of a network."""
+    import hashlib
+
+    total = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,192 @@
+"""timm networks as `Network`s: any of its names, one way to find stem, blocks, neck and head."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_data_config
+from timm.models._manipulate import group_with_matcher
+from torch import Tensor, nn
+
+from headstart.errors import HeadstartError
+from headstart.models.network import Network, build_head, digest
+from headstart.models.weights import OFFLINE_WAY_OUT, from_file, from_folder, hub, packaged
+from headstart.recipe import Head, Model, Preprocessing
+from headstart.registry import suggest
+
+PREPROCESSING_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+
+
+class VisionNetwork(Network):
+    """A timm network: reads `pixel_values` of shape (n, 3, height, width), normalised as `spec` says."""
+
+    def __init__(self, net: nn.Module, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.net, self.partition, self.spec = net, partition, spec
+        self.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in, on CPU and GPU
+
+    def forward(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
+        return self.net(pixel_values.contiguous(memory_format=torch.channels_last))
+
+    def features(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
+        maps = self.net.forward_features(pixel_values.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+        return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+
+
+def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[VisionNetwork, list[str]]:
+    """The recipe's backbone with a new head of `classes` logits, and notes on what was asked for beyond its own settings.
+
+    Weights come with `pretrained` only; without it the architecture starts from random numbers. Seed torch first: the
+    head (and a network from scratch) draw from its global generator.
+
+    Raises:
+        HeadstartError: unknown backbone, weights that cannot be had or do not fit, or a network without one plain head.
+    """
+    architecture, state, own = _resolve(model, pretrained)
+    from_hub = pretrained and state is None
+    net = _create(architecture, model.preprocessing.size, from_hub, own)
+    if state is not None:
+        _load(net, state, model)
+    weights = digest(net) if pretrained else None
+    preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)
+    spec = {
+        "backbone": architecture,
+        "head": model.head.model_dump(mode="json"),
+        "classes": classes,
+        "size": model.preprocessing.size,
+        "preprocessing": preprocessing,
+        "pretrained": {"from": model.weights or model.backbone, "sha256": weights} if pretrained else None,
+    }
+    return _with_head(net, model.head, classes, spec), notes
+
+
+def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
+    """The network that `save` wrote to a folder; needs no hub."""
+    net = _create(spec["backbone"], spec["size"], False, {})
+    network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
+    network.load_weights(folder)
+    return network
+
+
+def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | None, dict[str, Any]]:
+    """(timm architecture, its state dict or None for the hub, its own preprocessing where the source states one)."""
+    name = model.backbone
+    if name.startswith("packaged:"):
+        architecture, state = packaged(name.removeprefix("packaged:"))
+        return architecture, state if pretrained else None, {}
+    if Path(name).expanduser().is_dir():
+        architecture, state, own = from_folder(Path(name).expanduser())
+        return architecture, state if pretrained else None, own
+    if not timm.is_model(name.split(".")[0]):
+        raise HeadstartError(
+            f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; expected a timm name such as "
+            "resnet18.tv_in1k, a local folder, or packaged:efficientnet_lite0"
+        )
+    return name, from_file(model.weights) if pretrained and model.weights else None, {}
+
+
+def _create(architecture: str, size: int | None, from_hub: bool, own: dict[str, Any]) -> nn.Module:
+    options: dict[str, Any] = {}
+    default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    if size and default is not None and default.fixed_input_size:
+        options["img_size"] = size
+    try:
+        with warnings.catch_warnings(), hub() if from_hub else nullcontext():
+            warnings.simplefilter("ignore")
+            return timm.create_model(architecture, pretrained=from_hub, **options)
+    except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        if from_hub:
+            raise HeadstartError(
+                f"model.backbone: the pretrained weights of {architecture!r} could not be had from the hub ({cause}). "
+                f"{OFFLINE_WAY_OUT}"
+            ) from None
+        raise HeadstartError(f"model.backbone: timm cannot build {architecture!r}: {cause}") from None
+
+
+def _load(net: nn.Module, state: dict[str, Tensor], model: Model) -> None:
+    """Load a backbone's weights; a classifier of another size is left out, for a new head takes its place."""
+    own = net.state_dict()
+    classifier = _classifier_name(net) + "."
+    fitting = {k: v for k, v in state.items() if not (k.startswith(classifier) and k in own and own[k].shape != v.shape)}
+    absent = [key for key in own if key not in fitting and not key.startswith(classifier)]
+    surplus = [key for key in fitting if key not in own]
+    differing = [k for k, v in fitting.items() if k in own and own[k].shape != v.shape]
+    if absent or surplus or differing:
+        raise HeadstartError(
+            f"model.weights: {model.weights or model.backbone} does not fit {model.backbone}: {len(absent)} tensors are "
+            f"missing, {len(surplus)} unknown, {len(differing)} of another shape "
+            f"(such as {(absent + surplus + differing)[0]}); name the architecture the file was made for"
+        )
+    net.load_state_dict(fitting, strict=False)
+
+
+def _preprocessing(
+    own: dict[str, Any], net: nn.Module, asked: Preprocessing, pretrained: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it, each noted."""
+    trained = resolve_data_config(pretrained_cfg=own, model=net)
+    trained = {**trained, "input_size": own.get("input_size", trained["input_size"])}
+    wanted = {
+        "input_size": (3, asked.size, asked.size) if asked.size else None,
+        "mean": asked.mean,
+        "std": asked.std,
+        "interpolation": asked.interpolation,
+        "crop_pct": asked.crop,
+    }
+    wishes = {key: value for key, value in wanted.items() if value is not None and value != trained[key]}
+    notes = [
+        f"model.preprocessing asks for {key} {_plain(value)}; the backbone was trained with {_plain(trained[key])}"
+        for key, value in wishes.items()
+        if pretrained
+    ]
+    used = {**trained, **wishes}
+    return {key: list(v) if isinstance(v := used[key], tuple) else v for key in PREPROCESSING_KEYS}, notes
+
+
+def _plain(value: Any) -> str:
+    return " × ".join(map(str, value[1:])) if isinstance(value, tuple) and value[0] == 3 else str(value)
+
+
+def _classifier_name(net: nn.Module) -> str:
+    name = net.pretrained_cfg["classifier"]  # type: ignore[index]
+    if not isinstance(name, str):
+        raise HeadstartError(
+            f"model.backbone: {type(net).__name__} has {len(name)} classifiers ({', '.join(name)}); expected a network "
+            "with one: choose the variant without distillation"
+        )
+    return name
+
+
+def _with_head(net: nn.Module, head: Head, classes: int, spec: dict[str, Any]) -> VisionNetwork:
+    """Replace timm's classifier by the recipe's head and name the blocks."""
+    classifier = _classifier_name(net)
+    if not isinstance(net.get_submodule(classifier), nn.Linear):
+        net.reset_classifier(classes)  # type: ignore[operator]  # some networks build a linear one when asked
+    if not isinstance(net.get_submodule(classifier), nn.Linear):
+        raise HeadstartError(
+            f"model.backbone: the classifier of {spec['backbone']} is a {type(net.get_submodule(classifier)).__name__}; "
+            "expected a linear layer. Choose another backbone"
+        )
+    blocks = _blocks(net, classifier)
+    net.set_submodule(classifier, build_head(int(net.head_hidden_size), classes, head.hidden, head.dropout))  # type: ignore[arg-type]
+    blocks["head"] = tuple(name for name, _ in net.named_parameters() if name.startswith(f"{classifier}."))
+    return VisionNetwork(net, blocks, spec)
+
+
+def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:
+    """stem, block 1 … N, neck (what stands in timm's last group beside the classifier), without the head."""
+    if not hasattr(net, "group_matcher"):
+        raise HeadstartError(f"model.backbone: {type(net).__name__} does not say how its layers are grouped; choose another")
+    grouped = group_with_matcher(net.named_parameters(), net.group_matcher(coarse=True))  # type: ignore[operator]
+    groups = [grouped[key] for key in sorted(grouped)]
+    neck = [name for name in groups[-1] if not name.startswith(f"{classifier}.")]
+    blocks = {"stem": groups[0], **{f"block {number}": group for number, group in enumerate(groups[1:-1], 1)}}
+    if neck:
+        blocks["neck"] = neck
+    return {name: tuple(parameters) for name, parameters in blocks.items()}

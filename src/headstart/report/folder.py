@@ -1,0 +1,99 @@
+"""The run directory: written beside its place and moved there when it is whole."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from headstart.errors import HeadstartError
+from headstart.recipe import Recipe
+
+RECIPE = "recipe.resolved.toml"
+
+
+def check_free(recipe: Recipe) -> None:
+    """Make sure that the recipe's run directory is free, or holds an earlier run of the same recipe.
+
+    Raises:
+        HeadstartError: it belongs to another recipe, or is no run directory at all.
+    """
+    folder = Path(recipe.output)
+    if folder.is_file():
+        raise HeadstartError(f"output: {folder} is a file; expected the name of a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    way_out = f"Give another one with output=NAME, or delete it: rm -r {folder}"
+    try:
+        theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise HeadstartError(f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}") from None
+    differing = _differences(theirs, recipe.resolved())
+    if differing:
+        shown = "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
+        raise HeadstartError(f"output: {folder} belongs to another recipe ({shown}). {way_out}")
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*theirs, *ours} - ({"output"} if not prefix else set())):
+        there, here = theirs.get(key), ours.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            found += _differences(there, here, f"{prefix}{key}.")
+        elif there != here:
+            found.append(f"{prefix}{key}: {_shown(there)} there, {_shown(here)} here")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else repr(value)
+
+
+@contextmanager
+def drafted(recipe: Recipe) -> Iterator[Path]:
+    """A new folder to write a run into; it becomes the run directory when the block ends, and vanishes if it fails.
+
+    Raises:
+        HeadstartError: another process is writing the same run.
+    """
+    place = Path(recipe.output)
+    draft = place.with_name(place.name + ".partial")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(place.with_name(place.name + ".lock"), place):
+        shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
+        draft.mkdir()
+        try:
+            (draft / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")
+            yield draft
+            old = place.with_name(place.name + ".old")
+            shutil.rmtree(old, ignore_errors=True)
+            if place.exists():
+                place.rename(old)
+            draft.rename(place)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, place: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # a system without file locks
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise HeadstartError(f"output: another process is writing {place}; wait for it or give output=NAME") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()

@@ -1,0 +1,93 @@
+"""What a run says while it works: one line a phase on a terminal, JSON lines elsewhere, and always a log file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+QUIET_SECONDS = 30.0  # between two lines about steps when the output is no terminal
+
+
+class Progress:
+    """Takes events (plain dicts with an "event") and plain text."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._live = self._out.isatty()
+        self._log: Path | None = None
+        self._title = ""
+        self._epoch: dict[str, Any] = {}
+        self._open_line = False
+        self._said = time.monotonic()
+
+    def log_to(self, path: Path) -> None:
+        """Also write every event but single steps to this file, as JSON lines."""
+        self._log = path
+
+    def text(self, text: str) -> None:
+        """Sentences for people, on their own lines."""
+        self._end_line()
+        print(text, file=self._out, flush=True)
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """An event of the engine or the runner."""
+        if event["event"] != "step" and self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")
+        if self._live:
+            self._draw(event)
+        elif event["event"] != "step" or time.monotonic() - self._said > QUIET_SECONDS:
+            print(json.dumps(_short(event), ensure_ascii=False), file=self._out, flush=True)
+            self._said = time.monotonic()
+
+    def _draw(self, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "strategy":
+                self._end_line()
+                self._title, self._epoch = event["name"], {}
+            case "epoch":
+                self._epoch = event
+                self._line(event, f"epoch {event['epoch']}/{event['epochs']}")
+                if event["epoch"] == event["epochs"]:
+                    self._end_line()
+            case "step":
+                share = f"epoch {event['epoch']}/{event['epochs']}  {event['seen']}/{event['of']}"
+                self._line(event, share)
+
+    def _line(self, event: dict[str, Any], where: str) -> None:
+        parts = [self._title, f"phase {event['phase']}", where]
+        epoch = self._epoch
+        if "loss" in epoch:
+            parts.append(f"loss {epoch['loss']:.3f}")
+        if "selection_accuracy" in epoch:
+            parts.append(f"validation {epoch['selection_accuracy']:.3f}, best {epoch['best']:.3f}")
+        speed = event.get("examples_per_second")
+        if speed:
+            left = (event["epochs"] - event["epoch"] + 1) * event["of"] - event["seen"]
+            parts.append(f"{speed:.0f} examples/s, {_duration(left / speed)} left")
+        self._out.write("\r\x1b[2K" + "  ".join(parts))
+        self._out.flush()
+        self._open_line = True
+
+    def _end_line(self) -> None:
+        if self._open_line:
+            self._out.write("\n")
+            self._open_line = False
+
+
+def _short(value: Any) -> Any:
+    """Floats cut to five figures, for reading."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    return value
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

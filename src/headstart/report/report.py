@@ -1,0 +1,147 @@
+"""What came out of a run, as plain values: JSON for machines, sentences for people. Imports nothing that trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from headstart.errors import HeadstartError
+
+FILE = "metrics.json"
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Figure(Part):
+    """A measured value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+class ClassScore(Part):
+    """One class: how many examples, and precision, recall and F1 (None where nothing defines them)."""
+
+    name: str
+    n: int
+    precision: float | None
+    recall: Figure | None
+    f1: float | None
+
+
+class Scores(Part):
+    """A classifier on n held-out examples, beside the guess that always names the most frequent class."""
+
+    n: int
+    accuracy: Figure
+    macro_f1: Figure
+    log_loss: Figure
+    majority_class: str
+    majority_accuracy: float
+    classes: tuple[ClassScore, ...]
+
+    def worst_class(self) -> ClassScore | None:
+        """The class with the lowest recall among those that occur."""
+        seen = [(row.recall.value, row) for row in self.classes if row.recall is not None]
+        return min(seen, key=lambda pair: pair[0])[1] if seen else None
+
+
+class Phase(Part):
+    """A phase as it was planned: its rates by block, epochs and trainable parameters."""
+
+    name: str
+    rates: dict[str, float]
+    epochs: int
+    trainable: int
+
+
+class Result(Part):
+    """One strategy or baseline on the test part."""
+
+    name: str
+    test: Scores
+    seconds: float
+    parameters: int | None = None
+    phases: tuple[Phase, ...] = ()
+    epochs: tuple[dict[str, Any], ...] = ()
+    kept: dict[str, int] | None = None
+    precision: str | None = None
+    examples_per_second: float | None = None
+
+
+class Report(Part):
+    """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is measured against."""
+
+    task: str
+    recipe: str
+    folder: str
+    labels: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    notes: tuple[str, ...]
+    selected_on: str | None
+    main: Result
+    beside: tuple[Result, ...]
+
+    @property
+    def test(self) -> Scores:
+        """The main result's scores on the test part."""
+        return self.main.test
+
+    @staticmethod
+    def read(run: str | Path) -> Report:
+        """The report of a finished run.
+
+        Raises:
+            HeadstartError: there is no finished run in that folder.
+        """
+        path = Path(run) / FILE
+        try:
+            return Report.model_validate_json(path.read_bytes()).model_copy(update={"folder": str(run)})
+        except FileNotFoundError:
+            raise HeadstartError(f"{run}: expected the folder of a finished run; found no {FILE} in it") from None
+        except ValidationError as error:
+            raise HeadstartError(f"{path}: not a report of this version: {error.errors()[0]['msg']}") from None
+
+    def write(self, folder: Path) -> None:
+        (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def verdict(self) -> str:
+        """One sentence a result beside: is the main one ahead, and do the intervals overlap?"""
+        sentences = []
+        for other in self.beside:
+            ours, theirs = self.test.accuracy, other.test.accuracy
+            gap = 100 * (ours.value - theirs.value)
+            apart = ours.low > theirs.high or theirs.low > ours.high
+            sentences.append(
+                f"{self.main.name} is {abs(gap):.1f} points {'ahead of' if gap >= 0 else 'behind'} {other.name}; the "
+                f"intervals {'do not overlap' if apart else 'overlap'}."
+            )
+        return " ".join(sentences)
+
+    def summary(self) -> str:
+        """The last lines of a run."""
+        test, worst = self.test, self.test.worst_class()
+        selected = " (selected on this set)" if self.selected_on == "test" else ""
+        lines = [f"test accuracy{selected} {test.accuracy}, n = {test.n}   (in brackets: 95 % intervals)"]
+        width = max(len(result.name) for result in (self.main, *self.beside))
+        width = max(width, len("majority class"))
+        for result in (self.main, *self.beside):
+            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s")
+        lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
+        if self.beside:
+            lines.append(self.verdict())
+        if worst is not None:
+            lines.append(f"worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found")
+        lines += [
+            f"report:  {self.folder}/report.html",
+            f"predict: headstart predict {self.folder} FILE_OR_FOLDER …",
+        ]
+        return "\n".join(lines)

@@ -1,0 +1,321 @@
+"""The one engine for gradients: a plan's phases, each in a fresh transformers.Trainer.
+
+The Trainer hands precision and data parallelism to Accelerate; what is fixed here is which blocks train at which rate, the
+data order, the loss, and the choice of the best epoch. A Trainer is never trained twice: its old optimizer would go on
+stepping the parameters of the phase before.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from headstart.data.dataset import Examples
+from headstart.errors import HeadstartError
+from headstart.models.network import Network
+from headstart.recipe import Train
+from headstart.train.draws import Batches, Collate, Encode, Shard, TrainingSet, seed_for
+from headstart.train.forward import logits, share_buffers
+from headstart.train.meter import WARMUP_STEPS, Meter
+from headstart.train.schedules import LearningRate
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a phase needs beside the network and the plan."""
+
+    train: Examples
+    selection: Examples | None  # the held-out part that chooses the epoch
+    augmented: Encode
+    plain: Encode
+    collate: Collate
+    options: Train
+    seed: int
+    device: torch.device
+    precision: str
+    shard: Shard
+    folder: Path
+    tell: Tell
+
+
+@dataclass
+class History:
+    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of speed."""
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, int] | None = None
+    examples_per_second: float | None = None
+    seconds: float = 0.0
+
+
+def tune(network: Network, plan: Plan, setting: Setting) -> History:
+    """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
+
+    The best epoch is the one with the highest accuracy on the selection part over all phases (of equals, the one with the
+    lower loss); without a selection part the last epoch is kept. A phase starts from the last weights of the one before.
+
+    Raises:
+        HeadstartError: the loss is no longer finite, or the launcher asks for sharded training.
+    """
+    _refuse_sharding()
+    started = time.perf_counter()
+    history, best = History(), _Best()
+    blocks = Blocks(network)
+    meter = Meter()
+    for number, phase in enumerate(plan.phases):
+        _Phase(network, blocks, phase, number, setting, history, best, meter).run()
+    share_buffers(network)
+    if best.weights is not None:
+        network.net.load_state_dict(best.weights)
+        history.kept = best.epoch
+    elif history.epochs:
+        history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
+    history.examples_per_second = meter.examples_per_second
+    history.seconds = time.perf_counter() - started
+    return history
+
+
+def seconds_per_epoch(network: Network, phase: Phase, setting: Setting) -> float:
+    """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not in it."""
+    twin = copy.deepcopy(network)
+    meter = Meter()
+    _Phase(twin, Blocks(twin), phase, 0, setting, History(), _Best(), meter, max_steps=WARMUP_STEPS + 2).run()
+    return len(setting.train) / (meter.examples_per_second or math.inf)
+
+
+@dataclass
+class _Best:
+    score: tuple[float, float] = (-1.0, -math.inf)
+    epoch: dict[str, int] | None = None
+    weights: dict[str, Tensor] | None = None
+
+
+class _Phase(TrainerCallback):
+    """One phase from start to end; the Trainer calls back at each step and epoch."""
+
+    def __init__(
+        self,
+        network: Network,
+        blocks: Blocks,
+        phase: Phase,
+        number: int,
+        setting: Setting,
+        history: History,
+        best: _Best,
+        meter: Meter,
+        max_steps: int = -1,
+    ) -> None:
+        options = setting.options
+        self._network, self._phase, self._number, self._setting = network, phase, number, setting
+        self._history, self._best, self._meter, self._max_steps = history, best, meter, max_steps
+        blocks.open(phase)
+        self._batches = Batches(
+            len(setting.train), options.batch_size, options.accumulation, setting.seed, number, setting.shard
+        )
+        self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
+        self._groups = blocks.groups(phase, options.weight_decay)
+        self._loss = 0.0
+        self._epoch_started = 0.0
+
+    def run(self) -> None:
+        setting, options = self._setting, self._setting.options
+        transformers.logging.set_verbosity_error()
+        arguments = TrainingArguments(
+            output_dir=str(setting.folder),
+            num_train_epochs=self._phase.epochs,
+            max_steps=self._max_steps,
+            per_device_train_batch_size=max(options.batch_size // (setting.shard.world * options.accumulation), 1),
+            gradient_accumulation_steps=options.accumulation,
+            max_grad_norm=0.0,
+            seed=(setting.seed + self._number) % 2**32,
+            bf16=setting.precision == "bf16",
+            fp16=setting.precision == "fp16",
+            use_cpu=setting.device.type == "cpu",
+            ddp_backend="gloo" if setting.device.type == "cpu" and setting.shard.world > 1 else None,
+            ddp_find_unused_parameters=False,
+            remove_unused_columns=False,
+            logging_steps=max(self._batches.steps // 10, 1),
+            logging_nan_inf_filter=False,
+            log_level="error",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
+        trainer = _Trainer(self._network, arguments, self._loader(), self._optimizer(), self._schedule, self)
+        trainer.train()
+        unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
+        assert unwrapped is self._network
+
+    def _loader(self) -> DataLoader[dict[str, Tensor]]:
+        setting = self._setting
+        workers = loader_workers(setting.options.workers, setting.device)
+        return DataLoader(
+            TrainingSet(setting.train, setting.augmented),
+            batch_sampler=self._batches,
+            collate_fn=setting.collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=setting.device.type == "cuda",
+        )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        options = self._setting.options
+        self._network.to(self._setting.device)
+        if options.optimizer == "sgd":
+            return torch.optim.SGD(self._groups, lr=options.lr, momentum=options.momentum)
+        return torch.optim.AdamW(self._groups, lr=options.lr)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._batches.epoch = round(state.epoch or 0)
+        self._loss = 0.0
+        self._epoch_started = time.perf_counter()
+        self._meter.start()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        setting = self._setting
+        torch.manual_seed(seed_for(setting.seed, self._number, state.global_step, setting.shard.rank, 1))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        setting, done = self._setting, (state.global_step - 1) % self._batches.steps + 1
+        seen = min(done * setting.options.batch_size, len(setting.train))
+        self._meter.step(seen - (done - 1) * setting.options.batch_size)
+        control.should_log = control.should_log or done == self._batches.steps
+        setting.tell(
+            {
+                "event": "step",
+                "phase": self._number + 1,
+                "epoch": self._batches.epoch + 1,
+                "epochs": self._phase.epochs,
+                "seen": seen,
+                "of": len(setting.train),
+                "examples_per_second": self._meter.examples_per_second,
+            }
+        )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise HeadstartError(
+                f"train: the loss is {logs['loss']} at step {state.global_step} of phase {self._phase.name!r}; expected a "
+                f"finite number. Lower train.lr (now {self._setting.options.lr:g}) or transfer.head_lr_ratio, or set "
+                'train.precision = "fp32"'
+            )
+        steps = (state.global_step - 1) % self._batches.steps + 1
+        logged = steps % args.logging_steps or args.logging_steps
+        self._loss += (logs["loss"] * logged - self._loss * logged) / steps  # running mean over the epoch's steps
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._max_steps > 0:
+            return
+        row: dict[str, Any] = {
+            "phase": self._number + 1,
+            "epoch": self._batches.epoch + 1,
+            "loss": self._loss,
+            "lr": {group["block"]: group["lr"] for group in self._groups_now(state)},
+        }
+        if self._setting.selection is not None:
+            row |= self._select(self._setting.selection, row)
+        self._schedule.observe(row.get("selection_loss", self._loss))
+        row["seconds"] = time.perf_counter() - self._epoch_started
+        self._history.epochs.append(row)
+        self._setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **self._best_so_far()})
+
+    def _groups_now(self, state: Any) -> list[dict[str, Any]]:
+        factor = self._schedule(max(state.global_step - 1, 0))
+        return [{"block": block, "lr": rate * factor} for block, rate in self._phase.rates.items()]
+
+    def _select(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
+        """Score the epoch on the held-out part and keep its weights if it is the best so far."""
+        setting = self._setting
+        share_buffers(self._network)
+        scores = logits(self._network, examples.items, setting.plain, setting.collate, setting.device, setting.precision)
+        loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(examples.targets)).item()
+        accuracy = float(np.mean(scores.argmax(1) == examples.targets))
+        if (accuracy, -loss) > self._best.score:
+            self._best.score = (accuracy, -loss)
+            self._best.epoch = {key: row[key] for key in ("phase", "epoch")}
+            self._best.weights = {k: v.detach().cpu().clone() for k, v in self._network.net.state_dict().items()}
+        return {"selection_accuracy": accuracy, "selection_loss": loss}
+
+    def _best_so_far(self) -> dict[str, Any]:
+        return {"best": self._best.score[0], "best_at": self._best.epoch} if self._best.epoch else {}
+
+
+class _Trainer(Trainer):
+    """transformers.Trainer with our loader, groups, schedule and loss."""
+
+    def __init__(
+        self,
+        network: Network,
+        arguments: TrainingArguments,
+        loader: DataLoader[dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer,
+        schedule: LearningRate,
+        phase: _Phase,
+    ) -> None:
+        super().__init__(
+            model=network, args=arguments, train_dataset=loader.dataset, optimizers=(optimizer, None), callbacks=[phase]
+        )
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = False
+        self._loader, self._factor = loader, schedule
+
+    def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return self._loader
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self._factor)
+        return self.lr_scheduler
+
+    def compute_loss(  # type: ignore[override]
+        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Cross-entropy, weighted so that the sum over processes and micro-batches is the mean over the whole batch.
+
+        The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
+        """
+        labels, weights = inputs.pop("labels"), inputs.pop("weights")
+        losses = F.cross_entropy(model(**inputs), labels, reduction="none")
+        return (losses * weights).sum() * self.accelerator.num_processes * self.current_gradient_accumulation_steps
+
+
+def loader_workers(wanted: int | str, device: torch.device) -> int:
+    """Loader processes of one training process: what the recipe says, else by the cores that one process has."""
+    if isinstance(wanted, int):
+        return wanted
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(cores, 2 if device.type == "cpu" else 8)
+
+
+def _refuse_sharding() -> None:
+    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(variable, "").lower() in ("1", "true", "yes"):
+            raise HeadstartError(
+                f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. Choose multi-GPU without "
+                f"{name} in `accelerate config`"
+            )
+
+
+logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -1,0 +1,34 @@
+"""Our own measure of speed: examples a second of optimizer steps, the first ones left out."""
+
+from __future__ import annotations
+
+import time
+
+WARMUP_STEPS = 2  # allocation, kernel choice and loader start-up fall into these
+
+
+class Meter:
+    """Counts examples between `start` and `stop`; time outside (validation, for one) does not count."""
+
+    def __init__(self) -> None:
+        self._steps = self._examples = 0
+        self._seconds = 0.0
+        self._since: float | None = None
+
+    def start(self) -> None:
+        self._since = time.perf_counter()
+
+    def step(self, examples: int) -> None:
+        """A step over this many examples (of all processes) has ended."""
+        now = time.perf_counter()
+        assert self._since is not None
+        self._steps += 1
+        if self._steps > WARMUP_STEPS:
+            self._seconds += now - self._since
+            self._examples += examples
+        self._since = now
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """None until a step after the warm-up has ended."""
+        return self._examples / self._seconds if self._seconds else None

@@ -1,0 +1,48 @@
+"""A plan: what trains, how fast and for how long, as plain values. Imports nothing of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from headstart.errors import HeadstartError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training. `rates` holds the peak learning rate of each block that trains; the others are frozen."""
+
+    name: str
+    rates: Mapping[str, float]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Phases in order. Without `pretrained` the network starts from random weights."""
+
+    strategy: str
+    phases: tuple[Phase, ...]
+    pretrained: bool = True
+
+    def check(self, blocks: Sequence[str]) -> Plan:
+        """The plan itself, if each phase trains something and names only blocks there are.
+
+        Raises:
+            HeadstartError: a phase would train nothing or names a block the network lacks.
+        """
+        for phase in self.phases:
+            strangers = [name for name in phase.rates if name not in blocks]
+            if strangers:
+                raise HeadstartError(f"transfer: the network has no block {strangers[0]!r}; it has {', '.join(blocks)}")
+            if not phase.rates:
+                raise HeadstartError(
+                    f"transfer: phase {phase.name!r} would train nothing; let at least the head train "
+                    f"(blocks: {', '.join(blocks)})"
+                )
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
