@@ -7,7 +7,7 @@ import errno
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +241,7 @@ def _beside(other: Beside, prepared: Prepared, machine: Machine, folder: Path, s
         changed = recipe.but(transfer={"strategy": other.name}, train=train)
         return _learn(prepare(changed, machine, dataset), other.name, machine, folder, say)[0]
     started = time.perf_counter()
-    probabilities = baselines.get(other.name)(dataset, recipe.seed)
+    probabilities = _from_main(machine, lambda: baselines.get(other.name)(dataset, recipe.seed))
     seconds = time.perf_counter() - started
     test = score(dataset.test.targets, probabilities, dataset.labels, recipe.evaluate.bootstrap)
     say.tell({"event": "result", "name": other.name, "test_accuracy": test.accuracy.value})
@@ -298,6 +298,18 @@ def _space_left(recipe: Recipe) -> Iterator[None]:
             f"output: {recipe.output} could not be written ({cause}), or give another place with output=NAME. Nothing of "
             "the run was kept"
         ) from error
+
+
+def _from_main(machine: Machine, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What the main process makes, in every process."""
+    if machine.world == 1:
+        return make()
+    import torch.distributed as dist
+
+    made = [make() if machine.rank == 0 else None]
+    dist.broadcast_object_list(made, src=0)
+    assert made[0] is not None
+    return made[0]
 
 
 def _wait(machine: Machine) -> None:

@@ -1,0 +1,177 @@
+"""From a folder to labelled parts in their roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import WriteRecipe, draw_images
+from PIL import Image
+
+from headstart.data.dataset import Dataset, Examples
+from headstart.data.read import read_images
+from headstart.data.splits import carve
+from headstart.errors import HeadstartError
+from headstart.runner import read_recipe
+
+
+def read(path: Path, *overrides: str) -> Dataset:
+    return read_images(read_recipe(path, overrides))
+
+
+def sizes(dataset: Dataset) -> dict[str, int]:
+    return {role: len(examples) for role, examples in dataset.parts().items()}
+
+
+def test_a_single_held_out_part_is_the_test_and_validation_is_carved(write_recipe: WriteRecipe) -> None:
+    dataset = read(write_recipe())
+    assert dataset.labels == ("blue", "green", "red")
+    assert sizes(dataset) == {"train": 24, "validation": 6, "test": 18}
+    assert dataset.counts("validation") == {"blue": 2, "green": 2, "red": 2}
+    assert not set(dataset.train.items) & set(dataset.validation.items)  # type: ignore[union-attr]
+    assert dataset.test.names[0] == "blue/00.png"
+
+
+def test_a_lone_validation_folder_becomes_the_test(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "set" / "train", 5)
+    draw_images(tmp_path / "set" / "val", 3)
+    assert sizes(read(write_recipe(data={"source": str(tmp_path / "set")}))) == {"train": 12, "validation": 3, "test": 9}
+
+
+def test_three_given_parts_keep_their_roles(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    for part, count in (("train", 5), ("valid", 2), ("test", 3)):
+        draw_images(tmp_path / "set" / part, count)
+    path = write_recipe(data={"source": str(tmp_path / "set"), "validation": None})
+    assert sizes(read(path)) == {"train": 15, "validation": 6, "test": 9}
+
+
+def test_a_flat_folder_gives_all_three_parts(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "flat", 10)
+    assert sizes(read(write_recipe(data={"source": str(tmp_path / "flat")}))) == {"train": 18, "validation": 6, "test": 6}
+
+
+def test_no_validation_part_when_none_is_wanted(write_recipe: WriteRecipe) -> None:
+    assert sizes(read(write_recipe(), "data.validation=0")) == {"train": 30, "test": 18}
+    assert sizes(read(write_recipe(), "data.validation=0", "train.select_on=test")) == {"train": 30, "test": 18}
+
+
+def test_paths_that_the_recipe_names(photos: Path, write_recipe: WriteRecipe) -> None:
+    data = {"source": None, "train": str(photos / "train"), "validation": str(photos / "test"), "test": 0.2}
+    assert sizes(read(write_recipe(data=data))) == {"train": 24, "validation": 18, "test": 6}
+
+
+def test_hidden_and_foreign_files_are_left_out(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    folder = tmp_path / "set"
+    draw_images(folder, 5)
+    draw_images(folder / ".ipynb_checkpoints", 5)
+    draw_images(folder / "red" / ".ipynb_checkpoints", 1)
+    (folder / "red" / "notes.txt").write_text("hello")
+    (folder / "red" / ".DS_Store").write_text("x")
+    dataset = read(write_recipe(data={"source": str(folder)}))
+    assert dataset.labels == ("blue", "green", "red")
+    assert sum(sizes(dataset).values()) == 15
+    assert any("1 files" in note and "no images by their names" in note for note in dataset.notes)
+
+
+def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "set", 5)
+    (tmp_path / "set" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    path = write_recipe(data={"source": str(tmp_path / "set")})
+    dataset = read(path)
+    assert any("1 of 16 images cannot be read" in note and "broken.jpg" in note for note in dataset.notes)
+    with pytest.raises(HeadstartError, match=r"1 of 16 images cannot be read: .*broken\.jpg"):
+        read(path, "data.unreadable=error")
+
+
+def test_copies_are_counted(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "set", 5)
+    (tmp_path / "set" / "red" / "copy.png").write_bytes((tmp_path / "set" / "red" / "00.png").read_bytes())
+    assert "1 files are exact copies of others" in read(write_recipe(data={"source": str(tmp_path / "set")})).notes
+
+
+def build(folder: Path, kind: str) -> str:
+    """A folder with one kind of trouble; returns what the message must say."""
+    match kind:
+        case "empty":
+            folder.mkdir()
+            return "found nothing"
+        case "file":
+            folder.write_text("x")
+            return "is a file"
+        case "loose":
+            folder.mkdir()
+            Image.new("RGB", (8, 8)).save(folder / "a.png")
+            return "1 images that are in no class folder"
+        case "one class":
+            draw_images(folder, 4)
+            for name in ("blue", "green"):
+                for file in (folder / name).iterdir():
+                    file.unlink()
+            return "one class only (red)"
+        case "class of one":
+            draw_images(folder, 4)
+            for file in sorted((folder / "red").iterdir())[1:]:
+                file.unlink()
+            return "too few readable training images of red (1)"
+        case "all unreadable":
+            draw_images(folder, 2)
+            for file in folder.rglob("*.png"):
+                file.write_bytes(b"no image")
+            return "6 of 6 images cannot be read"
+        case "test only":
+            draw_images(folder / "test", 2)
+            return "no train folder"
+        case "strangers":
+            draw_images(folder / "train", 4)
+            draw_images(folder / "test", 2)
+            (folder / "test" / "red").rename(folder / "test" / "pink")
+            return "the test part has classes that training lacks: pink"
+    return "no folder"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "empty", "file", "loose", "one class", "class of one", "all unreadable", "test only", "strangers"],
+)
+def test_trouble_is_one_message(tmp_path: Path, write_recipe: WriteRecipe, kind: str) -> None:
+    said = build(tmp_path / "set", kind)
+    with pytest.raises(HeadstartError) as caught:
+        read(write_recipe(data={"source": str(tmp_path / "set")}))
+    assert said in str(caught.value)
+    assert str(tmp_path / "set") in str(caught.value)
+
+
+def test_a_share_of_a_given_test_part_is_refused(write_recipe: WriteRecipe) -> None:
+    with pytest.raises(HeadstartError, match="the data brings a test part"):
+        read(write_recipe(), "data.test=0.3")
+
+
+def test_carve_is_stratified_disjoint_complete_and_seeded() -> None:
+    labels = (0,) * 50 + (1,) * 10 + (2,) * 2 + (3,)
+    names = tuple(map(str, range(len(labels))))
+    examples = Examples(names, labels, names, names)
+    stays, carved = carve(examples, 0.2, seed=3)
+    assert sorted(stays.items + carved.items) == sorted(names)
+    assert np.bincount(carved.targets, minlength=4).tolist() == [10, 2, 1, 0]
+    assert carve(examples, 0.2, seed=3)[1] == carved
+    assert carve(examples, 0.2, seed=4)[1] != carved
+    assert np.bincount(carve(examples, 0.99, seed=3)[0].targets, minlength=4).min() == 1
+
+
+def test_sample_digits_and_unknown_sample(write_recipe: WriteRecipe) -> None:
+    dataset = read(write_recipe(), "data.source=sample:digits")
+    assert sum(sizes(dataset).values()) == 1797
+    assert dataset.labels == tuple("0123456789")
+    with pytest.raises(HeadstartError, match=r"unknown sample 'digit'; did you mean 'digits'\?"):
+        read(write_recipe(), "data.source=sample:digit")
+
+
+def test_sample_patches_is_always_the_same(write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    first = read(write_recipe(), "data.source=sample:patches")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))
+    second = read(write_recipe(), "data.source=sample:patches")
+    assert first.test.digest() == second.test.digest()
+    assert first.counts("test") == dict.fromkeys(first.labels, 40)
+    assert len(first.labels) == 17

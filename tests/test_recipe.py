@@ -1,0 +1,126 @@
+"""The recipe: what is refused, how it is said, and what the command line may change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headstart.errors import HeadstartError
+from headstart.recipe import Recipe
+from headstart.runner import read_recipe, recipe_schema
+
+MINIMAL = 'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cats.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_and_output_named_after_the_file(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, MINIMAL))
+    assert recipe.output == "runs/cats"
+    assert recipe.transfer.strategy == "fine_tune"
+    assert recipe.train.schedule.name == "cosine"
+
+
+def test_all_problems_come_at_once_with_key_and_nearest_name(tmp_path: Path) -> None:
+    text = MINIMAL + '[train]\nepoch = 3\nlr = -1.0\nbatch_size = "8"\n[transfer]\nstrategy = "finetune"\n'
+    with pytest.raises(HeadstartError) as caught:
+        read_recipe(write(tmp_path, text))
+    message = str(caught.value)
+    assert "4 problems" in message
+    assert "cats.toml: train.epoch: unknown key (found 3); did you mean 'epochs'?" in message
+    assert "train.lr: found -1.0; expected greater than 0" in message
+    assert "train.batch_size: found '8'; expected a valid integer" in message
+    assert "transfer.strategy: unknown strategy 'finetune'; did you mean 'fine_tune'?" in message
+
+
+def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + '[train]\nschedule = "step"\n')
+    overrides = ["train.epochs=1", "model.head.hidden=[256]", "model.backbone=resnet34", "train.schedule.every=3"]
+    recipe = read_recipe(path, overrides)
+    assert recipe.train.epochs == 1
+    assert recipe.model.head.hidden == (256,)
+    assert recipe.model.backbone == "resnet34"
+    assert (recipe.train.schedule.name, recipe.train.schedule.every) == ("step", 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.epochs", "expected key=value"),
+        ("train.epoch=1", "command line: train.epoch: unknown key"),
+        ("train.epochs=two", "command line: train.epochs: found 'two'; expected a valid integer"),
+        ("data.validation=1.5", "data.validation: found 1.5; expected less than 1"),
+        ("transfer.freeze=stem", "belongs to strategy 'partial'"),
+        ("transfer.strategy=partial", "exactly one of transfer.last_blocks"),
+        ("train.select_on=test data.validation=0.2", "set data.validation = 0.0"),
+        ("model.head.dropout=[0.1,0.2,0.3]", "dropout has 3 values"),
+        ("evaluate.beside=['scrach']", "did you mean 'scratch'?"),
+        ("data.train=x", "keep one of them"),
+        ("task=image", "unknown task 'image'"),
+    ],
+)
+def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(HeadstartError, match=".*") as caught:
+        read_recipe(write(tmp_path, MINIMAL), override.split())
+    assert said in str(caught.value)
+
+
+def test_scratch_with_frozen_blocks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HeadstartError, match="starts from random weights, so nothing may stay frozen"):
+        read_recipe(write(tmp_path, MINIMAL), ["transfer.strategy=scratch", "transfer.freeze=stem"])
+
+
+@pytest.mark.parametrize("text", ["task = ", "\x00", "[data]\n[data]\n"])
+def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(HeadstartError, match="not valid TOML"):
+        read_recipe(write(tmp_path, text))
+
+
+def test_a_missing_file_lists_the_recipes_there_are(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    with pytest.raises(HeadstartError, match=r"no such recipe file; did you mean '.*cats\.toml'"):
+        read_recipe(tmp_path / "cat.toml")
+
+
+def test_resolved_round_trip_and_digest(tmp_path: Path) -> None:
+    import tomli_w
+
+    recipe = read_recipe(write(tmp_path, MINIMAL), ["transfer.strategy=partial", "transfer.last_blocks=1"])
+    again = tmp_path / "again.toml"
+    again.write_text(tomli_w.dumps(recipe.resolved()))
+    assert read_recipe(again) == recipe
+    assert read_recipe(again, ["output=elsewhere"]).digest() == recipe.digest()
+    assert read_recipe(again, ["seed=1"]).digest() != recipe.digest()
+
+
+def test_a_recipe_is_frozen(tmp_path: Path) -> None:
+    recipe = Recipe.read(write(tmp_path, MINIMAL))
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.seed = 3  # type: ignore[misc]
+
+
+def test_schema_knows_the_registered_names() -> None:
+    schema = recipe_schema()
+    assert "fine_tune" in schema["$defs"]["Transfer"]["properties"]["strategy"]["enum"]
+    assert schema["properties"]["task"]["enum"] == ["image_classification"]
+    assert "output" not in schema["required"]
+    assert schema["additionalProperties"] is False
+
+
+def test_reading_a_recipe_imports_no_torch(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    code = f"import sys, headstart; from headstart.runner import read_recipe; read_recipe({str(path)!r}); "
+    code += "assert not {'torch', 'transformers', 'timm', 'sklearn'} & set(sys.modules), 'heavy imports'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_headstart_imports_nothing_else() -> None:
+    code = "import sys, headstart; assert not {'torch', 'pydantic', 'typer', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
