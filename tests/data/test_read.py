@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WriteRecipe, draw_images
+from tests.conftest import WriteRecipe, draw_images
 from PIL import Image
 
 from headstart.data.dataset import Dataset, Examples

@@ -1,0 +1,61 @@
+"""Figures against scikit-learn, intervals against what is known of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
+
+from headstart.evaluate.intervals import bootstrap, wilson
+from headstart.evaluate.metrics import score, softmax
+
+LABELS = ("a", "b", "c")
+
+
+def drawn(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    truth = random.choice(3, n, p=[0.6, 0.3, 0.1])
+    logits = random.normal(size=(n, 3)) + 1.2 * np.eye(3)[truth]
+    return truth, softmax(logits)
+
+
+def test_figures_agree_with_scikit_learn() -> None:
+    truth, probabilities = drawn()
+    scores = score(truth, probabilities, LABELS, 200)
+    predicted = probabilities.argmax(1)
+    assert scores.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
+    assert scores.macro_f1.value == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert scores.log_loss.value == pytest.approx(log_loss(truth, probabilities))
+    for row, values in zip(scores.classes, zip(*precision_recall_fscore_support(truth, predicted), strict=True), strict=True):
+        assert row.recall is not None
+        assert (row.precision, row.recall.value, row.f1, row.n) == pytest.approx(values)
+    assert scores.majority_class == "a"
+    assert scores.majority_accuracy == np.mean(truth == 0)
+    for figure in (scores.accuracy, scores.macro_f1, scores.log_loss):
+        assert figure.low < figure.value < figure.high
+
+
+def test_classes_that_never_occur_and_certain_mistakes() -> None:
+    truth = np.array([0, 0, 1, 1])
+    probabilities = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    scores = score(truth, probabilities, LABELS, 100)
+    assert scores.classes[2].precision is None
+    assert scores.classes[2].recall is None
+    assert scores.classes[2].f1 is None
+    assert np.isfinite(scores.log_loss.value)
+    assert scores.worst_class() == scores.classes[1]
+
+
+def test_wilson_by_its_published_example_and_at_the_ends() -> None:
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-4)  # Newcombe 1998, table I
+    low, high = wilson(0, 10)
+    assert low == 0
+    assert 0.2 < high < 0.35
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_bootstrap_of_a_mean_is_close_to_the_normal_interval() -> None:
+    values = np.random.default_rng(1).normal(size=400)
+    low, high = bootstrap(lambda weights: weights @ values / 400, 400, 2000)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)

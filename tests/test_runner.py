@@ -1,0 +1,152 @@
+"""From a recipe to a run directory and back."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart
+from headstart.errors import HeadstartError
+from headstart.report import html
+from headstart.report.report import Report
+from headstart.runner import read_recipe
+from tests.conftest import WriteRecipe
+
+FILES = {
+    "log.jsonl",
+    "manifest.json",
+    "metrics.json",
+    "model",
+    "predictions.csv",
+    "recipe.resolved.toml",
+    "report.html",
+}
+
+
+def test_a_run_leaves_everything_behind_and_loads_again(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
+    beside = {"evaluate": {"beside": [{"name": "fine_tune", "epochs": 1}, "raw_pixels_forest"]}}
+    # fine_tune from a local file stands beside, so the run touches pretrained weights too
+    path = write_recipe(transfer={"strategy": "scratch"}, **beside)
+    weights = tmp_path / "w.pth"
+    import timm
+    import torch
+
+    torch.save(timm.create_model("test_resnet").state_dict(), weights)
+    report = headstart.run(path, [f"model.weights={weights}"])
+    folder = tmp_path / "run"
+    assert {file.name for file in folder.iterdir()} == FILES
+    assert not list(tmp_path.glob("run.*"))
+    assert Report.read(folder) == report
+    assert report.test.n == 18
+    assert report.counts["train"] == {"blue": 8, "green": 8, "red": 8}
+    assert [result.name for result in report.beside] == ["fine_tune", "raw_pixels_forest"]
+    assert len(report.beside[0].epochs) == 1
+    assert report.beside[0].phases[0].rates["head"] == pytest.approx(1e-2)
+    assert report.selected_on == "validation"
+
+    rows = list(csv.DictReader((folder / "predictions.csv").open()))
+    assert [row["example"] for row in rows[:2]] == ["blue/00.png", "blue/01.png"]
+    assert np.mean([row["label"] == row["predicted"] for row in rows]) == pytest.approx(report.test.accuracy.value)
+    model = headstart.load(folder)
+    assert model.labels == ("blue", "green", "red")
+    predictions = model.predict(photos / "test")
+    assert [p.label for p in predictions] == [row["predicted"] for row in rows]
+    for prediction, row in zip(predictions, rows, strict=True):
+        assert prediction.probabilities["red"] == pytest.approx(float(row["p(red)"]), abs=2e-6)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["data"]["test"]["n"] == 18
+    assert manifest["backbone"]["pretrained"] is None
+    assert manifest["recipe_sha256"] == read_recipe(path, [f"model.weights={weights}"]).digest()
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == [
+        "strategy", "epoch", "epoch", "result", "strategy", "epoch", "result", "result",
+    ]  # fmt: skip
+
+
+def test_the_same_recipe_and_seed_give_the_same_run(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = write_recipe()
+    headstart.run(path)
+    first = (tmp_path / "run" / "model" / "network.safetensors").read_bytes()
+    headstart.run(path)  # a run of the same recipe takes the place of the one before
+    assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
+
+
+def test_a_folder_of_another_recipe_or_of_anything_else_is_left_alone(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    headstart.run(write_recipe(train={"epochs": 1}))
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    with pytest.raises(HeadstartError, match=r"belongs to another recipe \(train.epochs: 1 there, 2 here\)"):
+        headstart.run(write_recipe())
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "chapter.tex").write_text("precious")
+    with pytest.raises(HeadstartError, match="so it is no run"):
+        headstart.run(write_recipe(output=str(other)))
+    assert [file.name for file in other.iterdir()] == ["chapter.tex"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(html, "write_html", full)
+    with pytest.raises(HeadstartError, match="could not be written .no space left on the device"):
+        headstart.run(write_recipe(train={"epochs": 1}))
+    assert not list(tmp_path.glob("run*"))
+
+
+def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteRecipe) -> None:
+    from headstart.report.folder import drafted
+
+    path = write_recipe()
+    with drafted(read_recipe(path)) as folder:
+        with pytest.raises(HeadstartError, match="another process is writing"):
+            headstart.run(path)
+        assert folder.is_dir()
+
+
+def test_selecting_on_the_test_part_is_said(write_recipe: WriteRecipe) -> None:
+    report = headstart.run(write_recipe(data={"validation": 0.0}, train={"select_on": "test", "epochs": 1}))
+    assert "validation" not in report.counts
+    assert "test accuracy (selected on this set)" in report.summary()
+    assert report.main.epochs[0]["selection_accuracy"] == report.test.accuracy.value
+
+
+def test_the_last_epoch_is_kept_without_a_validation_part(write_recipe: WriteRecipe) -> None:
+    report = headstart.run(write_recipe(data={"validation": 0.0}))
+    assert report.selected_on is None
+    assert report.main.kept == {"phase": 1, "epoch": 2}
+
+
+def test_names_from_the_data_are_shown_as_text(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
+    import shutil
+
+    wild = tmp_path / "wild"
+    shutil.copytree(photos, wild)
+    evil = "<script>alert(1)<"  # a class folder cannot hold a slash
+    for part in ("train", "test"):
+        (wild / part / "red").rename(wild / part / evil)
+    report = headstart.run(write_recipe(data={"source": str(wild)}, train={"epochs": 1}))
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert evil in report.labels
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_no_run_no_model_no_report(tmp_path: Path) -> None:
+    with pytest.raises(HeadstartError, match=r"found no model/config\.json"):
+        headstart.load(tmp_path)
+    with pytest.raises(HeadstartError, match=r"found no metrics\.json"):
+        Report.read(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"task": 3')
+    with pytest.raises(HeadstartError, match="damaged"):
+        headstart.load(tmp_path)

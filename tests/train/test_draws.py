@@ -1,0 +1,42 @@
+"""Order, weights and seeds of training examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from headstart.train.draws import Batches, Pick, Shard, seed_for
+
+
+def epoch(world: int, accumulation: int, count: int = 21, batch_size: int = 8, number: int = 0) -> list[list[list[Pick]]]:
+    """For each optimizer step, the micro-batches of all processes."""
+    ranks = []
+    for rank in range(world):
+        batches = Batches(count, batch_size, accumulation, seed=1, phase=0, shard=Shard(rank, world))
+        batches.epoch = number
+        micro = list(batches)
+        assert len(micro) == len(batches)
+        ranks.append([micro[i : i + accumulation] for i in range(0, len(micro), accumulation)])
+    return [[part for rank in ranks for part in rank[step]] for step in range(len(ranks[0]))]
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (1, 4), (2, 1), (2, 2), (3, 2)])
+def test_every_step_holds_the_same_examples_and_weights_that_sum_to_one(world: int, accumulation: int) -> None:
+    for whole, parts in zip(epoch(1, 1), epoch(world, accumulation), strict=True):
+        counted = [pick for part in parts for pick in part if pick.weight]
+        assert sorted(counted) == sorted(whole[0])
+        assert sum(pick.weight for pick in counted) == pytest.approx(1)
+        assert all(parts), "no process is left without work"
+
+
+def test_an_epoch_is_a_permutation_and_epochs_differ() -> None:
+    rows = [[pick.row for step in epoch(1, 1, number=n) for part in step for pick in part] for n in (0, 1)]
+    assert sorted(rows[0]) == sorted(rows[1]) == list(range(21))
+    assert rows[0] != rows[1]
+
+
+def test_seeds_depend_on_the_whole_key() -> None:
+    keys = [(1, 0, 0, 5), (1, 0, 1, 5), (1, 1, 0, 5), (2, 0, 0, 5), (1, 0, 0, 6), (1, 0, 5)]
+    assert max(Counter(seed_for(*key) for key in keys).values()) == 1
+    assert seed_for(1, 2, 3) == seed_for(1, 2, 3)

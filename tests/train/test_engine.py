@@ -1,0 +1,198 @@
+"""The engine's contracts: what is frozen does not move, what trains does, and equal seeds give equal networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.errors import HeadstartError
+from headstart.train import engine
+from headstart.train.augment import POLICIES, ImageEncoder
+from headstart.train.draws import stack
+from headstart.train.engine import Setting, seconds_per_epoch, tune
+from headstart.train.forward import logits
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
+
+from .conftest import encode, examples, small_network
+
+MakeSetting = Callable[..., Setting]
+
+
+def state(network: Any) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.net.state_dict().items()}
+
+
+def whole(network: Any, lr: float = 0.01, epochs: int = 2) -> Plan:
+    return Plan("all", (Phase("all", dict.fromkeys(Blocks(network).names, lr), epochs),))
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in after.items() if not torch.equal(before[name], value)}
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_frozen_blocks_are_bit_identical_batchnorm_statistics_included(
+    name: str, optimizer: str, make_setting: MakeSetting
+) -> None:
+    network = small_network(name)
+    before = state(network)
+    names = Blocks(network).names
+    open_blocks = names[-2:]
+    plan = Plan("partial", (Phase("top", dict.fromkeys(open_blocks, 0.1), 2),))
+    tune(network, plan, make_setting(selection=None, optimizer=optimizer, weight_decay=0.1))
+    parameters = {parameter for block in open_blocks for parameter in network.partition[block]}
+    after = moved(before, state(network))
+    assert parameters <= after
+    modules = {parameter.rpartition(".")[0] for parameter in parameters}
+    assert {name for name in after - parameters if name.rpartition(".")[0] not in modules} == set()
+
+
+def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) -> None:
+    """A second phase trains what the first one froze, and freezes what it trained."""
+    network = small_network("test_vit")
+    names = Blocks(network).names
+    states = [state(network)]
+    for phase in (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)):
+        tune(network, Plan("one", (phase,)), make_setting(selection=None))
+        states.append(state(network))
+    twice = small_network("test_vit")
+    rows: list[dict[str, Any]] = []
+    plan = Plan("two", (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)))
+    history = tune(twice, plan, make_setting(selection=None, tell=rows.append))
+    assert moved(states[0], states[1]) == set(network.partition["head"])
+    assert moved(states[1], states[2]) == set(network.partition["stem"])
+    assert moved(states[0], state(twice)) == {*network.partition["head"], *network.partition["stem"]}
+    assert [(row["phase"], row["epoch"], set(row["lr"])) for row in history.epochs] == [(1, 1, {"head"}), (2, 1, {"stem"})]
+    assert names[0] == "stem"
+    assert all(parameter.grad_fn is None for parameter in twice.parameters())
+
+
+def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(make_setting: MakeSetting) -> None:
+    from dataclasses import replace
+
+    found = []
+    for seed in (3, 3, 4):
+        network = small_network("test_resnet")
+        tune(network, whole(network), replace(make_setting(), seed=seed))
+        found.append(state(network))
+    assert moved(found[0], found[1]) == set()
+    assert moved(found[0], found[2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_loader_workers_and_accumulation_change_nothing(workers: int, make_setting: MakeSetting) -> None:
+    """On a network without BatchNorm; 20 examples make the last batch an uneven one."""
+    networks = [small_network("test_vit") for _ in range(2)]
+    tune(networks[0], whole(networks[0]), make_setting(selection=None))
+    tune(networks[1], whole(networks[1]), make_setting(selection=None, workers=workers, accumulation=4))
+    for (name, one), other in zip(state(networks[0]).items(), state(networks[1]).values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_rates_are_the_plans_at_every_step(make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, float]] = []
+    original = torch.optim.SGD.step
+
+    def spy(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append({group["block"]: group["lr"] for group in self.param_groups})
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    network = small_network("test_vit")
+    plan = Plan("p", (Phase("p", {"stem": 0.01, "head": 0.1}, 2),))
+    tune(network, plan, make_setting(selection=None, schedule="linear"))
+    assert [row["stem"] for row in seen] == pytest.approx([0.01 * (1 - step / 6) for step in range(6)])
+    assert [row["head"] for row in seen] == pytest.approx([0.1 * (1 - step / 6) for step in range(6)])
+
+
+def test_the_best_epoch_is_kept(make_setting: MakeSetting) -> None:
+    """A rate that wrecks the network in the second epoch: the weights of the first one stand in the end."""
+    network = small_network("test_resnet")
+    plan = Plan("p", (Phase("good", dict.fromkeys(Blocks(network).names, 0.05), 1), Phase("bad", {"head": 50.0}, 1)))
+    rows: list[dict[str, Any]] = []
+    setting = make_setting(train=60, selection=30, tell=rows.append)
+    history = tune(network, plan, setting)
+    accuracies = [row["selection_accuracy"] for row in history.epochs]
+    assert accuracies[0] > accuracies[1]
+    assert history.kept == {"phase": 1, "epoch": 1}
+    assert setting.selection is not None
+    again = logits(network, setting.selection.items, encode, stack, setting.device, "fp32")
+    assert np.mean(again.argmax(1) == setting.selection.targets) == pytest.approx(accuracies[0])
+    assert history.examples_per_second
+    assert {row["event"] for row in rows} == {"step", "epoch"}
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make_setting: MakeSetting) -> None:
+    network = small_network("test_vit")
+    with pytest.raises(HeadstartError, match=r"the loss is (nan|inf) at step .* Lower train\.lr"):
+        tune(network, whole(network, lr=1e30, epochs=3), make_setting(selection=None))
+
+
+def test_sharded_launchers_are_refused(make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    network = small_network()
+    with pytest.raises(HeadstartError, match="asks for FSDP"):
+        tune(network, whole(network), make_setting())
+
+
+def test_an_estimate_leaves_the_network_alone(make_setting: MakeSetting) -> None:
+    network = small_network("test_resnet")
+    before = state(network)
+    setting = make_setting(train=64)
+    assert seconds_per_epoch(network, whole(network).phases[0], setting) > 0
+    assert moved(before, state(network)) == set()
+
+
+def test_mixed_precision_is_taken_off_again(make_setting: MakeSetting) -> None:
+    from dataclasses import replace
+
+    network = small_network("test_resnet")
+    tune(network, whole(network), replace(make_setting(), precision="bf16"))
+    fresh = small_network("test_resnet")
+    fresh.net.load_state_dict(network.net.state_dict())
+    pixels = torch.randn(2, 3, 32, 32)
+    assert torch.equal(network.eval()(pixels), fresh.eval()(pixels)), "autocast is still in the way"
+
+
+def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
+    network = small_network("test_resnet").train()
+    items = examples(150).items
+    found = logits(network, items, encode, stack, torch.device("cpu"), "fp32")
+    assert network.training
+    network.eval()
+    with torch.inference_mode():
+        alone = network(encode(items[149])["pixel_values"][None]).numpy()
+    assert found.shape == (150, 3)
+    np.testing.assert_allclose(found[149:], alone, rtol=1e-4, atol=1e-5)
+    assert logits(network, (), encode, stack, torch.device("cpu"), "fp32").shape == (0, 3)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> None:
+    preprocessing = small_network().spec["preprocessing"]
+    encoder = ImageEncoder(preprocessing, policy)
+    path = str(next((photos / "train").rglob("*.png")))
+    torch.manual_seed(0)
+    first = encoder(path, 5)["pixel_values"]
+    state_before = torch.random.get_rng_state()
+    assert torch.equal(encoder(path, 5)["pixel_values"], first)
+    assert torch.equal(torch.random.get_rng_state(), state_before)
+    assert first.shape == (3, 32, 32)
+    plain = encoder(path)["pixel_values"]
+    assert torch.equal(plain, encoder(path)["pixel_values"])
+    assert torch.equal(encoder(path, 6)["pixel_values"], first) == (policy == "none")
+
+
+def test_workers_follow_recipe_then_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.os, "cpu_count", lambda: 16)
+    assert engine.loader_workers(3, torch.device("cpu")) == 3
+    assert engine.loader_workers("auto", torch.device("cpu")) == 2
+    assert engine.loader_workers("auto", torch.device("cuda")) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert engine.loader_workers("auto", torch.device("cuda")) == 2
