@@ -83,7 +83,12 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input_is_one_message_and_exit_code_2(
-    kind: str, write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, weights: Path
+    kind: str,
+    write_recipe: WriteRecipe,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    weights: Path,
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     changes, said = BAD[kind]

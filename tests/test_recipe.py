@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import HeadstartError
+from headstart.prepare import read_recipe, recipe_schema
 from headstart.recipe import Recipe
-from headstart.runner import read_recipe, recipe_schema
 
 MINIMAL = 'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
 
@@ -116,7 +116,7 @@ def test_schema_knows_the_registered_names() -> None:
 
 def test_reading_a_recipe_imports_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
-    code = f"import sys, headstart; from headstart.runner import read_recipe; read_recipe({str(path)!r}); "
+    code = f"import sys, headstart; from headstart.prepare import read_recipe; read_recipe({str(path)!r}); "
     code += "assert not {'torch', 'transformers', 'timm', 'sklearn'} & set(sys.modules), 'heavy imports'"
     subprocess.run([sys.executable, "-c", code], check=True)
 

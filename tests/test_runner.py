@@ -12,9 +12,9 @@ import pytest
 
 import headstart
 from headstart.errors import HeadstartError
+from headstart.prepare import read_recipe
 from headstart.report import html
 from headstart.report.report import Report
-from headstart.runner import read_recipe
 from tests.conftest import WriteRecipe
 
 FILES = {
@@ -28,7 +28,9 @@ FILES = {
 }
 
 
-def test_a_run_leaves_everything_behind_and_loads_again(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
+def test_a_run_leaves_everything_behind_and_loads_again(
+    write_recipe: WriteRecipe, tmp_path: Path, photos: Path
+) -> None:
     beside = {"evaluate": {"beside": [{"name": "fine_tune", "epochs": 1}, "raw_pixels_forest"]}}
     # fine_tune from a local file stands beside, so the run touches pretrained weights too
     path = write_recipe(transfer={"strategy": "scratch"}, **beside)
@@ -76,7 +78,9 @@ def test_the_same_recipe_and_seed_give_the_same_run(write_recipe: WriteRecipe, t
     assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
 
 
-def test_a_folder_of_another_recipe_or_of_anything_else_is_left_alone(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_a_folder_of_another_recipe_or_of_anything_else_is_left_alone(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     headstart.run(write_recipe(train={"epochs": 1}))
     before = (tmp_path / "run" / "metrics.json").read_bytes()
     with pytest.raises(HeadstartError, match=r"belongs to another recipe \(train.epochs: 1 there, 2 here\)"):
@@ -97,7 +101,7 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(html, "write_html", full)
-    with pytest.raises(HeadstartError, match="could not be written .no space left on the device"):
+    with pytest.raises(HeadstartError, match="could not be written: no space left on the device"):
         headstart.run(write_recipe(train={"epochs": 1}))
     assert not list(tmp_path.glob("run*"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -33,10 +34,11 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
-    from headstart.runner import describe, estimate, prepare, read_recipe, start
+    from headstart.prepare import describe, estimate, prepare, read_recipe, start
 
+    checked = read_recipe(recipe, overrides or [])
     machine = start()
-    prepared = prepare(read_recipe(recipe, overrides or []), machine)
+    prepared = prepare(checked, machine)
     typer.echo(describe(prepared, machine, detailed=True))
     seconds = estimate(prepared, machine)
     typer.echo(f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real batches")
@@ -64,7 +66,7 @@ def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     import json
 
-    from headstart.runner import recipe_schema
+    from headstart.prepare import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
 
@@ -82,6 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _stop(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
-        print(f"error: {message}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        time.sleep(
+            2
+        )  # when all processes met the same trouble, the launcher ends this one before it repeats the message
+    print(f"error{f' in process {rank}' if rank != '0' else ''}: {message}", file=sys.stderr, flush=True)
     sys.exit(2)

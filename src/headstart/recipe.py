@@ -94,7 +94,9 @@ class Preprocessing(Section):
     mean: tuple[float, ...] | None = Field(None, strict=False, min_length=3, max_length=3)
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, strict=False, min_length=3, max_length=3)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
-    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="share of the side the centre crop keeps")
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of the side the centre crop keeps"
+    )
 
 
 class Model(Section):
@@ -136,7 +138,7 @@ class Transfer(Section):
         if self.strategy != "partial" and choices:
             raise ValueError(
                 f"transfer.{choices[0]} belongs to strategy 'partial'; found strategy {self.strategy!r}: "
-                "remove the key, or set transfer.strategy = \"partial\""
+                'remove the key, or set transfer.strategy = "partial"'
             )
         return self
 
@@ -169,7 +171,8 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="loader processes")
     select_on: Literal["validation", "test"] = Field(
-        "validation", description="the held-out part that chooses the epoch; 'test' is reported as 'selected on this set'"
+        "validation",
+        description="the held-out part that chooses the epoch; 'test' is reported as 'selected on this set'",
     )
 
 
@@ -231,7 +234,9 @@ class Recipe(Section):
         return self
 
     @staticmethod
-    def read(path: str | Path, overrides: Sequence[str] = (), names: Mapping[str, Collection[str]] | None = None) -> Recipe:
+    def read(
+        path: str | Path, overrides: Sequence[str] = (), names: Mapping[str, Collection[str]] | None = None
+    ) -> Recipe:
         """Read and check a recipe file.
 
         Args:

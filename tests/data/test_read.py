@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import WriteRecipe, draw_images
 from PIL import Image
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.read import read_images
 from headstart.data.splits import carve
 from headstart.errors import HeadstartError
-from headstart.runner import read_recipe
+from headstart.prepare import read_recipe
+from tests.conftest import WriteRecipe, draw_images
 
 
 def read(path: Path, *overrides: str) -> Dataset:
@@ -36,7 +36,11 @@ def test_a_single_held_out_part_is_the_test_and_validation_is_carved(write_recip
 def test_a_lone_validation_folder_becomes_the_test(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     draw_images(tmp_path / "set" / "train", 5)
     draw_images(tmp_path / "set" / "val", 3)
-    assert sizes(read(write_recipe(data={"source": str(tmp_path / "set")}))) == {"train": 12, "validation": 3, "test": 9}
+    assert sizes(read(write_recipe(data={"source": str(tmp_path / "set")}))) == {
+        "train": 12,
+        "validation": 3,
+        "test": 9,
+    }
 
 
 def test_three_given_parts_keep_their_roles(tmp_path: Path, write_recipe: WriteRecipe) -> None:
@@ -48,7 +52,11 @@ def test_three_given_parts_keep_their_roles(tmp_path: Path, write_recipe: WriteR
 
 def test_a_flat_folder_gives_all_three_parts(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     draw_images(tmp_path / "flat", 10)
-    assert sizes(read(write_recipe(data={"source": str(tmp_path / "flat")}))) == {"train": 18, "validation": 6, "test": 6}
+    assert sizes(read(write_recipe(data={"source": str(tmp_path / "flat")}))) == {
+        "train": 18,
+        "validation": 6,
+        "test": 6,
+    }
 
 
 def test_no_validation_part_when_none_is_wanted(write_recipe: WriteRecipe) -> None:
@@ -167,7 +175,9 @@ def test_sample_digits_and_unknown_sample(write_recipe: WriteRecipe) -> None:
         read(write_recipe(), "data.source=sample:digit")
 
 
-def test_sample_patches_is_always_the_same(write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_sample_patches_is_always_the_same(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("skimage")
     first = read(write_recipe(), "data.source=sample:patches")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "other"))

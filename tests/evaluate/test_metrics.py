@@ -26,7 +26,9 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert scores.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     assert scores.macro_f1.value == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert scores.log_loss.value == pytest.approx(log_loss(truth, probabilities))
-    for row, values in zip(scores.classes, zip(*precision_recall_fscore_support(truth, predicted), strict=True), strict=True):
+    for row, values in zip(
+        scores.classes, zip(*precision_recall_fscore_support(truth, predicted), strict=True), strict=True
+    ):
         assert row.recall is not None
         assert (row.precision, row.recall.value, row.f1, row.n) == pytest.approx(values)
     assert scores.majority_class == "a"

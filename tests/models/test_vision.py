@@ -136,7 +136,10 @@ def test_a_damaged_model_file_is_one_message(tmp_path: Path) -> None:
         (Model(backbone="test_resnet", weights="nowhere.pth"), "no file nowhere.pth"),
         (Model(backbone="deit_tiny_distilled_patch16_224"), "choose the variant without distillation"),
         (Model(backbone="tests"), "without a config.json"),
-        (Model(backbone="resnet18.tv_in1k"), "To go on without a hub, set model.backbone = \"packaged:efficientnet_lite0\""),
+        (
+            Model(backbone="resnet18.tv_in1k"),
+            'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0"',
+        ),
     ],
 )
 def test_backbones_that_cannot_be_had(model: Model, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from headstart.train.draws import Batches, Pick, Shard, seed_for
 
 
-def epoch(world: int, accumulation: int, count: int = 21, batch_size: int = 8, number: int = 0) -> list[list[list[Pick]]]:
+def epoch(
+    world: int, accumulation: int, count: int = 21, batch_size: int = 8, number: int = 0
+) -> list[list[list[Pick]]]:
     """For each optimizer step, the micro-batches of all processes."""
     ranks = []
     for rank in range(world):

@@ -68,7 +68,10 @@ def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) ->
     assert moved(states[0], states[1]) == set(network.partition["head"])
     assert moved(states[1], states[2]) == set(network.partition["stem"])
     assert moved(states[0], state(twice)) == {*network.partition["head"], *network.partition["stem"]}
-    assert [(row["phase"], row["epoch"], set(row["lr"])) for row in history.epochs] == [(1, 1, {"head"}), (2, 1, {"stem"})]
+    assert [(row["phase"], row["epoch"], set(row["lr"])) for row in history.epochs] == [
+        (1, 1, {"head"}),
+        (2, 1, {"stem"}),
+    ]
     assert names[0] == "stem"
     assert all(parameter.grad_fn is None for parameter in twice.parameters())
 

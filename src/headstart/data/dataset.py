@@ -29,7 +29,10 @@ class Examples:
     def take(self, rows: Sequence[int]) -> Examples:
         """The examples at these rows, in this order."""
         return Examples(
-            *(tuple(column[row] for row in rows) for column in (self.items, self.labels, self.names, self.digests))
+            items=tuple(self.items[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            names=tuple(self.names[row] for row in rows),
+            digests=tuple(self.digests[row] for row in rows),
         )
 
     @property

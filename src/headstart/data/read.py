@@ -86,7 +86,7 @@ def _unreadable(faults: list[str], policy: str, readable: int) -> str:
     if not readable:
         raise HeadstartError(f"{found}. Expected at least two readable images of two classes; replace the files")
     if policy == "error":
-        raise HeadstartError(f"{found}. Replace or remove them, or set data.unreadable = \"drop\" to leave them out")
+        raise HeadstartError(f'{found}. Replace or remove them, or set data.unreadable = "drop" to leave them out')
     return f"{found}. They are left out"
 
 

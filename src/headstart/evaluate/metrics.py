@@ -29,7 +29,9 @@ def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...],
     cells = truth * classes + predicted
 
     def macro_f1(weights: np.ndarray) -> np.ndarray:
-        return np.array([_macro_f1(np.bincount(cells, row, classes * classes).reshape(classes, classes)) for row in weights])
+        return np.array(
+            [_macro_f1(np.bincount(cells, row, classes * classes).reshape(classes, classes)) for row in weights]
+        )
 
     majority = int(counts.argmax())
     return Scores(

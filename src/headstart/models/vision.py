@@ -53,7 +53,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     if state is not None:
         _load(net, state, model)
     weights = digest(net) if pretrained else None
-    preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)
+    preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
     spec = {
         "backbone": architecture,
         "head": model.head.model_dump(mode="json"),
@@ -113,7 +113,9 @@ def _load(net: nn.Module, state: dict[str, Tensor], model: Model) -> None:
     """Load a backbone's weights; a classifier of another size is left out, for a new head takes its place."""
     own = net.state_dict()
     classifier = _classifier_name(net) + "."
-    fitting = {k: v for k, v in state.items() if not (k.startswith(classifier) and k in own and own[k].shape != v.shape)}
+    fitting = {
+        k: v for k, v in state.items() if not (k.startswith(classifier) and k in own and own[k].shape != v.shape)
+    }
     absent = [key for key in own if key not in fitting and not key.startswith(classifier)]
     surplus = [key for key in fitting if key not in own]
     differing = [k for k, v in fitting.items() if k in own and own[k].shape != v.shape]
@@ -182,7 +184,9 @@ def _with_head(net: nn.Module, head: Head, classes: int, spec: dict[str, Any]) -
 def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:
     """stem, block 1 … N, neck (what stands in timm's last group beside the classifier), without the head."""
     if not hasattr(net, "group_matcher"):
-        raise HeadstartError(f"model.backbone: {type(net).__name__} does not say how its layers are grouped; choose another")
+        raise HeadstartError(
+            f"model.backbone: {type(net).__name__} does not say how its layers are grouped; choose another"
+        )
     grouped = group_with_matcher(net.named_parameters(), net.group_matcher(coarse=True))  # type: ignore[operator]
     groups = [grouped[key] for key in sorted(grouped)]
     neck = [name for name in groups[-1] if not name.startswith(f"{classifier}.")]

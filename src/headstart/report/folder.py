@@ -32,7 +32,9 @@ def check_free(recipe: Recipe) -> None:
     try:
         theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise HeadstartError(f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}") from None
+        raise HeadstartError(
+            f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}"
+        ) from None
     differing = _differences(theirs, recipe.resolved())
     if differing:
         shown = "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
@@ -91,7 +93,9 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise HeadstartError(f"output: another process is writing {place}; wait for it or give output=NAME") from None
+            raise HeadstartError(
+                f"output: another process is writing {place}; wait for it or give output=NAME"
+            ) from None
         try:
             yield
         finally:

@@ -14,7 +14,17 @@ from typing import Any
 from headstart.data.dataset import Dataset
 from headstart.recipe import Recipe
 
-PACKAGES = ("headstart", "torch", "torchvision", "timm", "transformers", "accelerate", "scikit-learn", "numpy", "pillow")
+PACKAGES = (
+    "headstart",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "accelerate",
+    "scikit-learn",
+    "numpy",
+    "pillow",
+)
 
 
 def manifest(recipe: Recipe, dataset: Dataset, spec: dict[str, Any], device: str, processes: int) -> dict[str, Any]:
@@ -23,9 +33,7 @@ def manifest(recipe: Recipe, dataset: Dataset, spec: dict[str, Any], device: str
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe_sha256": recipe.digest(),
         "seed": recipe.seed,
-        "data": {
-            role: {"n": len(examples), "sha256": examples.digest()} for role, examples in dataset.parts().items()
-        },
+        "data": {role: {"n": len(examples), "sha256": examples.digest()} for role, examples in dataset.parts().items()},
         "labels": list(dataset.labels),
         "backbone": {"architecture": spec["backbone"], "pretrained": spec["pretrained"]},
         "packages": {name: _version(name) for name in PACKAGES},

@@ -40,7 +40,9 @@ class Progress:
         if self._live:
             self._draw(event)
         elif event["event"] != "step" or time.monotonic() - self._said > QUIET_SECONDS:
-            shown = {key: value for key, value in event.items() if key != "lr"}  # a rate for each block fills the screen
+            shown = {
+                key: value for key, value in event.items() if key != "lr"
+            }  # a rate for each block fills the screen
             print(json.dumps(_short(shown), ensure_ascii=False), file=self._out, flush=True)
             self._said = time.monotonic()
 

@@ -9,7 +9,6 @@ from headstart.tasks import Task, tasks
 from headstart.train.augment import ImageEncoder
 from headstart.train.draws import stack
 
-
 tasks.register("image_classification")(
     Task(
         read=read_images,

@@ -52,7 +52,7 @@ class Batches(Sampler[list[Pick]]):
     """
 
     def __init__(
-        self, count: int, batch_size: int, accumulation: int, seed: int, phase: int, shard: Shard = Shard()  # noqa: B008
+        self, count: int, batch_size: int, accumulation: int, seed: int, phase: int, shard: Shard = Shard()
     ) -> None:
         self.epoch = 0
         self._count, self._batch_size, self._accumulation = count, batch_size, accumulation

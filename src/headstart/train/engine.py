@@ -212,7 +212,8 @@ class _Phase(TrainerCallback):
             }
         )
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        logs: dict[str, float] = more["logs"]
         if "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
@@ -249,7 +250,9 @@ class _Phase(TrainerCallback):
         """Score the epoch on the held-out part and keep its weights if it is the best so far."""
         setting = self._setting
         share_buffers(self._network)
-        scores = logits(self._network, examples.items, setting.plain, setting.collate, setting.device, setting.precision)
+        scores = logits(
+            self._network, examples.items, setting.plain, setting.collate, setting.device, setting.precision
+        )
         loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(examples.targets)).item()
         accuracy = float(np.mean(scores.argmax(1) == examples.targets))
         if (accuracy, -loss) > self._best.score:
@@ -286,10 +289,10 @@ class _Trainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, self._factor)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)  # type: ignore[arg-type]
         return self.lr_scheduler
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
         """Cross-entropy, weighted so that the sum over processes and micro-batches is the mean over the whole batch.

@@ -28,7 +28,7 @@ def choose_precision(wanted: str, net: nn.Module, device: torch.device) -> str:
     if wanted == "auto" and launched and launched != "fp32":
         wanted = launched
     if wanted == "fp16" and device.type != "cuda":
-        raise HeadstartError(f"train.precision: fp16 needs a GPU; found {device.type}. Use \"bf16\", \"fp32\" or \"auto\"")
+        raise HeadstartError(f'train.precision: fp16 needs a GPU; found {device.type}. Use "bf16", "fp32" or "auto"')
     if wanted != "auto":
         return wanted
     if device.type == "cuda":

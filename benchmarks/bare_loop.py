@@ -1,0 +1,148 @@
+"""What the engine costs: headstart against a bare loop of the same model, data order and seed.
+
+    python -m benchmarks.bare_loop [--data FOLDER] [--pairs 5] [--backbone resnet18]
+
+First both take 20 steps in fp32 and their losses are compared one by one; then they are timed in turn (20 steps each, the
+first two left out) and the median of the pairwise speed ratios is printed, as one JSON line at the end. FOLDER holds
+train/CLASS/…; without it the patches of `sample:patches` serve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+
+from headstart.prepare import Machine, Prepared, engine_setting, prepare, start
+from headstart.recipe import Recipe
+from headstart.train import engine
+from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.engine import Setting, loader_workers, tune
+from headstart.train.meter import Meter
+from headstart.transfer.blocks import Blocks
+
+STEPS, BATCH, LR = 20, 16, 0.01
+
+
+def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
+    """The control: forward, backward, step, and nothing else. Examples a second."""
+    network = prepared.network.train()
+    batches = Batches(len(setting.train), BATCH, 1, setting.seed, phase=0)
+    workers = loader_workers(setting.options.workers, setting.device)
+    loader = DataLoader(
+        TrainingSet(setting.train, setting.augmented),
+        batch_sampler=batches,
+        collate_fn=setting.collate,
+        num_workers=workers,
+    )
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    decay = setting.options.weight_decay
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=LR, momentum=0.9)
+    meter = Meter()
+    meter.start()
+    for step, batch in enumerate(loader):
+        torch.manual_seed(seed_for(setting.seed, 0, step, 0, 1))
+        labels = batch.pop("labels")
+        del batch["weights"]
+        loss = F.cross_entropy(network(**batch), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        meter.step(len(labels))
+        if losses is not None:
+            losses.append(loss.item())
+    return meter.examples_per_second or 0.0
+
+
+def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
+    """The same steps by the engine. Examples a second."""
+    original = engine._Trainer.training_step
+    if losses is not None:
+
+        def recording(self: Any, *arguments: Any, **named: Any) -> torch.Tensor:
+            loss = original(self, *arguments, **named)
+            losses.append(loss.item())
+            return loss
+
+        engine._Trainer.training_step = recording  # type: ignore[method-assign]
+    try:
+        return tune(prepared.network, prepared.plan, setting).examples_per_second or 0.0
+    finally:
+        engine._Trainer.training_step = original  # type: ignore[method-assign]
+
+
+def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, Setting]:
+    """The same network and setting anew, the training part cut to just so many steps."""
+    prepared = prepare(recipe, machine, before.dataset if before else None)
+    count = len(prepared.dataset.train)
+    cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])  # a small set comes round again
+    prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
+    Blocks(prepared.network).open(prepared.plan.phases[0])
+    return prepared, engine_setting(prepared, machine, folder, lambda event: None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="sample:patches")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--backbone", default="resnet18")
+    arguments = parser.parse_args()
+    recipe = Recipe.model_validate(
+        {
+            "task": "image_classification",
+            "output": "unused",
+            "data": {"source": arguments.data, "validation": 0.0},
+            "model": {"backbone": arguments.backbone},
+            "transfer": {"strategy": "scratch"},
+            "train": {
+                "epochs": 1,
+                "batch_size": BATCH,
+                "optimizer": "sgd",
+                "lr": LR,
+                "schedule": "constant",
+                "precision": "fp32",
+            },
+        }  # fmt: skip
+    )
+    machine = start()
+    ways = {"bare": bare_loop, "engine": headstart_engine}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepared = None
+        losses: dict[str, list[float]] = {}
+        for way, loop in ways.items():
+            prepared, made = fresh(recipe, machine, prepared, folder)
+            loop(prepared, made, losses.setdefault(way, []))
+        differences = [abs(one - other) for one, other in zip(losses["bare"], losses["engine"], strict=True)]
+        print(f"{len(differences)} steps in fp32; largest difference of two losses: {max(differences):.2e}")
+        pairs = []
+        for number in range(arguments.pairs):
+            speeds = {}
+            for way in list(ways)[:: 1 if number % 2 else -1]:  # in alternating order
+                prepared, made = fresh(recipe, machine, prepared, folder)
+                speeds[way] = ways[way](prepared, made, None)
+            pairs.append(speeds["engine"] / speeds["bare"])
+            print(f"pair {number + 1}: bare {speeds['bare']:.1f}, engine {speeds['engine']:.1f} examples/s")
+    result = {
+        "benchmark": "bare_loop",
+        "backbone": arguments.backbone,
+        "steps": len(differences),
+        "largest_loss_difference": max(differences),
+        "speed_ratio": round(statistics.median(pairs), 4),
+        "pairs": [round(pair, 4) for pair in pairs],
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
