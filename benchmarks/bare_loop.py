@@ -112,7 +112,7 @@ def main() -> None:
                 "schedule": "constant",
                 "precision": "fp32",
             },
-        }  # fmt: skip
+        }
     )
     machine = start()
     ways = {"bare": bare_loop, "engine": headstart_engine}
