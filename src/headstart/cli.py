@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from typing import Annotated
@@ -28,6 +29,7 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
     from headstart.report.progress import Progress
     from headstart.runner import run as run_recipe
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
     run_recipe(recipe, overrides or [], Progress())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -29,6 +30,7 @@ from headstart.errors import HeadstartError
 from headstart.registry import suggest, unknown
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
 
 
 def _several(kind: Any) -> Any:
@@ -38,22 +40,22 @@ def _several(kind: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
     """Where the examples come from and which part plays which role."""
 
-    source: str | None = Field(
+    source: Name | None = Field(
         None, description="a folder (class/file, or train|val|test/class/file), or sample:patches, sample:digits"
     )
-    train: str | None = Field(None, description="folder of the training part, instead of `source`")
-    validation: Share | str | None = Field(
+    train: Name | None = Field(None, description="folder of the training part, instead of `source`")
+    validation: Share | Name | None = Field(
         None,
         description="a folder, or the share carved from the training part (default: the given validation part, else "
         "0.15); 0 for none, which keeps the last epoch",
     )
-    test: Annotated[float, Field(gt=0, lt=1)] | str | None = Field(
+    test: Annotated[float, Field(gt=0, lt=1)] | Name | None = Field(
         None, description="a folder, or the share set aside for the test (default: the given test part, else 0.2)"
     )
     unreadable: Literal["drop", "error"] = Field("drop", description="what to do with files that cannot be read")
@@ -70,7 +72,7 @@ class Data(Section):
 class Head(Section):
     """The new classifier on top of the backbone."""
 
-    hidden: _several(Annotated[int, Field(ge=1)]) = Field(  # type: ignore[valid-type]
+    hidden: _several(Annotated[int, Field(ge=1, le=65_536)]) = Field(  # type: ignore[valid-type]
         (), description="widths of hidden layers; empty for a linear head"
     )
     dropout: _several(Annotated[float, Field(ge=0, lt=1)]) = Field(  # type: ignore[valid-type]
@@ -90,7 +92,7 @@ class Head(Section):
 class Preprocessing(Section):
     """What to ask for instead of the backbone's own preprocessing."""
 
-    size: Annotated[int, Field(ge=8)] | None = Field(None, description="side of the square input in pixels")
+    size: Annotated[int, Field(ge=8, le=4096)] | None = Field(None, description="side of the square input in pixels")
     mean: tuple[float, ...] | None = Field(None, strict=False, min_length=3, max_length=3)
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(None, strict=False, min_length=3, max_length=3)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
@@ -102,8 +104,8 @@ class Preprocessing(Section):
 class Model(Section):
     """The pretrained network."""
 
-    backbone: str = Field(description="a timm name, a local folder (config.json + weights), or packaged:NAME")
-    weights: str | None = Field(None, description="a local .safetensors or .pth file for a timm name")
+    backbone: Name = Field(description="a timm name, a local folder (config.json + weights), or packaged:NAME")
+    weights: Name | None = Field(None, description="a local .safetensors or .pth file for a timm name")
     head: Head = Head()
     preprocessing: Preprocessing = Preprocessing()
 
@@ -112,7 +114,9 @@ class Transfer(Section):
     """How the pretrained knowledge is carried over."""
 
     strategy: str = "fine_tune"
-    head_lr_ratio: float = Field(10.0, gt=0, description="learning rate of the new head, as a multiple of train.lr")
+    head_lr_ratio: float = Field(
+        10.0, gt=0, le=10_000, description="learning rate of the new head, as a multiple of train.lr"
+    )
     last_blocks: Annotated[int, Field(ge=0)] | None = Field(None, description="partial: blocks below the head to train")
     train: _several(str) = Field((), description="partial: patterns of block names to train, e.g. 'block 4'")  # type: ignore[valid-type]
     freeze: _several(str) = Field((), description="partial: patterns of block names to freeze, e.g. 'stem'")  # type: ignore[valid-type]
@@ -147,7 +151,7 @@ class Schedule(Section):
     """How the learning rate moves during a phase; a bare name is short for `{ name = … }`."""
 
     name: Literal["constant", "step", "cosine", "exponential", "linear", "plateau"] = "cosine"
-    every: Annotated[float, Field(gt=0)] = Field(7.0, description="step: epochs between two drops")
+    every: Annotated[float, Field(gt=0, le=100_000)] = Field(7.0, description="step: epochs between two drops")
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="step, plateau: a drop multiplies the rate by it; exponential: each epoch does"
     )
@@ -157,19 +161,23 @@ class Schedule(Section):
 class Train(Section):
     """The optimisation. One batch is `batch_size` examples over all processes and accumulation steps together."""
 
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(32, ge=1, description="examples an optimizer step, whatever the number of processes")
-    accumulation: int = Field(1, ge=1, description="parts in which each process works through its share of a batch")
+    epochs: int = Field(5, ge=1, le=100_000)
+    batch_size: int = Field(
+        32, ge=1, le=1_000_000, description="examples an optimizer step, whatever the number of processes"
+    )
+    accumulation: int = Field(1, ge=1, le=1_000_000, description="parts in which each process works through its share")
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(1e-4, gt=0, lt=100)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
-    weight_decay: float = Field(0.01, ge=0, description="on weight matrices and kernels; never on biases and norms")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1_000, description="on weight matrices and kernels; never on biases and norms"
+    )
     schedule: Annotated[
         Schedule, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)
     ] = Schedule()
     warmup: Share = Field(0.0, description="share of a phase's steps over which the rate rises from 0")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field("auto", description="loader processes")
+    workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field("auto", description="loader processes")
     select_on: Literal["validation", "test"] = Field(
         "validation",
         description="the held-out part that chooses the epoch; 'test' is reported as 'selected on this set'",
@@ -189,7 +197,7 @@ class Beside(Section):
 
     name: str
     lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="instead of train.lr")
-    epochs: Annotated[int, Field(ge=1)] | None = Field(None, description="instead of train.epochs")
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="instead of train.epochs")
 
     @field_validator("name")
     @classmethod
@@ -203,7 +211,9 @@ class Evaluate(Section):
     beside: _several(  # type: ignore[valid-type]
         Annotated[Beside, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
     ) = ()
-    bootstrap: int = Field(1000, ge=100, description="resamples behind the intervals that have no closed form")
+    bootstrap: int = Field(
+        1000, ge=100, le=100_000, description="resamples behind the intervals that have no closed form"
+    )
 
 
 class Recipe(Section):
@@ -223,6 +233,13 @@ class Recipe(Section):
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
         return _registered("task", name, info)
+
+    @field_validator("output")
+    @classmethod
+    def _a_folder_name(cls, output: str) -> str:
+        if not Path(output).name or Path(output).name == ".." or "\0" in output:
+            raise ValueError(f"found {output!r}; expected the name of a folder to make, such as runs/first")
+        return os.path.expanduser(output)
 
     @model_validator(mode="after")
     def _roles(self) -> Recipe:
@@ -283,24 +300,24 @@ def _registered(kind: str, name: str, info: ValidationInfo) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path()
         there = sorted(str(file) for file in folder.glob("*.toml"))
         raise HeadstartError(f"{path}: no such recipe file; {suggest(str(path), there)}") from None
     except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
         raise HeadstartError(f"{path}: expected a readable TOML file in UTF-8; found: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise HeadstartError(f"{path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # numbers of a million digits and endless nesting among them
+        raise HeadstartError(f"{path}: not valid TOML: {str(error)[:300]}") from None
 
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
+    if not equals or not all(key.strip().split(".")) or "\n" in override:
         raise HeadstartError(f"command line: expected key=value such as train.epochs=1; found {override!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     *sections, last = key.strip().split(".")
     place: Any = values
@@ -318,7 +335,8 @@ def _explain(error: ValidationError, path: str, overrides: Sequence[str]) -> str
     for problem in error.errors():
         where = [part for part in problem["loc"] if not _is_a_type(part)]
         key = ".".join(str(part) for part in where) or "recipe"
-        origin = "command line" if key in overridden else path
+        given = any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in overridden)
+        origin = "command line" if given else path
         said.setdefault(f"{origin}: {key}: ", []).append(_say(problem, where))
     lines = [start + _either(sayings) for start, sayings in said.items()]
     if len(lines) == 1:
@@ -345,6 +363,8 @@ def _say(problem: Any, where: Sequence[int | str]) -> str:
         return "missing; " + (_describe(where) or "this key is required")
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return f"found {found!r}; expected a table of keys"
     expected = problem["msg"].removeprefix("Input should be ")
     return f"found {found!r}; expected {expected}"
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 WHITE = (255, 255, 255)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # beyond twice its limit Pillow raises
 
 
 def is_image_name(path: Path) -> bool:
@@ -58,6 +60,8 @@ def digest_or_fault(path: str) -> tuple[str, str]:
         with Image.open(io.BytesIO(content)) as image:
             image.draft("RGB", (32, 32))
             image.load()
+    except UnidentifiedImageError:
+        return "", "no picture in a format that Pillow reads"
     except Exception as fault:  # Pillow's decoders raise about ten different types on broken files
         return "", f"{type(fault).__name__}: {fault}".replace(f"{path}", "file").splitlines()[0][:120]
     return hashlib.sha256(content).hexdigest(), ""

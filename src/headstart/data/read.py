@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.images import digests_or_faults
-from headstart.data.sources import Listing, list_images
+from headstart.data.sources import Listing, list_images, printable
 from headstart.data.splits import carve
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
@@ -33,7 +33,7 @@ def read_images(recipe: Recipe) -> Dataset:
             notes.append(f"{listing.ignored} files in {listing.folder} are no images by their names; left out")
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
-    _enough(parts["train"], labels, listings["train"].folder)
+    _enough(parts["train"], labels, listings["train"].folder, faults)
     repeated = sum(n - 1 for n in Counter(digest for part in parts.values() for digest in part.digests).values())
     if repeated:
         notes.append(f"{repeated} files are exact copies of others")
@@ -54,13 +54,23 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
         )
     if "test" not in parts:
         share = data.test if isinstance(data.test, float) else TEST_SHARE
-        parts["train"], parts["test"] = carve(parts["train"], share, recipe.seed)
+        parts["train"], parts["test"] = _carve(parts["train"], share, recipe.seed, "data.test")
     if data.validation == 0 or recipe.train.select_on == "test":
         parts.pop("validation", None)
     elif isinstance(data.validation, float) or "validation" not in parts:
         share = data.validation if isinstance(data.validation, float) else VALIDATION_SHARE
-        parts["train"], parts["validation"] = carve(parts["train"], share, recipe.seed + 1)
+        parts["train"], parts["validation"] = _carve(parts["train"], share, recipe.seed + 1, "data.validation")
     return Dataset(labels, parts["train"], parts.get("validation"), parts["test"])
+
+
+def _carve(train: Examples, share: float, seed: int, key: str) -> tuple[Examples, Examples]:
+    stays, carved = carve(train, share, seed)
+    if not carved:
+        raise HeadstartError(
+            f"{key}: no class has two training examples left to carve {share:g} from; give more examples or smaller shares "
+            "(data.test, data.validation)"
+        )
+    return stays, carved
 
 
 def _readable(listing: Listing, labels: tuple[str, ...], role: str) -> tuple[Examples, list[str]]:
@@ -73,9 +83,9 @@ def _readable(listing: Listing, labels: tuple[str, ...], role: str) -> tuple[Exa
     rows = [(path, labels.index(name)) for name, paths in listing.files.items() for path in paths]
     checked = digests_or_faults([path for path, _ in rows])
     good = [(path, label, digest) for (path, label), (digest, _) in zip(rows, checked, strict=True) if digest]
-    faults = [f"{path} ({fault})" for (path, _), (_, fault) in zip(rows, checked, strict=True) if fault]
+    faults = [f"{printable(path)} ({fault})" for (path, _), (_, fault) in zip(rows, checked, strict=True) if fault]
     items = tuple(path for path, _, _ in good)
-    names = tuple(Path(path).relative_to(listing.folder).as_posix() for path in items)
+    names = tuple(printable(Path(path).relative_to(listing.folder).as_posix()) for path in items)
     examples = Examples(items, tuple(label for _, label, _ in good), names, tuple(digest for *_, digest in good))
     return examples, faults
 
@@ -90,7 +100,7 @@ def _unreadable(faults: list[str], policy: str, readable: int) -> str:
     return f"{found}. They are left out"
 
 
-def _enough(train: Examples, labels: tuple[str, ...], folder: Path) -> None:
+def _enough(train: Examples, labels: tuple[str, ...], folder: Path, faults: list[str]) -> None:
     if len(labels) < 2:
         raise HeadstartError(
             f"{folder}: found one class only ({labels[0]}); expected at least two folders of images, one a class"
@@ -100,5 +110,5 @@ def _enough(train: Examples, labels: tuple[str, ...], folder: Path) -> None:
     if small:
         raise HeadstartError(
             f"{folder}: too few readable training images of {', '.join(small[:5])}; expected at least 2 a class. "
-            "Add images or remove the folder"
+            "Add images or remove the folder" + (f". {len(faults)} cannot be read: {faults[0]}" if faults else "")
         )

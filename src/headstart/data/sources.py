@@ -49,7 +49,7 @@ def list_images(data: Data) -> dict[str, Listing]:
 
 
 def _folder(path: str, key: str) -> Path:
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -83,7 +83,7 @@ def _list_classes(folder: Path) -> Listing:
         seen = [path for path in _walk(child)]
         images = [str(path) for path in seen if is_image_name(path)]
         ignored += len(seen) - len(images)
-        files[child.name] = images
+        files[printable(child.name)] = images
     if not any(files.values()):
         loose = sum(1 for path in folder.iterdir() if path.is_file() and is_image_name(path))
         found = f"{loose} images that are in no class folder" if loose else "no image in any folder"
@@ -95,6 +95,12 @@ def _list_classes(folder: Path) -> Listing:
     return Listing(folder, {name: images for name, images in files.items() if images}, ignored)
 
 
+def printable(name: str) -> str:
+    """A file name as text for any file or terminal: what is no UTF-8, and control characters, become escapes."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def _folders(folder: Path) -> list[Path]:
     return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
 
@@ -102,10 +108,14 @@ def _folders(folder: Path) -> list[Path]:
 def _walk(folder: Path) -> list[Path]:
     """All visible files below a folder, sorted; hidden ones and what lies in hidden folders do not count."""
     found: list[Path] = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(place) / name for name in sorted(files) if not name.startswith(".")]
-    return found
+    return [path for path in found if path.is_file()]  # no pipes, no dead links
+
+
+def _refuse(error: OSError) -> None:
+    raise HeadstartError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable or move it away")
 
 
 def images_at(paths: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -115,7 +125,7 @@ def images_at(paths: list[str]) -> tuple[list[str], dict[str, str]]:
         HeadstartError: a path does not exist, or there is no image at any of them.
     """
     files: list[str] = []
-    for path in map(Path, paths):
+    for path in map(Path, filter(None, paths)):
         if path.is_dir():
             files += [str(file) for file in _walk(path) if is_image_name(file)]
         elif path.is_file():

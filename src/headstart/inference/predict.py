@@ -35,21 +35,23 @@ class Predictor:
         import torch
 
         self.network = network.eval()
-        self.labels: tuple[str, ...] = tuple(network.spec["labels"])
+        self.labels: tuple[str, ...] = tuple(map(str, network.spec["labels"]))
+        if len(self.labels) != network.spec["classes"]:
+            raise ValueError(f"{len(self.labels)} labels for {network.spec['classes']} classes")
         self._task = task
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
+        self._encode = task.encoder(network, "none")
+        self._precision = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}[network.spec["precision"]]
+        if self._device.type == "cpu" and self._precision == "fp16":
+            self._precision = "fp32"
 
     def logits(self, items: Iterable[str | Path]) -> np.ndarray:
         """Logits of shape (n, classes) for examples in their order."""
         from headstart.train.forward import logits
 
-        encode = self._task.encoder(self.network, "none")
-        precision = str(self.network.spec["precision"])
-        if self._device.type == "cpu" and precision == "fp16":
-            precision = "fp32"
         paths = tuple(str(item) for item in items)
-        return logits(self.network, paths, encode, self._task.collate, self._device, precision)
+        return logits(self.network, paths, self._encode, self._task.collate, self._device, self._precision)
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
         """Predictions for files, and for all files in folders, in order.
@@ -94,8 +96,11 @@ def load(run: str | Path) -> Predictor:
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         task = tasks.get(spec["task"])
-    except FileNotFoundError:
+        return Predictor(task, task.load(folder, spec))
+    except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(f"{run}: expected the folder of a finished run; found no model/{CONFIG} in it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise HeadstartError(f"{folder / CONFIG}: damaged ({error}); train the run again") from None
-    return Predictor(task, task.load(folder, spec))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise HeadstartError(
+            f"{folder / CONFIG}: damaged ({type(error).__name__}: {cause}); train the run again"
+        ) from None

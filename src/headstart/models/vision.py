@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
+from pydantic import Field, ValidationError
 from timm.data import resolve_data_config
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from headstart.errors import HeadstartError
 from headstart.models.network import Network, build_head, digest
 from headstart.models.weights import OFFLINE_WAY_OUT, from_file, from_folder, hub, packaged
-from headstart.recipe import Head, Model, Preprocessing
+from headstart.recipe import Head, Model, Preprocessing, Section
 from headstart.registry import suggest
 
 PREPROCESSING_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
@@ -62,11 +64,15 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
         "preprocessing": preprocessing,
         "pretrained": {"from": model.weights or model.backbone, "sha256": weights} if pretrained else None,
     }
-    return _with_head(net, model.head, classes, spec), notes
+    network = _with_head(net, model.head, classes, spec)
+    if model.preprocessing.size:
+        _try_size(network)
+    return network, notes
 
 
 def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
+    _check_look(spec["preprocessing"], str(folder))
     net = _create(spec["backbone"], spec["size"], False, {})
     network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
     network.load_weights(folder)
@@ -76,11 +82,18 @@ def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
 def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | None, dict[str, Any]]:
     """(timm architecture, its state dict or None for the hub, its own preprocessing where the source states one)."""
     name = model.backbone
+    if model.weights and (name.startswith("packaged:") or Path(os.path.expanduser(name)).is_dir()):
+        raise HeadstartError(f"model.weights: {name} brings its own weights; remove model.weights, or give a timm name")
     if name.startswith("packaged:"):
         architecture, state = packaged(name.removeprefix("packaged:"))
         return architecture, state if pretrained else None, {}
-    if Path(name).expanduser().is_dir():
-        architecture, state, own = from_folder(Path(name).expanduser())
+    folder = Path(os.path.expanduser(name))
+    if folder.is_dir():
+        architecture, state, own = from_folder(folder)
+        if not timm.is_model(architecture.split(".")[0]):
+            raise HeadstartError(
+                f"model.backbone: {folder}/config.json names {architecture!r}, which timm does not know"
+            )
         return architecture, state if pretrained else None, own
     if not timm.is_model(name.split(".")[0]):
         raise HeadstartError(
@@ -91,14 +104,12 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
 
 
 def _create(architecture: str, size: int | None, from_hub: bool, own: dict[str, Any]) -> nn.Module:
-    options: dict[str, Any] = {}
-    default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-    if size and default is not None and default.fixed_input_size:
-        options["img_size"] = size
     try:
+        default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+        options = {"img_size": size} if size and default is not None and default.fixed_input_size else {}
         with warnings.catch_warnings(), hub() if from_hub else nullcontext():
             warnings.simplefilter("ignore")
-            return timm.create_model(architecture, pretrained=from_hub, **options)
+            return timm.create_model(architecture, pretrained=from_hub, **options)  # type: ignore[arg-type]
     except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
         cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         if from_hub:
@@ -125,7 +136,11 @@ def _load(net: nn.Module, state: dict[str, Tensor], model: Model) -> None:
             f"missing, {len(surplus)} unknown, {len(differing)} of another shape "
             f"(such as {(absent + surplus + differing)[0]}); name the architecture the file was made for"
         )
-    net.load_state_dict(fitting, strict=False)
+    try:
+        net.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        cause = str(error).splitlines()[-1].strip()[:200]
+        raise HeadstartError(f"model.weights: {model.weights or model.backbone} cannot be loaded: {cause}") from None
 
 
 def _preprocessing(
@@ -134,6 +149,7 @@ def _preprocessing(
     """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it, each noted."""
     trained = resolve_data_config(pretrained_cfg=own, model=net)
     trained = {**trained, "input_size": own.get("input_size", trained["input_size"])}
+    trained = {key: tuple(value) if isinstance(value, list) else value for key, value in trained.items()}
     wanted = {
         "input_size": (3, asked.size, asked.size) if asked.size else None,
         "mean": asked.mean,
@@ -148,7 +164,52 @@ def _preprocessing(
         if pretrained
     ]
     used = {**trained, **wishes}
-    return {key: list(v) if isinstance(v := used[key], tuple) else v for key in PREPROCESSING_KEYS}, notes
+    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in PREPROCESSING_KEYS}
+    _check_look(look, "model.backbone")
+    return look, notes
+
+
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+class _Look(Section):
+    """What the preprocessing of a network must hold to be of use."""
+
+    input_size: tuple[Literal[3], Side, Side] = Field(strict=False)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+    mean: tuple[float, float, float] = Field(strict=False)
+    std: tuple[float, float, float] = Field(strict=False)
+    crop_pct: float = Field(gt=0)
+    crop_mode: Literal["center", "squash", "border"]
+
+
+def _check_look(look: Any, where: str) -> None:
+    try:
+        _Look.model_validate(look)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"])) or "all of it"
+        raise HeadstartError(
+            f"{where}: its preprocessing is damaged: {key}: found {problem['input']!r}; {problem['msg']}"
+        ) from None
+
+
+def _try_size(network: VisionNetwork) -> None:
+    """Pass one empty picture through, for some networks accept only some sizes.
+
+    Raises:
+        HeadstartError: the network cannot read pictures of its spec's size.
+    """
+    size = network.spec["preprocessing"]["input_size"]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, *size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise HeadstartError(
+            f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × {size[2]} pixels "
+            f"({str(error).splitlines()[0][:150]}); choose another size, such as a multiple of 32"
+        ) from None
 
 
 def _plain(value: Any) -> str:

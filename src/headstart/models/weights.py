@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,23 +109,28 @@ def from_file(path: str | Path) -> dict[str, Tensor]:
     Raises:
         HeadstartError: the file is missing, damaged, or holds more than tensors.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise HeadstartError(f"model.weights: no file {path}; expected a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise HeadstartError(f"model.weights: {path} is no readable weights file: {_first_line(error)}") from None
-    except Exception as error:  # torch's unpickler refuses anything but tensors with its own error types
+    except Exception:  # torch's unpickler refuses anything but tensors with its own error types
         raise HeadstartError(
-            f"model.weights: {path} holds more than tensors and was not opened: {_first_line(error)}"
+            f"model.weights: {path} holds more than tensors, or no tensors at all, and was not opened; save the state dict "
+            "alone, or better as .safetensors"
         ) from None
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise HeadstartError(f"model.weights: {path} holds no state dict (a mapping of names to tensors)")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
@@ -137,8 +143,10 @@ def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architecture = config["architecture"]
-    except (OSError, ValueError, KeyError, TypeError):
+        architecture, own = config["architecture"], config.get("pretrained_cfg", {})
+        if not isinstance(architecture, str) or not isinstance(own, dict):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HeadstartError(
             f'model.backbone: {folder} is a folder without a config.json that names an "architecture"; expected timm\'s '
             "hub layout. For a bare weights file give the timm name as model.backbone and the file as model.weights"
@@ -147,7 +155,7 @@ def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(names)}")
-    return architecture, from_file(path), config.get("pretrained_cfg", {})
+    return architecture, from_file(path), own
 
 
 @contextmanager

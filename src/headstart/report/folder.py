@@ -24,11 +24,11 @@ def check_free(recipe: Recipe) -> None:
         HeadstartError: it belongs to another recipe, or is no run directory at all.
     """
     folder = Path(recipe.output)
-    if folder.is_file():
-        raise HeadstartError(f"output: {folder} is a file; expected the name of a folder")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise HeadstartError(f"output: {folder} is there and is no folder; expected the name of a folder to make")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
-    way_out = f"Give another one with output=NAME, or delete it: rm -r {folder}"
+    way_out = "Give another place with output=NAME, or move this one away"
     try:
         theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -64,15 +64,12 @@ def drafted(recipe: Recipe) -> Iterator[Path]:
         HeadstartError: another process is writing the same run.
     """
     place = Path(recipe.output)
-    draft = place.with_name(place.name + ".partial")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place.with_name(place.name + ".lock"), place):
-        shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
-        draft.mkdir()
+    draft, old, lock = (place.with_name(f".{place.name}.headstart-{part}") for part in ("draft", "old", "lock"))
+    with _locked(lock, place):
+        _make(draft, place)
         try:
             (draft / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")
             yield draft
-            old = place.with_name(place.name + ".old")
             shutil.rmtree(old, ignore_errors=True)
             if place.exists():
                 place.rename(old)
@@ -82,14 +79,34 @@ def drafted(recipe: Recipe) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def _make(draft: Path, place: Path) -> None:
+    shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
+    try:
+        draft.mkdir()
+    except OSError as error:
+        raise _cannot(place, error) from None
+
+
+def _cannot(place: Path, error: OSError) -> HeadstartError:
+    return HeadstartError(
+        f"output: {place} cannot be made ({error.filename}: {error.strerror}); give another place with output=NAME"
+    )
+
+
 @contextmanager
 def _locked(path: Path, place: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:  # a system without file locks
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield
         return
-    with path.open("w") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as error:
+        raise _cannot(place, error) from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

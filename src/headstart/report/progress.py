@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -30,7 +31,7 @@ class Progress:
     def text(self, text: str) -> None:
         """Sentences for people, on their own lines."""
         self._end_line()
-        print(text, file=self._out, flush=True)
+        self._print(text)
 
     def tell(self, event: dict[str, Any]) -> None:
         """An event of the engine or the runner."""
@@ -43,8 +44,14 @@ class Progress:
             shown = {
                 key: value for key, value in event.items() if key != "lr"
             }  # a rate for each block fills the screen
-            print(json.dumps(_short(shown), ensure_ascii=False), file=self._out, flush=True)
+            self._print(json.dumps(_short(shown), ensure_ascii=False))
             self._said = time.monotonic()
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, file=self._out, flush=True)
+        except BrokenPipeError:  # nobody reads on; the run is worth more than its lines
+            self._out = io.StringIO()
 
     def _draw(self, event: dict[str, Any]) -> None:
         match event["event"]:

@@ -105,7 +105,7 @@ class Report(Part):
         path = Path(run) / FILE
         try:
             return Report.model_validate_json(path.read_bytes()).model_copy(update={"folder": str(run)})
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise HeadstartError(f"{run}: expected the folder of a finished run; found no {FILE} in it") from None
         except ValidationError as error:
             raise HeadstartError(f"{path}: not a report of this version: {error.errors()[0]['msg']}") from None

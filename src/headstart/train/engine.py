@@ -162,7 +162,16 @@ class _Phase(TrainerCallback):
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
         trainer = _Trainer(self._network, arguments, self._loader(), self._optimizer(), self._schedule, self)
-        trainer.train()
+        try:
+            trainer.train()
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise HeadstartError(
+                f"train.batch_size: found {options.batch_size} for {len(setting.train)} training examples, "
+                f"{options.accumulation} micro-batches and {setting.shard.world} processes, which leaves a single example to work on at once; "
+                "BatchNorm needs two. Choose a batch size that divides the examples with a larger rest"
+            ) from None
         unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         assert unwrapped is self._network
 
@@ -219,8 +228,8 @@ class _Phase(TrainerCallback):
         if not math.isfinite(logs["loss"]):
             raise HeadstartError(
                 f"train: the loss is {logs['loss']} at step {state.global_step} of phase {self._phase.name!r}; expected a "
-                f"finite number. Lower train.lr (now {self._setting.options.lr:g}) or transfer.head_lr_ratio, or set "
-                'train.precision = "fp32"'
+                f"finite number. Lower train.lr (now {self._setting.options.lr:g}) or transfer.head_lr_ratio, set "
+                'train.precision = "fp32", or look whether weights and preprocessing hold sensible numbers'
             )
         steps = (state.global_step - 1) % self._batches.steps + 1
         logged = steps % args.logging_steps or args.logging_steps
