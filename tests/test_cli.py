@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,22 @@ BAD = {
     "not a number": ({"train": {"lr": 99.0, "optimizer": "sgd", "epochs": 6}}, "the loss is "),
     "batch of one": ({"train": {"batch_size": 2, "accumulation": 4}}, "need at least 4"),
     "nothing trains": ({"transfer": {"strategy": "partial", "train": ["tail"]}}, "no block matches 'tail'"),
+    "one example for BatchNorm": ({"train": {"batch_size": 1}}, "BatchNorm needs two"),
+    "a size the network cannot read": (
+        {"model": {"backbone": "test_vit", "preprocessing": {"size": 33}}},
+        "test_vit cannot read 33 × 33 pixels",
+    ),
+    "a tag of no weights": ({"model": {"backbone": "resnet18.nope"}}, "Invalid pretrained tag (nope)"),
+    "no output": ({"output": "."}, "expected the name of a folder to make"),
+    "a device as output": ({"output": "/dev/zero"}, "is there and is no folder"),
+    "a file above the output": ({"output": "/dev/zero/x"}, "cannot be made"),
+    "a table as a number": ({"train": 3}, "found 3; expected a table of keys"),
+    "an empty source": ({"data": {"source": ""}}, "data.source: found ''"),
+    "an infinite decay": ({"train": {"weight_decay": float("inf")}}, "train.weight_decay: found inf"),
+    "two sources of weights": (
+        {"model": {"backbone": "packaged:efficientnet_lite0", "weights": "w.pth"}},
+        "brings its own weights",
+    ),
     "a baseline of another kind": ({"evaluate": {"beside": ["word_counts"]}}, "unknown strategy or baseline"),
 }
 
@@ -100,3 +119,24 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert said in err
     assert "Traceback" not in err
     assert not [file.name for file in tmp_path.iterdir() if "run" in file.name]
+
+
+def test_a_reader_that_goes_away_costs_no_run(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", str(write_recipe(train={"epochs": 1}))]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=writer, stderr=subprocess.PIPE, timeout=120)
+    os.close(writer)
+    assert (tmp_path / "run" / "metrics.json").exists(), done.stderr
+
+
+def test_a_terminated_run_cleans_up(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", str(write_recipe(train={"epochs": 100_000}))]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while '"epoch"' not in process.stdout.readline():
+        assert process.poll() is None
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == []

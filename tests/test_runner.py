@@ -145,6 +145,45 @@ def test_names_from_the_data_are_shown_as_text(write_recipe: WriteRecipe, tmp_pa
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": ["a"]},
+        {"labels": None},
+        {"classes": "x"},
+        {"precision": "nope"},
+        {"backbone": 3},
+        {"head": {"hidden": ["x"]}},
+        {"preprocessing": {"input_size": [3, 32, 32]}},
+        {"task": "cooking"},
+    ],
+)
+def test_a_damaged_model_is_one_message(change: dict[str, object], write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    from headstart.prepare import prepare, start
+
+    prepared = prepare(read_recipe(write_recipe()), start())
+    prepared.network.save(tmp_path / "run" / "model")
+    config = tmp_path / "run" / "model" / "config.json"
+    assert headstart.load(tmp_path / "run").labels == ("blue", "green", "red")
+    config.write_text(json.dumps(json.loads(config.read_text()) | change))
+    with pytest.raises(HeadstartError):
+        headstart.load(tmp_path / "run")
+
+
+def test_neighbours_of_a_run_are_never_touched(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    for name in ("run.old", "run.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("precious")
+    path = write_recipe(train={"epochs": 1})
+    headstart.run(path)
+    headstart.run(path)
+    assert all((tmp_path / name / "mine").exists() for name in ("run.old", "run.partial"))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(HeadstartError, match="is there and is no folder"):
+        headstart.run(path, [f"output={tmp_path / 'link'}"])
+
+
 def test_no_run_no_model_no_report(tmp_path: Path) -> None:
     with pytest.raises(HeadstartError, match=r"found no model/config\.json"):
         headstart.load(tmp_path)

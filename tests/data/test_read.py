@@ -98,6 +98,23 @@ def test_copies_are_counted(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     assert "1 files are exact copies of others" in read(write_recipe(data={"source": str(tmp_path / "set")})).notes
 
 
+def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    import os
+
+    draw_images(tmp_path / "set", 6)
+    (tmp_path / "set" / "red").rename(os.fsdecode(os.fsencode(tmp_path / "set") + b"/\xff\x1b[31m"))
+    os.mkfifo(tmp_path / "set" / "blue" / "pipe.png")
+    dataset = read(write_recipe(data={"source": str(tmp_path / "set")}))
+    assert dataset.labels == ("\\xff\\x1b[31m", "blue", "green")
+    assert sum(sizes(dataset).values()) == 18
+
+
+def test_nothing_left_to_carve(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "set", 6)
+    with pytest.raises(HeadstartError, match=r"data\.validation: no class has two training examples left"):
+        read(write_recipe(data={"source": str(tmp_path / "set")}), "data.test=0.99")
+
+
 def build(folder: Path, kind: str) -> str:
     """A folder with one kind of trouble; returns what the message must say."""
     match kind:

@@ -169,8 +169,9 @@ class _Phase(TrainerCallback):
                 raise
             raise HeadstartError(
                 f"train.batch_size: found {options.batch_size} for {len(setting.train)} training examples, "
-                f"{options.accumulation} micro-batches and {setting.shard.world} processes, which leaves a single example to work on at once; "
-                "BatchNorm needs two. Choose a batch size that divides the examples with a larger rest"
+                f"{options.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
+                "a single example to work on at once; BatchNorm needs two. Choose another batch size, one that leaves "
+                "a larger last batch"
             ) from None
         unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
         assert unwrapped is self._network
