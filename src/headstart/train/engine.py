@@ -302,6 +302,9 @@ class _Trainer(Trainer):
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)  # type: ignore[arg-type]
         return self.lr_scheduler
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        return grad_norm  # the Trainer would measure it at every step to log it: 4 % of a ResNet-18 step at batch 16
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
