@@ -55,7 +55,8 @@ def _classes(dataset: Dataset) -> str:
     counts = dataset.counts("train")
     if len(counts) <= MANY_CLASSES:
         return f"{len(counts)} classes: " + ", ".join(f"{name} {count}" for name, count in counts.items())
-    return f"{len(counts)} classes of {min(counts.values())} to {max(counts.values())} training examples"
+    low, high = min(counts.values()), max(counts.values())
+    return f"{len(counts)} classes of {low if low == high else f'{low} to {high}'} training examples"
 
 
 def _rates(phase: Phase) -> str:
