@@ -96,6 +96,10 @@ BAD = {
         {"model": {"backbone": "packaged:efficientnet_lite0", "weights": "w.pth"}},
         "brings its own weights",
     ),
+    "a rate for a forest": (
+        {"evaluate": {"beside": [{"name": "raw_pixels_forest", "lr": 0.1}]}},
+        "raw_pixels_forest trains no network",
+    ),
     "a baseline of another kind": ({"evaluate": {"beside": ["word_counts"]}}, "unknown strategy or baseline"),
 }
 

@@ -64,6 +64,9 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("evaluate.beside=['scrach']", "did you mean 'scratch'?"),
         ("data.train=x", "keep one of them"),
         ("task=image", "unknown task 'image'"),
+        ("train.label-smoothing=0.1", "train.label-smoothing: unknown key (found 0.1)"),
+        ("train.odd[key=3", "train.odd[key: unknown key (found 3)"),
+        ("evaluate.beside=['partial']", "'partial' takes its blocks from [transfer]"),
     ],
 )
 def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:

@@ -184,6 +184,16 @@ def test_neighbours_of_a_run_are_never_touched(write_recipe: WriteRecipe, tmp_pa
         headstart.run(path, [f"output={tmp_path / 'link'}"])
 
 
+def test_a_rival_that_cannot_be_had_is_said_before_anything_trains(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.train import engine
+
+    monkeypatch.setattr(engine, "tune", lambda *_: pytest.fail("training has begun"))
+    with pytest.raises(HeadstartError, match="could not be had from the hub"):
+        headstart.run(write_recipe(evaluate={"beside": ["fine_tune"]}))
+
+
 def test_no_run_no_model_no_report(tmp_path: Path) -> None:
     with pytest.raises(HeadstartError, match=r"found no model/config\.json"):
         headstart.load(tmp_path)

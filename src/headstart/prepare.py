@@ -95,10 +95,14 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
 
     task = tasks.get(recipe.task)
     for other in recipe.evaluate.beside:
-        if other.name not in strategies.names() and other.name not in task.baselines:
+        if other.name in strategies.names():
+            continue
+        if other.name not in task.baselines:
             raise HeadstartError(
                 f"evaluate.beside: {unknown(f'baseline of {recipe.task}', other.name, sorted(task.baselines))}"
             )
+        if other.lr or other.epochs:
+            raise HeadstartError(f"evaluate.beside: {other.name} trains no network; remove its lr and epochs")
     if recipe.train.batch_size < machine.world * recipe.train.accumulation:
         raise HeadstartError(
             f"train.batch_size: found {recipe.train.batch_size}; {machine.world} processes with train.accumulation = "

@@ -1,4 +1,4 @@
-"""The recipe: a validated, frozen picture of one TOML file. Imports neither torch nor the rest of headstart.
+"""The recipe: a validated, frozen picture of one TOML file. Imports no torch.
 
 Unknown keys are refused, and every problem of a file is reported in one answer, each with its key, what was found,
 what was expected and, where one is near, the name that was probably meant.
@@ -242,6 +242,15 @@ class Recipe(Section):
         return os.path.expanduser(output)
 
     @model_validator(mode="after")
+    def _rivals(self) -> Recipe:
+        if self.transfer.strategy != "partial" and any(other.name == "partial" for other in self.evaluate.beside):
+            raise ValueError(
+                "evaluate.beside: 'partial' takes its blocks from [transfer], where only strategy 'partial' may name them; "
+                "found strategy " + repr(self.transfer.strategy)
+            )
+        return self
+
+    @model_validator(mode="after")
     def _roles(self) -> Recipe:
         if self.train.select_on == "test" and self.data.validation:
             raise ValueError(
@@ -333,7 +342,7 @@ def _explain(error: ValidationError, path: str, overrides: Sequence[str]) -> str
     overridden = {override.partition("=")[0].strip() for override in overrides}
     said: dict[str, list[str]] = {}
     for problem in error.errors():
-        where = [part for part in problem["loc"] if not _is_a_type(part)]
+        where = _keys_only(problem)
         key = ".".join(str(part) for part in where) or "recipe"
         given = any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in overridden)
         origin = "command line" if given else path
@@ -350,9 +359,15 @@ def _either(sayings: Sequence[str]) -> str:
     return first + "".join(f", or {other.partition('expected ')[2] or other}" for other in others)
 
 
-def _is_a_type(part: int | str) -> bool:
-    """Pydantic names the member of a union in an error's place; such parts are no keys of the recipe."""
-    return isinstance(part, str) and (part in {"float", "int", "str"} or any(mark in part for mark in "[(-"))
+def _keys_only(problem: Any) -> list[int | str]:
+    """An error's place without the members of unions that pydantic names in it: keys, numbers in arrays, and at most a
+    last key that the recipe does not know."""
+    where: list[int | str] = []
+    for number, part in enumerate(problem["loc"], 1):
+        stranger = problem["type"] == "extra_forbidden" and number == len(problem["loc"])
+        if isinstance(part, int) or stranger or part in _keys(where):
+            where.append(part)
+    return where
 
 
 def _say(problem: Any, where: Sequence[int | str]) -> str:

@@ -40,13 +40,19 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     check_free(recipe)
     machine = start()
     prepared = prepare(recipe, machine)
+    rivals = [_rival(other, prepared, machine) for other in recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
     with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
         main, probabilities = _learn(prepared, recipe.transfer.strategy, machine, folder, say)
-        beside = [_beside(other, prepared, machine, folder, say) for other in recipe.evaluate.beside]
+        beside = [
+            _learn(rival, rival.recipe.transfer.strategy, machine, folder, say)[0]
+            if isinstance(rival, Prepared)
+            else _baseline(rival, prepared, machine, say)
+            for rival in rivals
+        ]
         report = _report(prepared, main, beside)
         if machine.rank == 0:
             _write(prepared, report, probabilities, machine, folder)
@@ -82,21 +88,26 @@ def _learn(prepared: Prepared, name: str, machine: Machine, folder: Path, say: P
     return result, probabilities
 
 
-def _beside(other: Beside, prepared: Prepared, machine: Machine, folder: Path, say: Progress) -> Result:
-    """Another strategy, or a baseline without a network, on the same split."""
+def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | str:
+    """Another strategy on the same split, ready to train, so that its troubles show before the main one has trained; or
+    the name of a baseline."""
+    if other.name not in strategies.names():
+        return other.name
+    train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
+    return prepare(prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, prepared.dataset)
+
+
+def _baseline(name: str, prepared: Prepared, machine: Machine, say: Progress) -> Result:
+    """A baseline without a network, on the same split."""
     from headstart.evaluate.metrics import score
 
     recipe, dataset = prepared.recipe, prepared.dataset
-    if other.name in strategies.names():
-        train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
-        changed = recipe.but(transfer={"strategy": other.name}, train=train)
-        return _learn(prepare(changed, machine, dataset), other.name, machine, folder, say)[0]
     started = time.perf_counter()
-    probabilities = _from_main(machine, lambda: baselines.get(other.name)(dataset, recipe.seed))
+    probabilities = _from_main(machine, lambda: baselines.get(name)(dataset, recipe.seed))
     seconds = time.perf_counter() - started
     test = score(dataset.test.targets, probabilities, dataset.labels, recipe.evaluate.bootstrap)
-    say.tell({"event": "result", "name": other.name, "test_accuracy": test.accuracy.value})
-    return Result(name=other.name, test=test, seconds=seconds)
+    say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
+    return Result(name=name, test=test, seconds=seconds)
 
 
 def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:

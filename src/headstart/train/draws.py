@@ -1,8 +1,8 @@
 """Which examples come when, and every random number of a run, each drawn from what it belongs to.
 
 An example's augmentation depends on (seed, phase, epoch, row) alone; an epoch's order on (seed, phase, epoch); what layers
-draw (dropout) on (seed, phase, step, rank). So a run does not depend on how many processes or loader workers made it,
-and can be taken up anywhere.
+draw (dropout) on (seed, phase, step, rank). So the number of loader workers changes nothing, and that of processes only
+what layers draw and what BatchNorm sees.
 """
 
 from __future__ import annotations
