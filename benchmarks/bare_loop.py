@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 
 from headstart.prepare import Machine, Prepared, engine_setting, prepare, start
 from headstart.recipe import Recipe
-from headstart.train import engine
 from headstart.train.draws import Batches, TrainingSet, seed_for
 from headstart.train.engine import Setting, loader_workers, tune
 from headstart.train.meter import Meter
+from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 
 STEPS, BATCH, LR = 20, 16, 0.01
@@ -66,7 +66,7 @@ def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None) 
 
 def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
     """The same steps by the engine. Examples a second."""
-    original = engine._Trainer.training_step
+    original = PhaseTrainer.training_step
     if losses is not None:
 
         def recording(self: Any, *arguments: Any, **named: Any) -> torch.Tensor:
@@ -74,11 +74,11 @@ def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] |
             losses.append(loss.item())
             return loss
 
-        engine._Trainer.training_step = recording  # type: ignore[method-assign]
+        PhaseTrainer.training_step = recording  # type: ignore[method-assign]
     try:
         return tune(prepared.network, prepared.plan, setting).examples_per_second or 0.0
     finally:
-        engine._Trainer.training_step = original  # type: ignore[method-assign]
+        PhaseTrainer.training_step = original  # type: ignore[method-assign]
 
 
 def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, Setting]:

@@ -9,8 +9,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "registry", "recipe", "data", "transfer", "models", "report", "evaluate", "train", "tasks", "inference",
-    "prepare", "runner", "cli",
+    "errors", "registry", "recipe", "recipe_file", "data", "transfer", "models", "report", "evaluate", "train",
+    "tasks", "inference", "prepare", "runner", "cli",
 ]  # fmt: skip
 
 

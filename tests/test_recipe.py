@@ -10,7 +10,6 @@ import pytest
 
 from headstart.errors import HeadstartError
 from headstart.prepare import read_recipe, recipe_schema
-from headstart.recipe import Recipe
 
 MINIMAL = 'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
 
@@ -104,7 +103,7 @@ def test_resolved_round_trip_and_digest(tmp_path: Path) -> None:
 
 
 def test_a_recipe_is_frozen(tmp_path: Path) -> None:
-    recipe = Recipe.read(write(tmp_path, MINIMAL))
+    recipe = read_recipe(write(tmp_path, MINIMAL))
     with pytest.raises(ValueError, match="frozen"):
         recipe.seed = 3  # type: ignore[misc]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.recipe import Recipe
+from headstart.recipe_file import read
 from headstart.registry import unknown
 from headstart.report.report import Phase
 from headstart.tasks import Task, tasks
@@ -29,10 +30,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe file, checked against what is registered.
 
     Raises:
-        HeadstartError: see `Recipe.read`.
+        HeadstartError: see `recipe_file.read`.
     """
     beside = [*strategies.names(), *baselines.names()]
-    return Recipe.read(path, overrides, {"task": tasks.names(), "strategy": strategies.names(), "beside": beside})
+    return read(path, overrides, {"task": tasks.names(), "strategy": strategies.names(), "beside": beside})
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -110,8 +111,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
         )
     dataset = dataset or task.read(recipe)
     torch.manual_seed(recipe.seed)
-    pretrained = recipe.transfer.strategy != "scratch"
-    network, notes = task.network(recipe, len(dataset.labels), pretrained)
+    network, notes = task.network(recipe, len(dataset.labels), recipe.transfer.pretrained)
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     precision = choose_precision(recipe.train.precision, network.net, machine.device)

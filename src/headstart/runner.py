@@ -17,12 +17,10 @@ from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.prepare import Machine, Prepared, describe, engine_setting, prepare, read_recipe, start
 from headstart.recipe import Beside, Recipe
-from headstart.report.folder import check_free, drafted
+from headstart.report.folder import MODEL, check_free, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
 from headstart.transfer.strategies import strategies
-
-MODEL = "model"
 
 
 def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Progress | None = None) -> Report:
@@ -46,9 +44,9 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
-        main, probabilities = _learn(prepared, recipe.transfer.strategy, machine, folder, say)
+        main, probabilities = _learn(prepared, machine, folder, say)
         beside = [
-            _learn(rival, rival.recipe.transfer.strategy, machine, folder, say)[0]
+            _learn(rival, machine, folder, say)[0]
             if isinstance(rival, Prepared)
             else _baseline(rival, prepared, machine, say)
             for rival in rivals
@@ -61,12 +59,13 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     return report
 
 
-def _learn(prepared: Prepared, name: str, machine: Machine, folder: Path, say: Progress) -> tuple[Result, np.ndarray]:
+def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) -> tuple[Result, np.ndarray]:
     """Train by the plan and look at the test part once: the result and the probabilities, shape (n, classes)."""
     from headstart.evaluate.metrics import score, softmax
     from headstart.train.engine import tune
     from headstart.train.forward import logits
 
+    name = prepared.recipe.transfer.strategy
     setting = engine_setting(prepared, machine, folder, say.tell)
     setting.tell({"event": "strategy", "name": name})
     history = tune(prepared.network, prepared.plan, setting)
@@ -77,7 +76,6 @@ def _learn(prepared: Prepared, name: str, machine: Machine, folder: Path, say: P
         name=name,
         test=score(test.targets, probabilities, labels, prepared.recipe.evaluate.bootstrap),
         seconds=history.seconds,
-        parameters=max(phase.trainable for phase in prepared.phases),
         phases=prepared.phases,
         epochs=tuple(history.epochs),
         kept=history.kept,
@@ -114,7 +112,7 @@ def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:
     recipe, dataset = prepared.recipe, prepared.dataset
     return Report(
         task=recipe.task,
-        recipe=Path(recipe.output).name,
+        name=Path(recipe.output).name,
         folder=recipe.output,
         labels=dataset.labels,
         counts={role: dataset.counts(role) for role in dataset.parts()},

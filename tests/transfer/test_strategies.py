@@ -43,9 +43,10 @@ def test_every_strategy_has_a_row() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_plan(name: str) -> None:
     settings, pretrained, phases = ROWS[name]
-    made = plan(recipe(strategy=name, **settings), BLOCKS)
+    chosen = recipe(strategy=name, **settings)
+    made = plan(chosen, BLOCKS)
     assert made.strategy == name
-    assert made.pretrained is pretrained
+    assert chosen.transfer.pretrained is pretrained
     assert [phase.epochs for phase in made.phases] == [epochs for epochs, _ in phases]
     for phase, (_, rates) in zip(made.phases, phases, strict=True):
         assert dict(phase.rates) == pytest.approx(rates)

@@ -12,6 +12,7 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.evaluate.metrics import softmax
+from headstart.report.folder import MODEL
 from headstart.tasks import Task, tasks
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Predictor:
     def __init__(self, task: Task, network: Network) -> None:
         import torch
 
+        from headstart.train.precision import FORMATS
+
         self.network = network.eval()
         self.labels: tuple[str, ...] = tuple(map(str, network.spec["labels"]))
         if len(self.labels) != network.spec["classes"]:
@@ -42,7 +45,9 @@ class Predictor:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
         self._encode = task.encoder(network, "none")
-        self._precision = {"fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}[network.spec["precision"]]
+        self._precision: str = network.spec["precision"]
+        if self._precision not in FORMATS:
+            raise ValueError(f"precision {self._precision!r}")
         if self._device.type == "cpu" and self._precision == "fp16":
             self._precision = "fp32"
 
@@ -92,13 +97,13 @@ def load(run: str | Path) -> Predictor:
     """
     from headstart.models.network import CONFIG
 
-    folder = Path(run) / "model"
+    folder = Path(run) / MODEL
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         task = tasks.get(spec["task"])
         return Predictor(task, task.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
-        raise HeadstartError(f"{run}: expected the folder of a finished run; found no model/{CONFIG} in it") from None
+        raise HeadstartError(f"{run}: expected the folder of a finished run; found no {MODEL}/{CONFIG} in it") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise HeadstartError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -129,8 +130,6 @@ def build_head(width: int, classes: int, hidden: tuple[int, ...], dropout: tuple
 
 def digest(net: nn.Module) -> str:
     """SHA-256 over names and values of all tensors of a network."""
-    import hashlib
-
     total = hashlib.sha256()
     for name, value in sorted(net.state_dict().items()):
         total.update(name.encode())

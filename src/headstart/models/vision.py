@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
 from headstart.models.network import Network, build_head, digest
-from headstart.models.weights import OFFLINE_WAY_OUT, from_file, from_folder, hub, packaged
+from headstart.models.weights import OFFLINE_WAY_OUT, folder_weights, from_file, from_folder, hub, packaged
 from headstart.recipe import Head, Model, Preprocessing, Section
 from headstart.registry import suggest
-
-PREPROCESSING_KEYS = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 class VisionNetwork(Network):
@@ -51,7 +49,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     """
     architecture, state, own = _resolve(model, pretrained)
     from_hub = pretrained and state is None
-    net = _create(architecture, model.preprocessing.size, from_hub, own)
+    net = _create(architecture, model.preprocessing.size, from_hub)
     if state is not None:
         _load(net, state, model)
     weights = digest(net) if pretrained else None
@@ -73,7 +71,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
 def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
     _check_look(spec["preprocessing"], str(folder))
-    net = _create(spec["backbone"], spec["size"], False, {})
+    net = _create(spec["backbone"], spec["size"], False)
     network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
     network.load_weights(folder)
     return network
@@ -85,16 +83,16 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
     if model.weights and (name.startswith("packaged:") or Path(os.path.expanduser(name)).is_dir()):
         raise HeadstartError(f"model.weights: {name} brings its own weights; remove model.weights, or give a timm name")
     if name.startswith("packaged:"):
-        architecture, state = packaged(name.removeprefix("packaged:"))
-        return architecture, state if pretrained else None, {}
+        entry = packaged(name.removeprefix("packaged:"))
+        return entry.architecture, entry.read() if pretrained else None, {}
     folder = Path(os.path.expanduser(name))
     if folder.is_dir():
-        architecture, state, own = from_folder(folder)
+        architecture, own = from_folder(folder)
         if not timm.is_model(architecture.split(".")[0]):
             raise HeadstartError(
                 f"model.backbone: {folder}/config.json names {architecture!r}, which timm does not know"
             )
-        return architecture, state if pretrained else None, own
+        return architecture, folder_weights(folder) if pretrained else None, own
     if not timm.is_model(name.split(".")[0]):
         raise HeadstartError(
             f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; expected a timm name such as "
@@ -103,7 +101,7 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
     return name, from_file(model.weights) if pretrained and model.weights else None, {}
 
 
-def _create(architecture: str, size: int | None, from_hub: bool, own: dict[str, Any]) -> nn.Module:
+def _create(architecture: str, size: int | None, from_hub: bool) -> nn.Module:
     try:
         default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
         options = {"img_size": size} if size and default is not None and default.fixed_input_size else {}
@@ -164,7 +162,7 @@ def _preprocessing(
         if pretrained
     ]
     used = {**trained, **wishes}
-    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in PREPROCESSING_KEYS}
+    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in _Look.model_fields}
     _check_look(look, "model.backbone")
     return look, notes
 

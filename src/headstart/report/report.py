@@ -69,7 +69,6 @@ class Result(Part):
     name: str
     test: Scores
     seconds: float
-    parameters: int | None = None
     phases: tuple[Phase, ...] = ()
     epochs: tuple[dict[str, Any], ...] = ()
     kept: dict[str, int] | None = None
@@ -81,7 +80,7 @@ class Report(Part):
     """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is measured against."""
 
     task: str
-    recipe: str
+    name: str
     folder: str
     labels: tuple[str, ...]
     counts: dict[str, dict[str, int]]

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
@@ -33,6 +33,7 @@ from headstart.train.draws import Batches, Collate, Encode, Shard, TrainingSet, 
 from headstart.train.forward import logits, share_buffers
 from headstart.train.meter import WARMUP_STEPS, Meter
 from headstart.train.schedules import LearningRate
+from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
@@ -78,18 +79,18 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
     """
     _refuse_sharding()
     started = time.perf_counter()
-    history, best = History(), _Best()
+    course = _Course()
+    history, best = course.history, course.best
     blocks = Blocks(network)
-    meter = Meter()
     for number, phase in enumerate(plan.phases):
-        _Phase(network, blocks, phase, number, setting, history, best, meter).run()
+        _Phase(network, blocks, phase, number, setting, course).run()
     share_buffers(network)
     if best.weights is not None:
         network.net.load_state_dict(best.weights)
         history.kept = best.epoch
     elif history.epochs:
         history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
-    history.examples_per_second = meter.examples_per_second
+    history.examples_per_second = course.meter.examples_per_second
     history.seconds = time.perf_counter() - started
     return history
 
@@ -97,9 +98,9 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
 def seconds_per_epoch(network: Network, phase: Phase, setting: Setting) -> float:
     """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not in it."""
     twin = copy.deepcopy(network)
-    meter = Meter()
-    _Phase(twin, Blocks(twin), phase, 0, setting, History(), _Best(), meter, max_steps=WARMUP_STEPS + 2).run()
-    return len(setting.train) / (meter.examples_per_second or math.inf)
+    course = _Course()
+    _Phase(twin, Blocks(twin), phase, 0, setting, course, max_steps=WARMUP_STEPS + 2).run()
+    return len(setting.train) / (course.meter.examples_per_second or math.inf)
 
 
 @dataclass
@@ -107,6 +108,15 @@ class _Best:
     score: tuple[float, float] = (-1.0, -math.inf)
     epoch: dict[str, int] | None = None
     weights: dict[str, Tensor] | None = None
+
+
+@dataclass
+class _Course:
+    """What the phases of one run share."""
+
+    history: History = field(default_factory=History)
+    best: _Best = field(default_factory=_Best)
+    meter: Meter = field(default_factory=Meter)
 
 
 class _Phase(TrainerCallback):
@@ -119,14 +129,13 @@ class _Phase(TrainerCallback):
         phase: Phase,
         number: int,
         setting: Setting,
-        history: History,
-        best: _Best,
-        meter: Meter,
+        course: _Course,
         max_steps: int = -1,
     ) -> None:
         options = setting.options
         self._network, self._phase, self._number, self._setting = network, phase, number, setting
-        self._history, self._best, self._meter, self._max_steps = history, best, meter, max_steps
+        self._history, self._best, self._meter = course.history, course.best, course.meter
+        self._max_steps = max_steps
         blocks.open(phase)
         self._batches = Batches(
             len(setting.train), options.batch_size, options.accumulation, setting.seed, number, setting.shard
@@ -161,7 +170,7 @@ class _Phase(TrainerCallback):
             disable_tqdm=True,
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
-        trainer = _Trainer(self._network, arguments, self._loader(), self._optimizer(), self._schedule, self)
+        trainer = PhaseTrainer(self._network, arguments, self._loader(), self._optimizer(), self._schedule, self)
         try:
             trainer.train()
         except ValueError as error:
@@ -173,8 +182,7 @@ class _Phase(TrainerCallback):
                 "a single example to work on at once; BatchNorm needs two. Choose another batch size, one that leaves "
                 "a larger last batch"
             ) from None
-        unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-        assert unwrapped is self._network
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
 
     def _loader(self) -> DataLoader[dict[str, Tensor]]:
         setting = self._setting
@@ -239,11 +247,12 @@ class _Phase(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._max_steps > 0:
             return
+        factor = self._schedule(max(state.global_step - 1, 0))
         row: dict[str, Any] = {
             "phase": self._number + 1,
             "epoch": self._batches.epoch + 1,
             "loss": self._loss,
-            "lr": {group["block"]: group["lr"] for group in self._groups_now(state)},
+            "lr": {block: rate * factor for block, rate in self._phase.rates.items()},
         }
         if self._setting.selection is not None:
             row |= self._select(self._setting.selection, row)
@@ -251,10 +260,6 @@ class _Phase(TrainerCallback):
         row["seconds"] = time.perf_counter() - self._epoch_started
         self._history.epochs.append(row)
         self._setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **self._best_so_far()})
-
-    def _groups_now(self, state: Any) -> list[dict[str, Any]]:
-        factor = self._schedule(max(state.global_step - 1, 0))
-        return [{"block": block, "lr": rate * factor} for block, rate in self._phase.rates.items()]
 
     def _select(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
         """Score the epoch on the held-out part and keep its weights if it is the best so far."""
@@ -273,48 +278,6 @@ class _Phase(TrainerCallback):
 
     def _best_so_far(self) -> dict[str, Any]:
         return {"best": self._best.score[0], "best_at": self._best.epoch} if self._best.epoch else {}
-
-
-class _Trainer(Trainer):
-    """transformers.Trainer with our loader, groups, schedule and loss."""
-
-    def __init__(
-        self,
-        network: Network,
-        arguments: TrainingArguments,
-        loader: DataLoader[dict[str, Tensor]],
-        optimizer: torch.optim.Optimizer,
-        schedule: LearningRate,
-        phase: _Phase,
-    ) -> None:
-        super().__init__(
-            model=network, args=arguments, train_dataset=loader.dataset, optimizers=(optimizer, None), callbacks=[phase]
-        )
-        self.remove_callback(PrinterCallback)
-        self.model_accepts_loss_kwargs = False
-        self._loader, self._factor = loader, schedule
-
-    def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return self._loader
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        if self.lr_scheduler is None:
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)  # type: ignore[arg-type]
-        return self.lr_scheduler
-
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        return grad_norm  # the Trainer would measure it at every step to log it: 4 % of a ResNet-18 step at batch 16
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Tensor:
-        """Cross-entropy, weighted so that the sum over processes and micro-batches is the mean over the whole batch.
-
-        The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
-        """
-        labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        losses = F.cross_entropy(model(**inputs), labels, reduction="none")
-        return (losses * weights).sum() * self.accelerator.num_processes * self.current_gradient_accumulation_steps
 
 
 def loader_workers(wanted: int | str, device: torch.device) -> int:

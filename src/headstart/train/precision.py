@@ -24,8 +24,8 @@ def choose_precision(wanted: str, net: nn.Module, device: torch.device) -> str:
     Raises:
         HeadstartError: fp16 without a GPU.
     """
-    launched = {"no": "fp32", "bf16": "bf16", "fp16": "fp16"}.get(os.environ.get("ACCELERATE_MIXED_PRECISION", ""))
-    if wanted == "auto" and launched and launched != "fp32":
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION")
+    if wanted == "auto" and launched in ("bf16", "fp16"):  # "no" is also what a launcher says that was not asked
         wanted = launched
     if wanted == "fp16" and device.type != "cuda":
         raise HeadstartError(f'train.precision: fp16 needs a GPU; found {device.type}. Use "bf16", "fp32" or "auto"')

@@ -19,11 +19,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """Phases in order. Without `pretrained` the network starts from random weights."""
+    """Phases in order."""
 
     strategy: str
     phases: tuple[Phase, ...]
-    pretrained: bool = True
 
     def check(self, blocks: Sequence[str]) -> Plan:
         """The plan itself, if each phase trains something and names only blocks there are.
@@ -41,8 +40,3 @@ class Plan:
                     f"(blocks: {', '.join(blocks)})"
                 )
         return self
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all phases together."""
-        return sum(phase.epochs for phase in self.phases)

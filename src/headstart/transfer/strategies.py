@@ -30,7 +30,7 @@ def plan(recipe: Recipe, blocks: Sequence[str]) -> Plan:
 def scratch(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Random weights, everything trains at one rate: what transfer is measured against."""
     rates = dict.fromkeys(blocks, recipe.train.lr)
-    return Plan("scratch", (Phase("everything from random weights", rates, recipe.train.epochs),), pretrained=False)
+    return Plan("scratch", (Phase("everything from random weights", rates, recipe.train.epochs),))
 
 
 @strategies.register("fine_tune")
