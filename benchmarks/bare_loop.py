@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from headstart.prepare import Machine, Prepared, engine_setting, prepare, start
+from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.recipe import Recipe
 from headstart.train.draws import Batches, TrainingSet, seed_for
-from headstart.train.engine import Setting, loader_workers, tune
+from headstart.train.engine import loader_workers, tune
 from headstart.train.meter import Meter
+from headstart.train.setting import Setting
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 
@@ -88,7 +89,7 @@ def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Pat
     cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])  # a small set comes round again
     prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
     Blocks(prepared.network).open(prepared.plan.phases[0])
-    return prepared, engine_setting(prepared, machine, folder, lambda event: None)
+    return prepared, setting_of(prepared, machine, folder, lambda event: None)
 
 
 def main() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file
 
 from headstart.report.report import Report
-from tests.conftest import WriteRecipe
+from tests.conftest import WriteRecipe, draw_images
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,8 +33,8 @@ main(["run", *sys.argv[2:]])
 """
 
 
-def launch(count: int, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def launch(count: int, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
     return subprocess.run([*torchrun, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
 
@@ -71,6 +72,53 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
     else:
         assert one.test.accuracy.low <= two.test.accuracy.high
         assert two.test.accuracy.low <= one.test.accuracy.high
+
+
+def test_two_processes_share_an_extraction(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+    """The same features to the bit, each computed by one process, and the same head in both."""
+    draw_images(tmp_path / "many" / "train", 40, seed=1)
+    draw_images(tmp_path / "many" / "test", 30, seed=2)
+    found: list[dict[str, np.ndarray]] = []
+    for count in (1, 2):
+        path = write_recipe(
+            data={"source": str(tmp_path / "many")},
+            model={"weights": str(weights)},
+            transfer={"strategy": "feature_extraction"},
+            output=str(tmp_path / f"run{count}"),
+        )
+        done = launch(count, "run.py", str(path), HEADSTART_CACHE=str(tmp_path / f"cache{count}"))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("test accuracy") == 1
+        files = list((tmp_path / f"cache{count}" / "features").rglob("*.safetensors"))
+        assert len(files) == 2 * count, "a file of each process for each part"
+        rows: dict[str, np.ndarray] = {}
+        for file in files:
+            arrays = load_numpy(file)
+            assert not rows.keys() & {name.tobytes().hex() for name in arrays["digests"]}, "computed twice"
+            rows |= {n.tobytes().hex(): row for n, row in zip(arrays["digests"], arrays["features"], strict=True)}
+        found.append(rows)
+    one, two = found
+    assert len(one) == 96 + 90  # a fifth of the training images are kept for validation, which no one looks at here
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    heads = [load_file(tmp_path / f"run{count}" / "model" / "network.safetensors") for count in (1, 2)]
+    assert all(torch.equal(heads[0][name], value) for name, value in heads[1].items())
+    assert Report.read(tmp_path / "run1").test == Report.read(tmp_path / "run2").test
+
+
+@pytest.mark.parametrize("classifier", ["gradient", "RandomForestClassifier"])
+def test_two_processes_have_one_head(classifier: str, write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+    path = write_recipe(
+        model={"weights": str(weights), "head": {"classifier": classifier}},
+        transfer={"strategy": "feature_extraction"},
+    )
+    results = []
+    for count in (1, 2):
+        done = launch(count, "run.py", str(path), f"output={tmp_path / f'run{count}'}")
+        assert done.returncode == 0, done.stderr
+        results.append(Report.read(tmp_path / f"run{count}").main)
+    assert results[0].test == results[1].test
+    assert [row["loss"] for row in results[0].epochs] == [row["loss"] for row in results[1].epochs]
 
 
 def test_an_error_is_said_once(write_recipe: WriteRecipe) -> None:

@@ -65,6 +65,14 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("task=image", "unknown task 'image'"),
         ("train.label-smoothing=0.1", "train.label-smoothing: unknown key (found 0.1)"),
         ("train.odd[key=3", "train.odd[key: unknown key (found 3)"),
+        ("model.head.classifier=RandomForest", "unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'"),
+        ("model.head.classifier=SVC", "is fitted on frozen features; set transfer.strategy = 'feature_extraction'"),
+        ("model.head={classifier='SVC',hidden=[8]}", "has no hidden layers and no dropout"),
+        ("model.head={classifier='gradient',options={C=1}}", "options are those of a scikit-learn classifier"),
+        ("transfer.strategy=feature_extraction augment.policy=crop", "cannot look different each epoch"),
+        ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
+        ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
+        ("data.sha256=beef", "data.sha256: found 'beef'"),
         ("evaluate.beside=['partial']", "'partial' takes its blocks from [transfer]"),
     ],
 )
@@ -126,3 +134,18 @@ def test_reading_a_recipe_imports_no_torch(tmp_path: Path) -> None:
 def test_importing_headstart_imports_nothing_else() -> None:
     code = "import sys, headstart; assert not {'torch', 'pydantic', 'typer', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_how_a_head_is_fitted(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    probe = ["transfer.strategy=feature_extraction"]
+    assert read_recipe(path).head().classifier is None
+    assert read_recipe(path, probe).head().classifier == "logistic_regression"
+    assert read_recipe(path, [*probe, "model.head.hidden=[8]"]).head().classifier == "gradient"
+    assert read_recipe(path, [*probe, "model.head.dropout=0.1"]).head().classifier == "gradient"
+    forest = 'model.head={classifier="RandomForestClassifier",options={n_estimators=9}}'
+    head = read_recipe(path, [*probe, forest]).head()
+    assert (head.classifier, head.options, head.is_estimator) == ("RandomForestClassifier", {"n_estimators": 9}, True)
+    rival = read_recipe(path, [forest, 'evaluate.beside=["feature_extraction"]'])
+    assert (rival.head().is_estimator, rival.head().options) == (False, {})
+    assert rival.but(transfer={"strategy": "feature_extraction"}).head().is_estimator

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
+from headstart.models import classifier
 from headstart.recipe import Recipe
 from headstart.recipe_file import read
 from headstart.registry import unknown
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 
     from headstart.data.dataset import Dataset
     from headstart.models.network import Network
-    from headstart.train.engine import Setting
+    from headstart.train.setting import Setting
     from headstart.transfer.plan import Plan
+
+DEFAULT_POLICY = "crop_flip"
+LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -32,8 +37,17 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         HeadstartError: see `recipe_file.read`.
     """
-    beside = [*strategies.names(), *baselines.names()]
-    return read(path, overrides, {"task": tasks.names(), "strategy": strategies.names(), "beside": beside})
+    return read(path, overrides, _names())
+
+
+def _names() -> dict[str, list[str]]:
+    """What a recipe may name, by kind."""
+    return {
+        "task": tasks.names(),
+        "strategy": strategies.names(),
+        "beside": [*strategies.names(), *baselines.names()],
+        "classifier": classifier.names(),
+    }
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -41,10 +55,11 @@ def recipe_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     schema["title"] = "headstart recipe"
     schema["required"] = [key for key in schema["required"] if key != "output"]
-    schema["properties"]["task"]["enum"] = tasks.names()
-    parts = schema["$defs"]
-    parts["Transfer"]["properties"]["strategy"]["enum"] = strategies.names()
-    parts["Beside"]["properties"]["name"]["enum"] = [*strategies.names(), *baselines.names()]
+    names, parts = _names(), schema["$defs"]
+    schema["properties"]["task"]["enum"] = names["task"]
+    parts["Transfer"]["properties"]["strategy"]["enum"] = names["strategy"]
+    parts["Beside"]["properties"]["name"]["enum"] = names["beside"]
+    parts["Head"]["properties"]["classifier"]["anyOf"][0]["enum"] = names["classifier"]
     return schema
 
 
@@ -67,6 +82,8 @@ class Prepared:
     network: Network
     plan: Plan
     precision: str
+    batch_size: int
+    accumulation: int
     sizes: dict[str, int]
     phases: tuple[Phase, ...]
 
@@ -79,7 +96,7 @@ def start() -> Machine:
     from headstart.train.precision import keep_freed_memory
 
     keep_freed_memory()
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     return Machine(state.device, state.process_index, state.num_processes)
 
 
@@ -91,6 +108,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     """
     import torch
 
+    from headstart.train.memory import batch_size
     from headstart.train.precision import choose_precision
     from headstart.transfer.blocks import Blocks
 
@@ -104,28 +122,52 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
             )
         if other.lr or other.epochs:
             raise HeadstartError(f"evaluate.beside: {other.name} trains no network; remove its lr and epochs")
-    if recipe.train.batch_size < machine.world * recipe.train.accumulation:
-        raise HeadstartError(
-            f"train.batch_size: found {recipe.train.batch_size}; {machine.world} processes with train.accumulation = "
-            f"{recipe.train.accumulation} need at least {machine.world * recipe.train.accumulation}"
-        )
     dataset = dataset or task.read(recipe)
     torch.manual_seed(recipe.seed)
-    network, notes = task.network(recipe, len(dataset.labels), recipe.transfer.pretrained)
+    head = recipe.head()
+    asked = recipe.but(model={"head": head})
+    network, notes = task.network(asked, len(dataset.labels), recipe.transfer.pretrained)
+    if head.is_estimator:
+        classifier.try_out(head, len(dataset.labels))
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     precision = choose_precision(recipe.train.precision, network.net, machine.device)
     network.spec |= {"task": recipe.task, "labels": list(dataset.labels), "precision": precision}
-    return Prepared(
+    size = batch_size(recipe.train.batch_size, len(dataset.train))
+    prepared = Prepared(
         recipe=recipe,
         task=task,
         dataset=dataset.noting(*notes),
         network=network,
         plan=made,
         precision=precision,
+        batch_size=size,
+        accumulation=1,
         sizes={name: blocks.size(name) for name in blocks.names},
         phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
     )
+    return replace(prepared, accumulation=_accumulation(prepared, machine))
+
+
+def _accumulation(prepared: Prepared, machine: Machine) -> int:
+    """In how many parts a process works through its share of a batch, the same in every process."""
+    from headstart.train.memory import parts
+    from headstart.train.processes import from_all
+
+    wanted, size, tuned = prepared.recipe.train.accumulation, prepared.batch_size, prepared.plan.tuned
+    least = machine.world * (wanted if isinstance(wanted, int) else 1)
+    if size < least:
+        raise HeadstartError(
+            f"train.batch_size: found {size}; {machine.world} processes with train.accumulation = {wanted} need at least "
+            f"{least}"
+        )
+    if isinstance(wanted, int) or not tuned:
+        return wanted if isinstance(wanted, int) else 1
+    encode = prepared.task.encoder(prepared.network, "none")
+    items = prepared.dataset.train.items
+    sample = prepared.task.collate([encode(items[number % len(items)], None) for number in range(4)])
+    share = -(-size // machine.world)
+    return max(from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision)))
 
 
 def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> str:
@@ -133,36 +175,48 @@ def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> st
     from headstart.report.describe import describe as words
 
     processes = f", {machine.world} processes" if machine.world > 1 else ""
-    where = f"{machine.device.type}, {prepared.precision}{processes}"
+    parts = f" in {prepared.accumulation} parts" if prepared.accumulation > 1 else ""
+    batch = f", batches of {prepared.batch_size}{parts}" if any(phase.epochs for phase in prepared.phases) else ""
+    where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
     return words(
         prepared.recipe, prepared.dataset, prepared.network.spec, prepared.sizes, prepared.phases, where, detailed
     )
 
 
 def estimate(prepared: Prepared, machine: Machine) -> float:
-    """Seconds that the training of all phases will take, from a few real steps of each."""
-    from headstart.train.engine import seconds_per_epoch
+    """Seconds that all phases will take, from a few real batches of each."""
+    from headstart.train.features import seconds_to_extract
 
     with tempfile.TemporaryDirectory() as folder:
-        setting = engine_setting(prepared, machine, Path(folder), lambda event: None)
-        return sum(phase.epochs * seconds_per_epoch(prepared.network, phase, setting) for phase in prepared.plan.phases)
+        setting = setting_of(prepared, machine, Path(folder), lambda event: None)
+        seconds = 0.0
+        if len(prepared.plan.tuned) < len(prepared.plan.phases):
+            parts = (prepared.dataset.train, prepared.dataset.test)
+            seconds += sum(seconds_to_extract(prepared.network, part, setting) for part in parts)
+        if prepared.plan.tuned:
+            from headstart.train.engine import seconds_per_epoch
+
+            seconds += sum(
+                phase.epochs * seconds_per_epoch(prepared.network, phase, setting) for phase in prepared.plan.tuned
+            )
+        return seconds
 
 
-def engine_setting(
-    prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]
-) -> Setting:
-    """What the engine needs beside network and plan."""
+def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:
+    """What training needs beside network and plan."""
     from headstart.train.draws import Shard
-    from headstart.train.engine import Setting
+    from headstart.train.setting import Setting
 
     task, dataset, recipe = prepared.task, prepared.dataset, prepared.recipe
     return Setting(
         train=dataset.train,
         selection=dataset.test if recipe.train.select_on == "test" else dataset.validation,
-        augmented=task.encoder(prepared.network, recipe.augment.policy),
+        augmented=task.encoder(prepared.network, recipe.augment.policy or DEFAULT_POLICY),
         plain=task.encoder(prepared.network, "none"),
         collate=task.collate,
         options=recipe.train,
+        batch_size=prepared.batch_size,
+        accumulation=prepared.accumulation,
         seed=recipe.seed,
         device=machine.device,
         precision=prepared.precision,

@@ -42,7 +42,15 @@ class Data(Section):
     """Where the examples come from and which part plays which role."""
 
     source: Name | None = Field(
-        None, description="a folder (class/file, or train|val|test/class/file), or sample:patches, sample:digits"
+        None,
+        description="a folder (class/file, or train|val|test/class/file), the URL of a .zip or .tar of such a folder, or "
+        "sample:patches, sample:digits",
+    )
+    sha1: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
+        None, description="checksum of the file at a URL; other sources do not look at it"
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None, description="checksum of the file at a URL; other sources do not look at it"
     )
     train: Name | None = Field(None, description="folder of the training part, instead of `source`")
     validation: Share | Name | None = Field(
@@ -63,9 +71,30 @@ class Data(Section):
             raise ValueError("data.source and data.train are both given; keep one of them")
         return self
 
+    @model_validator(mode="after")
+    def _checked_download(self) -> Data:
+        if self.is_url and not (self.sha1 or self.sha256):
+            raise ValueError(
+                f"data.source is a URL ({self.source}), so its checksum is needed: add sha256 (or sha1) as its publisher "
+                "states it, or as `sha256sum FILE` prints it for a copy that you trust"
+            )
+        return self
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the source is to be downloaded."""
+        return self.source is not None and self.source.lower().startswith(("http://", "https://"))
+
 
 class Head(Section):
     """The new classifier on top of the backbone."""
+
+    classifier: str | None = Field(
+        None,
+        description="how feature_extraction fits the head: logistic_regression (default for a linear head), gradient "
+        "(default with hidden layers or dropout), or a scikit-learn classifier such as RandomForestClassifier",
+    )
+    options: dict[str, Any] = Field({}, description="parameters of the scikit-learn classifier")
 
     hidden: _several(Annotated[int, Field(ge=1, le=65_536)]) = Field(  # type: ignore[valid-type]
         (), description="widths of hidden layers; empty for a linear head"
@@ -73,6 +102,33 @@ class Head(Section):
     dropout: _several(Annotated[float, Field(ge=0, lt=1)]) = Field(  # type: ignore[valid-type]
         (0.0,), description="dropout before each linear layer; one value serves all"
     )
+
+    @field_validator("classifier")
+    @classmethod
+    def _known(cls, name: str | None, info: ValidationInfo) -> str | None:
+        return name if name is None else _registered("classifier", name, info)
+
+    @property
+    def fitting(self) -> str:
+        """How a head on frozen features is fitted: the classifier, or its default for these layers."""
+        layers = bool(self.hidden) or any(self.dropout)
+        return self.classifier or ("gradient" if layers else "logistic_regression")
+
+    @property
+    def is_estimator(self) -> bool:
+        """Whether the head is a scikit-learn classifier and no layer of the network."""
+        return self.classifier not in (None, "logistic_regression", "gradient")
+
+    @model_validator(mode="after")
+    def _layers_or_estimator(self) -> Head:
+        if self.classifier not in (None, "gradient") and (self.hidden or any(self.dropout)):
+            raise ValueError(
+                f"classifier {self.classifier!r} has no hidden layers and no dropout; remove them, or set classifier = "
+                "'gradient'"
+            )
+        if self.options and not self.is_estimator:
+            raise ValueError("options are those of a scikit-learn classifier; name it with classifier, or remove them")
+        return self
 
     @model_validator(mode="after")
     def _one_rate_a_layer(self) -> Head:
@@ -126,6 +182,11 @@ class Transfer(Section):
         """Whether the strategy starts from pretrained weights."""
         return self.strategy != "scratch"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone stays as it is, so that its features can be computed once."""
+        return self.strategy == "feature_extraction"
+
     @model_validator(mode="after")
     def _fits_the_strategy(self) -> Transfer:
         choices = [key for key in ("last_blocks", "train", "freeze") if getattr(self, key) not in (None, ())]
@@ -162,10 +223,15 @@ class Train(Section):
     """The optimisation. One batch is `batch_size` examples over all processes and accumulation steps together."""
 
     epochs: int = Field(5, ge=1, le=100_000)
-    batch_size: int = Field(
-        32, ge=1, le=1_000_000, description="examples an optimizer step, whatever the number of processes"
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = Field(
+        32,
+        description="examples an optimizer step, whatever the number of processes; 'auto' goes by the number of training "
+        "examples (about 50 steps an epoch, a power of two from 16 to 256)",
     )
-    accumulation: int = Field(1, ge=1, le=1_000_000, description="parts in which each process works through its share")
+    accumulation: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = Field(
+        "auto",
+        description="parts in which each process works through its share of a batch; 'auto' takes as few as fit into memory",
+    )
     optimizer: Literal["sgd", "adamw"] = "adamw"
     lr: float = Field(1e-4, gt=0, lt=100)
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd only")
@@ -187,8 +253,10 @@ class Train(Section):
 class Augment(Section):
     """What is varied at random in a training example."""
 
-    policy: Literal["none", "crop", "crop_flip"] = Field(
-        "crop_flip", description="random resized crop, and a mirror image half of the time"
+    policy: Literal["none", "crop", "crop_flip"] | None = Field(
+        None,
+        description="random resized crop, and a mirror image half of the time (default: crop_flip, or none where the "
+        "backbone is frozen)",
     )
 
 
@@ -251,6 +319,22 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _frozen_features(self) -> Recipe:
+        strategies = [self.transfer.strategy, *(other.name for other in self.evaluate.beside)]
+        if self.model.head.classifier and "feature_extraction" not in strategies:
+            raise ValueError(
+                f"model.head.classifier: {self.model.head.classifier!r} is fitted on frozen features; set transfer.strategy "
+                "= 'feature_extraction', or remove it"
+            )
+        if self.augment.policy not in (None, "none") and self.transfer.frozen:
+            raise ValueError(
+                f"augment.policy: found {self.augment.policy!r}; strategy 'feature_extraction' passes each example through "
+                "the frozen backbone once and keeps its features, so an example cannot look different each epoch. Remove "
+                "augment.policy, or choose a strategy that trains the backbone, such as 'fine_tune'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _roles(self) -> Recipe:
         if self.train.select_on == "test" and self.data.validation:
             raise ValueError(
@@ -264,6 +348,12 @@ class Recipe(Section):
         return self.model_copy(
             update={section: getattr(self, section).model_copy(update=fields) for section, fields in changes.items()}
         )
+
+    def head(self) -> Head:
+        """The head as the strategy fits it: `classifier` says how on frozen features, and is None where gradients do."""
+        head = self.model.head
+        fitting = head.fitting if self.transfer.frozen else None
+        return head.model_copy(update={"classifier": fitting, "options": head.options if fitting else {}})
 
     def resolved(self) -> dict[str, Any]:
         """Every field, defaults included, as plain values that TOML can hold; what is unset is left out."""

@@ -7,20 +7,24 @@ import errno
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
-from headstart.prepare import Machine, Prepared, describe, engine_setting, prepare, read_recipe, start
+from headstart.prepare import Machine, Prepared, describe, prepare, read_recipe, setting_of, start
 from headstart.recipe import Beside, Recipe
 from headstart.report.folder import MODEL, check_free, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
 from headstart.transfer.strategies import strategies
+
+if TYPE_CHECKING:
+    from headstart.train.setting import History, Setting
 
 
 def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Progress | None = None) -> Report:
@@ -37,6 +41,8 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, overrides)
     check_free(recipe)
     machine = start()
+    from headstart.train.processes import wait
+
     prepared = prepare(recipe, machine)
     rivals = [_rival(other, prepared, machine) for other in recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
@@ -46,44 +52,65 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
             say.log_to(folder / "log.jsonl")
         main, probabilities = _learn(prepared, machine, folder, say)
         beside = [
-            _learn(rival, machine, folder, say)[0]
-            if isinstance(rival, Prepared)
-            else _baseline(rival, prepared, machine, say)
+            _learn(rival, machine, folder, say)[0] if isinstance(rival, Prepared) else _baseline(rival, prepared, say)
             for rival in rivals
         ]
         report = _report(prepared, main, beside)
         if machine.rank == 0:
             _write(prepared, report, probabilities, machine, folder)
-    _wait(machine)
+    wait()
     say.text(report.summary())
     return report
 
 
 def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) -> tuple[Result, np.ndarray]:
     """Train by the plan and look at the test part once: the result and the probabilities, shape (n, classes)."""
-    from headstart.evaluate.metrics import score, softmax
-    from headstart.train.engine import tune
-    from headstart.train.forward import logits
+    from headstart.evaluate.metrics import score
 
     name = prepared.recipe.transfer.strategy
-    setting = engine_setting(prepared, machine, folder, say.tell)
+    setting = setting_of(prepared, machine, folder, say.tell)
     setting.tell({"event": "strategy", "name": name})
-    history = tune(prepared.network, prepared.plan, setting)
-    test, labels = prepared.dataset.test, prepared.dataset.labels
-    outputs = logits(prepared.network, test.items, setting.plain, setting.collate, machine.device, prepared.precision)
-    probabilities = softmax(outputs)
+    history, probabilities = _train(prepared, setting)
+    test = prepared.dataset.test
     result = Result(
         name=name,
-        test=score(test.targets, probabilities, labels, prepared.recipe.evaluate.bootstrap),
+        test=score(test.targets, probabilities, prepared.dataset.labels, prepared.recipe.evaluate.bootstrap),
         seconds=history.seconds,
         phases=prepared.phases,
         epochs=tuple(history.epochs),
         kept=history.kept,
+        fitted=history.fitted,
         precision=prepared.precision,
         examples_per_second=history.examples_per_second,
     )
     setting.tell({"event": "result", "name": name, "test_accuracy": result.test.accuracy.value})
     return result, probabilities
+
+
+def _train(prepared: Prepared, setting: Setting) -> tuple[History, np.ndarray]:
+    """The two ways to learn; the probabilities of the test part come the same way."""
+    from headstart.train.forward import classify, head_outputs, logits
+
+    network, test = prepared.network, prepared.dataset.test
+    if prepared.plan.tuned:
+        from headstart.train.engine import tune
+
+        history = tune(network, prepared.plan, setting)
+        return history, classify(
+            network, logits(network, test.items, setting.plain, setting.collate, setting.device, setting.precision)
+        )
+    from headstart.train.features import extract
+    from headstart.train.probe import probe
+    from headstart.train.processes import from_main
+
+    history = probe(network, prepared.plan.phases[0], setting)
+    features = extract(network, "test", test, setting)
+
+    def probabilities() -> np.ndarray:
+        assert features is not None
+        return classify(network, head_outputs(network, features))
+
+    return history, from_main(probabilities)
 
 
 def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | str:
@@ -92,16 +119,20 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
     if other.name not in strategies.names():
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
-    return prepare(prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, prepared.dataset)
+    rival = prepare(prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, prepared.dataset)
+    if train and not any(phase.epochs for phase in rival.phases):
+        raise HeadstartError(f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs")
+    return rival
 
 
-def _baseline(name: str, prepared: Prepared, machine: Machine, say: Progress) -> Result:
+def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     """A baseline without a network, on the same split."""
     from headstart.evaluate.metrics import score
+    from headstart.train.processes import from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
     started = time.perf_counter()
-    probabilities = _from_main(machine, lambda: baselines.get(name)(dataset, recipe.seed))
+    probabilities = from_main(lambda: baselines.get(name)(dataset, recipe.seed))
     seconds = time.perf_counter() - started
     test = score(dataset.test.targets, probabilities, dataset.labels, recipe.evaluate.bootstrap)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
@@ -157,23 +188,3 @@ def _space_left(recipe: Recipe) -> Iterator[None]:
             f"output: {recipe.output} could not be written: no space left on the device. Nothing of the run was kept; "
             "free some space, or give another place with output=NAME"
         ) from error
-
-
-def _from_main(machine: Machine, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """What the main process makes, in every process."""
-    if machine.world == 1:
-        return make()
-    import torch.distributed as dist
-
-    made = [make() if machine.rank == 0 else None]
-    dist.broadcast_object_list(made, src=0)
-    assert made[0] is not None
-    return made[0]
-
-
-def _wait(machine: Machine) -> None:
-    """Until every process has come here."""
-    if machine.world > 1:
-        import torch.distributed as dist
-
-        dist.barrier()

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from headstart.models.network import Network, build_head
+from headstart.recipe import Head
 
 
 class Small(Network):
@@ -40,8 +41,8 @@ def test_frozen_modules_stay_in_evaluation_mode() -> None:
 
 
 def test_heads() -> None:
-    assert isinstance(build_head(8, 2, (), (0.0,)), nn.Linear)
-    head = build_head(8, 2, (6, 4), (0.5, 0.3, 0.0))
+    assert isinstance(build_head(Head(), 8, 2), nn.Linear)
+    head = build_head(Head(hidden=(6, 4), dropout=(0.5, 0.3, 0.0)), 8, 2)
     assert [type(layer).__name__ for layer in head] == [  # type: ignore[arg-type]
         "Dropout", "Linear", "GELU", "Dropout", "Linear", "GELU", "Linear",
     ]  # fmt: skip

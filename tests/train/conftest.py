@@ -15,7 +15,7 @@ from headstart.models.network import Network
 from headstart.models.vision import vision_network
 from headstart.recipe import Model, Preprocessing, Train
 from headstart.train.draws import Shard, stack
-from headstart.train.engine import Setting
+from headstart.train.setting import Setting
 
 
 def examples(count: int) -> Examples:
@@ -34,13 +34,16 @@ def encode(item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
 def make_setting(tmp_path: Path) -> Callable[..., Setting]:
     def make(train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any) -> Setting:
         options = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "workers": 0, "optimizer": "sgd", **options}
+        read = Train.model_validate(options)
         return Setting(
             train=examples(train),
             selection=examples(selection) if selection else None,
             augmented=encode,
             plain=encode,
             collate=stack,
-            options=Train.model_validate(options),
+            options=read,
+            batch_size=int(read.batch_size),
+            accumulation=1 if read.accumulation == "auto" else read.accumulation,
             seed=3,
             device=torch.device("cpu"),
             precision="fp32",

@@ -13,8 +13,9 @@ from headstart.errors import HeadstartError
 from headstart.train import engine
 from headstart.train.augment import POLICIES, ImageEncoder
 from headstart.train.draws import stack
-from headstart.train.engine import Setting, seconds_per_epoch, tune
+from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
+from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 

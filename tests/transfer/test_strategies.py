@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from headstart.errors import HeadstartError
-from headstart.recipe import Recipe
+from headstart.recipe import Head, Recipe
 from headstart.transfer.plan import Phase, Plan
 from headstart.transfer.strategies import plan, strategies
 
@@ -31,6 +31,7 @@ def recipe(**transfer: object) -> Recipe:
 ROWS = {  # settings: pretrained?, and for each phase its epochs and rates
     "scratch": ({}, False, [(3, dict.fromkeys(BLOCKS, 0.01))]),
     "fine_tune": ({"head_lr_ratio": 5.0}, True, [(3, {**dict.fromkeys(BLOCKS[:-1], 0.01), "head": 0.05})]),
+    "feature_extraction": ({}, True, [(0, {"head": 0.0})]),
     "partial": ({"last_blocks": 2}, True, [(3, {"block 2": 0.01, "neck": 0.01, "head": 0.1})]),
 }
 
@@ -50,6 +51,18 @@ def test_plan(name: str) -> None:
     assert [phase.epochs for phase in made.phases] == [epochs for epochs, _ in phases]
     for phase, (_, rates) in zip(made.phases, phases, strict=True):
         assert dict(phase.rates) == pytest.approx(rates)
+
+
+def test_a_probe_trains_its_head_alone_by_gradient_or_as_a_whole() -> None:
+    chosen = recipe(strategy="feature_extraction")
+    (whole,) = plan(chosen, BLOCKS).phases
+    assert whole.probe
+    assert plan(chosen, BLOCKS).tuned == ()
+    (gradient,) = plan(chosen.but(model={"head": Head(hidden=(4,))}), BLOCKS).phases
+    assert (gradient.epochs, dict(gradient.rates), gradient.probe) == (3, {"head": 0.1}, True)
+    for name in set(ROWS) - {"feature_extraction"}:
+        made = plan(recipe(strategy=name, **ROWS[name][0]), BLOCKS)
+        assert made.tuned == made.phases
 
 
 @pytest.mark.parametrize(

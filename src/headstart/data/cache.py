@@ -5,13 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from headstart.errors import HeadstartError
+
+DEFAULT_GIGABYTES = 20.0
 
 
 def cache_folder() -> Path:
     """`$HEADSTART_CACHE`, or ~/.cache/headstart. Deleting it is always safe."""
     return Path(os.environ.get("HEADSTART_CACHE") or Path.home() / ".cache" / "headstart")
+
+
+def cache_limit() -> int:
+    """Bytes that cached features may take: `$HEADSTART_CACHE_GB`, or 20 GB.
+
+    Raises:
+        HeadstartError: the variable holds no number ≥ 0.
+    """
+    given = os.environ.get("HEADSTART_CACHE_GB", "")
+    try:
+        gigabytes = float(given or DEFAULT_GIGABYTES)
+        return int(gigabytes * 1e9) if gigabytes >= 0 else int("")
+    except (ValueError, OverflowError):
+        raise HeadstartError(
+            f"HEADSTART_CACHE_GB: found {given!r}; expected a number of gigabytes, such as 20"
+        ) from None
 
 
 def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
@@ -35,3 +56,45 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
+    """Delete the folders of a shelf that were used longest ago until `wanted` more bytes fit under the limit.
+
+    `keep` is never deleted. False if there is no room without it.
+    """
+    folders = [folder for folder in shelf.iterdir() if folder.is_dir()]
+    sizes = {folder: sum(_size(file) for file in folder.iterdir()) for folder in folders}
+    spare = limit - sum(sizes.values()) - wanted
+    for folder in sorted(set(folders) - {keep}, key=_last_used):
+        if spare >= 0:
+            break
+        shutil.rmtree(folder, ignore_errors=True)
+        spare += sizes[folder]
+    return spare >= 0
+
+
+def _size(file: Path) -> int:
+    with suppress(OSError):
+        return file.stat().st_size
+    return 0
+
+
+def _last_used(folder: Path) -> float:
+    with suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process after the other run the block; systems without file locks let all of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

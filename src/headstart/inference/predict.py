@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.evaluate.metrics import softmax
 from headstart.report.folder import MODEL
 from headstart.tasks import Task, tasks
 
@@ -51,12 +50,15 @@ class Predictor:
         if self._device.type == "cpu" and self._precision == "fp16":
             self._precision = "fp32"
 
-    def logits(self, items: Iterable[str | Path]) -> np.ndarray:
-        """Logits of shape (n, classes) for examples in their order."""
-        from headstart.train.forward import logits
+    def probabilities(self, items: Iterable[str | Path]) -> np.ndarray:
+        """Probabilities of shape (n, classes) for examples in their order."""
+        from headstart.train.forward import classify, logits
 
         paths = tuple(str(item) for item in items)
-        return logits(self.network, paths, self._encode, self._task.collate, self._device, self._precision)
+        if not paths:
+            return np.zeros((0, len(self.labels)))
+        outputs = logits(self.network, paths, self._encode, self._task.collate, self._device, self._precision)
+        return classify(self.network, outputs)
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
         """Predictions for files, and for all files in folders, in order.
@@ -77,7 +79,6 @@ class Predictor:
         return self._named(files), faults
 
     def _named(self, files: list[str]) -> list[Prediction]:
-        probabilities = softmax(self.logits(files)) if files else np.zeros((0, len(self.labels)))
         return [
             Prediction(
                 name,
@@ -85,7 +86,7 @@ class Predictor:
                 float(row.max()),
                 dict(zip(self.labels, row.tolist(), strict=True)),
             )
-            for name, row in zip(files, probabilities, strict=True)
+            for name, row in zip(files, self.probabilities(files), strict=True)
         ]
 
 

@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
+from headstart.models import classifier
+from headstart.recipe import Head
 
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 
@@ -23,16 +25,25 @@ class Network(nn.Module):
     """Holds the network proper (`net`), how its parameters fall into blocks, and what rebuilds it.
 
     `partition` maps each block name, in forward order, to the names of its parameters in `net`. `spec` is plain JSON:
-    with it and the saved weights the network comes back with no hub.
+    with it and the saved weights the network comes back with no hub. `head_name` is the module of `net` that works on the
+    features; where a scikit-learn classifier takes its place (`estimator`, once it is fitted) it passes them on unchanged.
     """
 
     net: nn.Module
+    head_name: str
     partition: Mapping[str, tuple[str, ...]]
     spec: dict[str, Any]
+    estimator: Any
 
     def __init__(self) -> None:
         super().__init__()
+        self.estimator = None
         self._held: list[nn.Module] = []
+
+    @property
+    def head(self) -> nn.Module:
+        """The part of `net` that works on the features."""
+        return self.net.get_submodule(self.head_name)
 
     @abstractmethod
     def forward(self, **inputs: Tensor) -> Tensor:
@@ -65,10 +76,12 @@ class Network(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.detach().cpu().contiguous().clone() for name, value in self.net.state_dict().items()}
         save_file(state, folder / WEIGHTS)
+        if self.estimator is not None:
+            classifier.save(self.estimator, folder)
         (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def load_weights(self, folder: Path) -> None:
-        """Read the weights that `save` wrote.
+        """Read the weights, and the classifier if there is one, that `save` wrote.
 
         Raises:
             HeadstartError: the file is missing, damaged or belongs to another network.
@@ -81,6 +94,9 @@ class Network(nn.Module):
                 f"{path}: expected the weights of a {self.spec.get('backbone')} network; "
                 f"found: {str(error).splitlines()[0]}"
             ) from None
+        head = Head.model_validate(self.spec["head"])
+        if head.is_estimator:
+            self.estimator = classifier.load(folder, head, self.spec["width"], self.spec["classes"])
 
 
 def _frozen_modules(module: nn.Module) -> list[nn.Module]:
@@ -103,29 +119,30 @@ def _frozen_modules(module: nn.Module) -> list[nn.Module]:
     return held
 
 
-def build_head(width: int, classes: int, hidden: tuple[int, ...], dropout: tuple[float, ...]) -> nn.Module:
-    """A linear classifier, or an MLP with GELU; dropout stands before each linear layer.
+def build_head(head: Head, width: int, classes: int) -> nn.Module:
+    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; nothing where a scikit-learn
+    classifier will stand.
 
     Args:
+        head: the recipe's settings.
         width: features of the backbone.
         classes: logits.
-        hidden: widths of the hidden layers; () for a linear head.
-        dropout: one probability for all layers, or one for each of the `len(hidden) + 1`.
     """
-    rates = dropout if len(dropout) > 1 else dropout * (len(hidden) + 1)
+    if head.is_estimator:
+        return nn.Identity()
+    rates = head.dropout if len(head.dropout) > 1 else head.dropout * (len(head.hidden) + 1)
     layers: list[nn.Module] = []
-    for wide, narrow, rate in zip((width, *hidden), (*hidden, classes), rates, strict=True):
+    for wide, narrow, rate in zip((width, *head.hidden), (*head.hidden, classes), rates, strict=True):
         if layers:
             layers.append(nn.GELU())
         if rate > 0:
             layers.append(nn.Dropout(rate))
         layers.append(nn.Linear(wide, narrow))
-    head = layers[0] if len(layers) == 1 else nn.Sequential(*layers)
     last = layers[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.bias)
     nn.init.trunc_normal_(last.weight, std=0.01)  # starts near "every class alike", so the first gradients stay small
-    return head
+    return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
 def digest(net: nn.Module) -> str:

@@ -25,9 +25,9 @@ from headstart.registry import suggest
 class VisionNetwork(Network):
     """A timm network: reads `pixel_values` of shape (n, 3, height, width), normalised as `spec` says."""
 
-    def __init__(self, net: nn.Module, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]) -> None:
+    def __init__(self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]) -> None:
         super().__init__()
-        self.net, self.partition, self.spec = net, partition, spec
+        self.net, self.head_name, self.partition, self.spec = net, head, partition, spec
         self.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in, on CPU and GPU
 
     def forward(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
@@ -235,9 +235,10 @@ def _with_head(net: nn.Module, head: Head, classes: int, spec: dict[str, Any]) -
             "expected a linear layer. Choose another backbone"
         )
     blocks = _blocks(net, classifier)
-    net.set_submodule(classifier, build_head(int(net.head_hidden_size), classes, head.hidden, head.dropout))  # type: ignore[arg-type]
+    width = int(net.head_hidden_size)  # type: ignore[arg-type]
+    net.set_submodule(classifier, build_head(head, width, classes))
     blocks["head"] = tuple(name for name, _ in net.named_parameters() if name.startswith(f"{classifier}."))
-    return VisionNetwork(net, blocks, spec)
+    return VisionNetwork(net, classifier, blocks, {**spec, "width": width})
 
 
 def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:

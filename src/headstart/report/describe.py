@@ -36,8 +36,7 @@ def describe(
         f"{' × '.join(map(str, look['input_size'][1:]))} pixels, {look['interpolation']}, crop {look['crop_pct']:g}",
         f"running    {where}",
         *(
-            f"phase {number}    {recipe.transfer.strategy}: {phase.name}; {phase.epochs} epochs, "
-            f"{_millions(phase.trainable)} of {_millions(total)} parameters train, rates {_rates(phase)}"
+            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, total)}"
             for number, phase in enumerate(phases, 1)
         ),
     ]
@@ -45,6 +44,13 @@ def describe(
         lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
     text = "\n".join(lines)
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
+
+
+def _course(phase: Phase, total: int) -> str:
+    if not phase.epochs:
+        return f"{phase.name}, each example passed through the backbone once"
+    course = f"{phase.epochs} epochs, {_millions(phase.trainable)} of {_millions(total)} parameters train"
+    return f"{phase.name}; {course}, rates {_rates(phase)}"
 
 
 def _parts(dataset: Dataset) -> str:
@@ -64,10 +70,16 @@ def _rates(phase: Phase) -> str:
     return f"{high:g}" if low == high else f"{low:g} to {high:g}"
 
 
+def _rate(phase: Phase, block: str) -> str:
+    if block not in phase.rates:
+        return "frozen"
+    return f"{phase.rates[block]:g}" if phase.epochs else "fitted"
+
+
 def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) -> str:
     blocks = Table("block", "parameters", *(f"rate in phase {n}" for n in range(1, len(phases) + 1)), box=SIMPLE_HEAD)
     for name, size in sizes.items():
-        blocks.add_row(name, f"{size:,}", *(f"{p.rates[name]:g}" if name in p.rates else "frozen" for p in phases))
+        blocks.add_row(name, f"{size:,}", *(_rate(phase, name) for phase in phases))
     counts = Table("class", *dataset.parts(), box=SIMPLE_HEAD)
     by_part = {role: dataset.counts(role) for role in dataset.parts()}
     for label in dataset.labels:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 QUIET_SECONDS = 30.0  # between two lines about steps when the output is no terminal
+PASSING = ("step", "extracting")  # events that come by the hundred
 
 
 class Progress:
@@ -25,7 +26,7 @@ class Progress:
         self._said = time.monotonic()
 
     def log_to(self, path: Path) -> None:
-        """Also write every event but single steps to this file, as JSON lines."""
+        """Also write every event but passing ones to this file, as JSON lines."""
         self._log = path
 
     def text(self, text: str) -> None:
@@ -35,12 +36,12 @@ class Progress:
 
     def tell(self, event: dict[str, Any]) -> None:
         """An event of the engine or the runner."""
-        if event["event"] != "step" and self._log is not None:
+        if event["event"] not in PASSING and self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")
         if self._live:
             self._draw(event)
-        elif event["event"] != "step" or time.monotonic() - self._said > QUIET_SECONDS:
+        elif event["event"] not in PASSING or time.monotonic() - self._said > QUIET_SECONDS:
             shown = {
                 key: value for key, value in event.items() if key != "lr"
             }  # a rate for each block fills the screen
@@ -63,6 +64,16 @@ class Progress:
                 self._line(event, f"epoch {event['epoch']}/{event['epochs']}")
                 if event["epoch"] == event["epochs"]:
                     self._end_line()
+            case "extracting":
+                left = (event["of"] - event["seen"]) / event["examples_per_second"]
+                speed = f"{event['examples_per_second']:.0f} examples/s, {_duration(left)} left"
+                self._write(f"{self._title}  features of {event['part']} {event['seen']}/{event['of']}  {speed}")
+            case "features":
+                self._write(
+                    f"{self._title}  features of {event['part']}: {event['cached']} of {event['of']} from the cache, "
+                    f"{event['computed']} computed in {event['seconds']:.1f} s"
+                )
+                self._end_line()
             case "step":
                 share = f"epoch {event['epoch']}/{event['epochs']}  {event['seen']}/{event['of']}"
                 self._line(event, share)
@@ -78,7 +89,10 @@ class Progress:
         if speed:
             left = (event["epochs"] - event["epoch"] + 1) * event["of"] - event["seen"]
             parts.append(f"{speed:.0f} examples/s, {_duration(left / speed)} left")
-        self._out.write("\r\x1b[2K" + "  ".join(parts))
+        self._write("  ".join(parts))
+
+    def _write(self, line: str) -> None:
+        self._out.write("\r\x1b[2K" + line)
         self._out.flush()
         self._open_line = True
 

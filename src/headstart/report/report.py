@@ -55,11 +55,12 @@ class Scores(Part):
 
 
 class Phase(Part):
-    """A phase as it was planned: its rates by block, epochs and trainable parameters."""
+    """A phase as it was planned: its rates by block, epochs and trainable parameters, and whether it is a probe."""
 
     name: str
     rates: dict[str, float]
     epochs: int
+    probe: bool
     trainable: int
 
 
@@ -72,6 +73,7 @@ class Result(Part):
     phases: tuple[Phase, ...] = ()
     epochs: tuple[dict[str, Any], ...] = ()
     kept: dict[str, int] | None = None
+    fitted: str | None = None
     precision: str | None = None
     examples_per_second: float | None = None
 
@@ -133,7 +135,8 @@ class Report(Part):
         width = max(len(result.name) for result in (self.main, *self.beside))
         width = max(width, len("majority class"))
         for result in (self.main, *self.beside):
-            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s")
+            fitted = f"   {result.fitted}" if result.fitted else ""
+            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{fitted}")
         lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
         if self.beside:
             lines.append(self.verdict())

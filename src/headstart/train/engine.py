@@ -12,14 +12,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -28,44 +24,17 @@ from transformers import TrainerCallback, TrainingArguments
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
-from headstart.recipe import Train
-from headstart.train.draws import Batches, Collate, Encode, Shard, TrainingSet, seed_for
-from headstart.train.forward import logits, share_buffers
+from headstart.train.best import Best
+from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.forward import logits
 from headstart.train.meter import WARMUP_STEPS, Meter
+from headstart.train.optimizer import optimizer
+from headstart.train.processes import share_buffers
 from headstart.train.schedules import LearningRate
+from headstart.train.setting import History, Setting
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
-
-Tell = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """All that a phase needs beside the network and the plan."""
-
-    train: Examples
-    selection: Examples | None  # the held-out part that chooses the epoch
-    augmented: Encode
-    plain: Encode
-    collate: Collate
-    options: Train
-    seed: int
-    device: torch.device
-    precision: str
-    shard: Shard
-    folder: Path
-    tell: Tell
-
-
-@dataclass
-class History:
-    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of speed."""
-
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    kept: dict[str, int] | None = None
-    examples_per_second: float | None = None
-    seconds: float = 0.0
 
 
 def tune(network: Network, plan: Plan, setting: Setting) -> History:
@@ -104,18 +73,11 @@ def seconds_per_epoch(network: Network, phase: Phase, setting: Setting) -> float
 
 
 @dataclass
-class _Best:
-    score: tuple[float, float] = (-1.0, -math.inf)
-    epoch: dict[str, int] | None = None
-    weights: dict[str, Tensor] | None = None
-
-
-@dataclass
 class _Course:
     """What the phases of one run share."""
 
     history: History = field(default_factory=History)
-    best: _Best = field(default_factory=_Best)
+    best: Best = field(default_factory=Best)
     meter: Meter = field(default_factory=Meter)
 
 
@@ -138,7 +100,7 @@ class _Phase(TrainerCallback):
         self._max_steps = max_steps
         blocks.open(phase)
         self._batches = Batches(
-            len(setting.train), options.batch_size, options.accumulation, setting.seed, number, setting.shard
+            len(setting.train), setting.batch_size, setting.accumulation, setting.seed, number, setting.shard
         )
         self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
         self._groups = blocks.groups(phase, options.weight_decay)
@@ -152,8 +114,8 @@ class _Phase(TrainerCallback):
             output_dir=str(setting.folder),
             num_train_epochs=self._phase.epochs,
             max_steps=self._max_steps,
-            per_device_train_batch_size=max(options.batch_size // (setting.shard.world * options.accumulation), 1),
-            gradient_accumulation_steps=options.accumulation,
+            per_device_train_batch_size=max(setting.batch_size // (setting.shard.world * setting.accumulation), 1),
+            gradient_accumulation_steps=setting.accumulation,
             max_grad_norm=0.0,
             seed=(setting.seed + self._number) % 2**32,
             bf16=setting.precision == "bf16",
@@ -170,15 +132,17 @@ class _Phase(TrainerCallback):
             disable_tqdm=True,
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
-        trainer = PhaseTrainer(self._network, arguments, self._loader(), self._optimizer(), self._schedule, self)
+        self._network.to(setting.device)
+        steps = optimizer(self._groups, options)
+        trainer = PhaseTrainer(self._network, arguments, self._loader(), steps, self._schedule, self)
         try:
             trainer.train()
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
             raise HeadstartError(
-                f"train.batch_size: found {options.batch_size} for {len(setting.train)} training examples, "
-                f"{options.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
+                f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training examples, "
+                f"{setting.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
                 "a single example to work on at once; BatchNorm needs two. Choose another batch size, one that leaves "
                 "a larger last batch"
             ) from None
@@ -196,13 +160,6 @@ class _Phase(TrainerCallback):
             pin_memory=setting.device.type == "cuda",
         )
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        options = self._setting.options
-        self._network.to(self._setting.device)
-        if options.optimizer == "sgd":
-            return torch.optim.SGD(self._groups, lr=options.lr, momentum=options.momentum)
-        return torch.optim.AdamW(self._groups, lr=options.lr)
-
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._batches.epoch = round(state.epoch or 0)
         self._loss = 0.0
@@ -215,8 +172,8 @@ class _Phase(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         setting, done = self._setting, (state.global_step - 1) % self._batches.steps + 1
-        seen = min(done * setting.options.batch_size, len(setting.train))
-        self._meter.step(seen - (done - 1) * setting.options.batch_size)
+        seen = min(done * setting.batch_size, len(setting.train))
+        self._meter.step(seen - (done - 1) * setting.batch_size)
         control.should_log = control.should_log or done == self._batches.steps
         setting.tell(
             {
@@ -259,7 +216,7 @@ class _Phase(TrainerCallback):
         self._schedule.observe(row.get("selection_loss", self._loss))
         row["seconds"] = time.perf_counter() - self._epoch_started
         self._history.epochs.append(row)
-        self._setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **self._best_so_far()})
+        self._setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **self._best.so_far()})
 
     def _select(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
         """Score the epoch on the held-out part and keep its weights if it is the best so far."""
@@ -268,16 +225,8 @@ class _Phase(TrainerCallback):
         scores = logits(
             self._network, examples.items, setting.plain, setting.collate, setting.device, setting.precision
         )
-        loss = F.cross_entropy(torch.from_numpy(scores), torch.from_numpy(examples.targets)).item()
-        accuracy = float(np.mean(scores.argmax(1) == examples.targets))
-        if (accuracy, -loss) > self._best.score:
-            self._best.score = (accuracy, -loss)
-            self._best.epoch = {key: row[key] for key in ("phase", "epoch")}
-            self._best.weights = {k: v.detach().cpu().clone() for k, v in self._network.net.state_dict().items()}
-        return {"selection_accuracy": accuracy, "selection_loss": loss}
-
-    def _best_so_far(self) -> dict[str, Any]:
-        return {"best": self._best.score[0], "best_at": self._best.epoch} if self._best.epoch else {}
+        where = {key: row[key] for key in ("phase", "epoch")}
+        return self._best.offer(scores, examples.targets, where, self._network.net)
 
 
 def loader_workers(wanted: int | str, device: torch.device) -> int:

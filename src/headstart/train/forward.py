@@ -9,52 +9,83 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.train.draws import Collate, Encode
 from headstart.train.precision import FORMATS
+from headstart.train.processes import from_all, place
 
-BATCH = 64
+BATCH = 32
 
 
-@torch.inference_mode()
 def logits(
     network: Network, items: tuple[str, ...], encode: Encode, collate: Collate, device: torch.device, precision: str
 ) -> np.ndarray:
-    """Logits of all items in their order, shape (n, classes), float32, the same in every process.
+    """What the head makes of all items in their order, shape (n, classes), float32, the same in every process.
 
-    Process r of w works on items r, r + w, … Each decodes ahead in threads while the network computes.
+    Where a scikit-learn classifier takes the head's place these are the features, shape (n, width).
     """
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    mine = share_of(len(items))
+    own = list(features(network, [items[row] for row in mine], encode, collate, device, precision))
+    outputs = head_outputs(network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)]))
+    return assemble(from_all((mine, outputs)))
+
+
+def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
+    """Probabilities, shape (n, classes), from what the head made of examples."""
+    return softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
+
+
+@torch.inference_mode()
+def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
+    """The head on features of shape (n, width), in full precision."""
+    was_training = network.head.training
+    network.head.eval()
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    outputs = network.head(torch.from_numpy(features).to(device)).cpu().numpy()
+    network.head.train(was_training)
+    return outputs
+
+
+@torch.inference_mode()
+def features(
+    network: Network, items: list[str], encode: Encode, collate: Collate, device: torch.device, precision: str
+) -> Iterator[np.ndarray]:
+    """The input of the head for these items, an array of shape (BATCH, width) and float32 at a time.
+
+    Threads decode ahead while the network computes.
+    """
     was_training = network.training
     network.eval()
-    mine = items[rank::world]
-    parts = []
-    for batch in _batches(mine, encode, collate):
+    for batch in _batches(items, encode, collate):
         inputs = {key: value.to(device) for key, value in batch.items()}
         with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
-            parts.append(network(**inputs).float().cpu().numpy())
+            found = network.features(**inputs)
+        yield found.float().cpu().numpy()
     network.train(was_training)
-    classes = int(network.spec["classes"])
-    own = np.concatenate(parts) if parts else np.zeros((0, classes), np.float32)
-    return _interleave(own, len(items), rank, world)
 
 
-def _interleave(own: np.ndarray, count: int, rank: int, world: int) -> np.ndarray:
-    """Put the rows that each process has into the order of the items."""
-    if world == 1:
-        return own
-    gathered: list[np.ndarray | None] = [None] * world
-    dist.all_gather_object(gathered, own)
-    whole = np.empty((count, own.shape[1]), own.dtype)
-    for sender, rows in enumerate(gathered):
-        whole[sender::world] = rows
+def share_of(count: int) -> list[int]:
+    """The rows that this process works on: whole batches, so that a batch holds the same rows whoever computes it."""
+    rank, world = place()
+    starts = range(rank * BATCH, count, world * BATCH)
+    return [row for start in starts for row in range(start, min(start + BATCH, count))]
+
+
+def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
+    """Put what the processes made of their rows into one array in the order of the rows."""
+    filled = [(rows, values) for rows, values in parts if rows]
+    if not filled:
+        return parts[0][1]
+    whole = np.empty((sum(len(rows) for rows, _ in filled), *filled[0][1].shape[1:]), np.float32)
+    for rows, values in filled:
+        whole[rows] = values
     return whole
 
 
-def _batches(items: tuple[str, ...], encode: Encode, collate: Collate) -> Iterator[dict[str, Tensor]]:
+def _batches(items: list[str], encode: Encode, collate: Collate) -> Iterator[dict[str, Tensor]]:
     threads = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
@@ -64,10 +95,3 @@ def _batches(items: tuple[str, ...], encode: Encode, collate: Collate) -> Iterat
                 yield collate([future.result() for future in waiting.popleft()])
         while waiting:
             yield collate([future.result() for future in waiting.popleft()])
-
-
-def share_buffers(network: torch.nn.Module) -> None:
-    """Give every process the buffers of process 0 (BatchNorm statistics differ between processes otherwise)."""
-    if dist.is_initialized() and dist.get_world_size() > 1:
-        for buffer in network.buffers():
-            dist.broadcast(buffer, src=0)

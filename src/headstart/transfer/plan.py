@@ -10,11 +10,16 @@ from headstart.errors import HeadstartError
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training. `rates` holds the peak learning rate of each block that trains; the others are frozen."""
+    """A stretch of training. `rates` holds the peak learning rate of each block that trains; the others are frozen.
+
+    In a probe only the head learns, on features of the frozen rest that are computed once; a head that is fitted as a
+    whole has rate 0 and no epochs.
+    """
 
     name: str
     rates: Mapping[str, float]
     epochs: int
+    probe: bool = False
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Plan:
 
     strategy: str
     phases: tuple[Phase, ...]
+
+    @property
+    def tuned(self) -> tuple[Phase, ...]:
+        """The phases that let gradients into the network."""
+        return tuple(phase for phase in self.phases if not phase.probe)
 
     def check(self, blocks: Sequence[str]) -> Plan:
         """The plan itself, if each phase trains something and names only blocks there are.

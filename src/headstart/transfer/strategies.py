@@ -39,6 +39,17 @@ def fine_tune(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("fine_tune", (Phase("everything", _with_faster_head(recipe, blocks), recipe.train.epochs),))
 
 
+@strategies.register("feature_extraction")
+def feature_extraction(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """The backbone stays as it is; the head is fitted on its features, by gradient or as a whole."""
+    fitting = recipe.head().classifier
+    if fitting == "gradient":
+        phase = Phase("head on frozen features", _with_faster_head(recipe, ["head"]), recipe.train.epochs, probe=True)
+    else:
+        phase = Phase(f"{fitting} on frozen features", {"head": 0.0}, 0, probe=True)
+    return Plan("feature_extraction", (phase,))
+
+
 @strategies.register("partial")
 def partial(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Only some blocks train: the last `last_blocks` below the head, or those that name patterns choose; and the head."""

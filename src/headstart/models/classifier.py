@@ -1,0 +1,198 @@
+"""scikit-learn classifiers as heads: built by name, saved and loaded without pickle.
+
+A file of a classifier is read by skops, and only if it holds nothing but the types that a classifier of that name and
+these options holds when it is fitted here; the indices that trees and support vectors follow in memory are checked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.errors import HeadstartError
+from headstart.recipe import Head
+
+FILE = "head.skops"
+HOMES = {
+    "AdaBoostClassifier": "ensemble",
+    "BernoulliNB": "naive_bayes",
+    "DecisionTreeClassifier": "tree",
+    "DummyClassifier": "dummy",
+    "ExtraTreeClassifier": "tree",
+    "ExtraTreesClassifier": "ensemble",
+    "GaussianNB": "naive_bayes",
+    "GaussianProcessClassifier": "gaussian_process",
+    "GradientBoostingClassifier": "ensemble",
+    "HistGradientBoostingClassifier": "ensemble",
+    "KNeighborsClassifier": "neighbors",
+    "LinearDiscriminantAnalysis": "discriminant_analysis",
+    "LinearSVC": "svm",
+    "LogisticRegression": "linear_model",
+    "MLPClassifier": "neural_network",
+    "NearestCentroid": "neighbors",
+    "NuSVC": "svm",
+    "Perceptron": "linear_model",
+    "RandomForestClassifier": "ensemble",
+    "RidgeClassifier": "linear_model",
+    "SGDClassifier": "linear_model",
+    "SVC": "svm",
+}
+OWN = ("logistic_regression", "gradient")
+
+
+def names() -> list[str]:
+    """Every `model.head.classifier` there is."""
+    return [*OWN, *HOMES]
+
+
+def build(head: Head, seed: int) -> Any:
+    """The unfitted classifier on standardised features, with `predict_proba`.
+
+    Those that give no probabilities get them by Platt's scaling in 5-fold cross-validation (Platt 1999).
+
+    Raises:
+        HeadstartError: the classifier does not know an option.
+    """
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    name = head.fitting
+    kind = getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
+    known = kind().get_params()
+    strangers = sorted(set(head.options) - set(known))
+    if strangers:
+        raise HeadstartError(
+            f"model.head.options: {name} has no parameter {strangers[0]!r}; it has {', '.join(sorted(known))}"
+        )
+    own: dict[str, Any] = {"random_state": seed} if "random_state" in known else {}
+    if HOMES[name] in ("ensemble", "neighbors") and "n_jobs" in known:
+        own["n_jobs"] = -1
+    classifier = kind(**{**own, **head.options})
+    if not hasattr(classifier, "predict_proba"):
+        classifier = CalibratedClassifierCV(classifier, ensemble=False)
+    return make_pipeline(StandardScaler(), classifier)
+
+
+def try_out(head: Head, classes: int) -> Any:
+    """The classifier fitted on a few made-up numbers, which shows whether its options are right.
+
+    Raises:
+        HeadstartError: they are not.
+    """
+    random = np.random.default_rng(0)
+    few = min(classes, 3)
+    labels = np.repeat(np.arange(few), 12)
+    values = (random.normal(size=(len(labels), 32)) + labels[:, None]).astype(np.float32)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return build(head, 0).fit(values, labels)
+    except (ValueError, TypeError) as error:
+        raise HeadstartError(f"model.head.options: {str(error).splitlines()[0]}") from None
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write a fitted classifier into a folder."""
+    import skops.io
+
+    skops.io.dump(estimator, folder / FILE)
+
+
+def load(folder: Path, head: Head, width: int, classes: int) -> Any:
+    """Read the classifier that `save` wrote.
+
+    Args:
+        head: the settings it was made with.
+        width: features it must take.
+        classes: probabilities it must give.
+
+    Raises:
+        HeadstartError: the file is missing or damaged, or holds anything that such a classifier does not hold.
+    """
+    import skops.io
+
+    path = folder / FILE
+    twin = skops.io.dumps(try_out(head, classes))
+    try:
+        content = path.read_bytes()
+        strangers = _types(content) - _types(twin)
+        strangers |= set(skops.io.get_untrusted_types(data=content)) - set(skops.io.get_untrusted_types(data=twin))
+        if strangers:
+            raise ValueError(f"it holds {', '.join(sorted(strangers)[:3])}, which no {head.fitting} holds")
+        estimator = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
+        if estimator.n_features_in_ != width or list(estimator.classes_) != list(range(classes)):
+            raise ValueError(
+                f"it was fitted for {estimator.n_features_in_} features and {len(estimator.classes_)} classes"
+            )
+        for part in _parts(estimator, set()):
+            _check_indices(part, width)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, zipfile.BadZipFile) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise HeadstartError(f"{path}: expected a fitted {head.fitting}; found: {cause}") from None
+    return estimator
+
+
+def _types(content: bytes) -> set[str]:
+    """The types that a skops file says it holds, each with the way it is to be loaded."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        todo = [json.loads(archive.read("schema.json"))]
+    found = set()
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if "__loader__" in node:
+                found.add(f"{node.get('__module__')}.{node.get('__class__')} ({node['__loader__']})")
+            todo += node.values()
+        elif isinstance(node, list):
+            todo += node
+    return found
+
+
+def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """Every object that a fitted classifier is made of."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    yield thing
+    if isinstance(thing, dict):
+        inner = list(thing.values())
+    elif isinstance(thing, list | tuple) or (isinstance(thing, np.ndarray) and thing.dtype == object):
+        inner = list(np.asarray(thing, dtype=object).flat) if isinstance(thing, np.ndarray) else list(thing)
+    else:
+        inner = list(getattr(thing, "__dict__", {}).values())
+    for part in inner:
+        yield from _parts(part, seen)
+
+
+def _check_indices(part: Any, width: int) -> None:
+    """Refuse trees and support vectors whose numbers lead out of their arrays: compiled code follows them unchecked."""
+    kind = type(part).__name__
+    if kind == "Tree":
+        _check_tree(part.children_left, part.children_right, part.children_left == -1, part.feature, width)
+    elif kind == "TreePredictor":
+        nodes = part.nodes
+        if nodes["is_categorical"].any():
+            raise ValueError("a tree that splits on categories")
+        _check_tree(nodes["left"], nodes["right"], nodes["is_leaf"] == 1, nodes["feature_idx"], width)
+    elif hasattr(part, "_n_support"):
+        vectors = len(part.support_vectors_)
+        if part._n_support.sum() != vectors or (part._n_support < 0).any() or part._dual_coef_.shape[1] != vectors:
+            raise ValueError("support vectors that do not fit together")
+
+
+def _check_tree(left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: np.ndarray, width: int) -> None:
+    inner = np.flatnonzero(~leaf)
+    for child in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
+        if (child <= inner).any() or (child >= len(left)).any():
+            raise ValueError("a tree whose branches lead nowhere")
+    if (feature[inner] < 0).any() or (feature[inner] >= width).any():
+        raise ValueError("a tree that asks for features there are not")

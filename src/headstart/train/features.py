@@ -1,0 +1,175 @@
+"""What a frozen backbone makes of examples: computed once, kept under an address that says all it depends on.
+
+A feature belongs to (weights, preprocessing, number format, content of the example). The first three name a folder, the
+last a row in one of its files; so any change to weights or preprocessing leads to another folder, a changed example to
+another row, and runs that share examples share their features. A file is written under another name, renamed when it is
+whole, and carries a checksum: whatever a killed writer or a second one leaves, no wrong row is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from headstart.data.cache import cache_folder, cache_limit, make_room
+from headstart.data.dataset import Examples
+from headstart.models.network import Network
+from headstart.train.forward import BATCH, assemble, features, share_of
+from headstart.train.processes import from_main, place, to_main
+from headstart.train.setting import Setting
+
+FORMAT = 1  # raise it when what a feature is changes
+ROWS = 2048  # of a file: what an interrupted extraction loses at most
+STALE_SECONDS = 24 * 3600  # after which an unfinished file is taken for a killed writer's
+
+
+class FeatureCache:
+    """The features of one frozen backbone, by the SHA-256 of each example."""
+
+    def __init__(self, network: Network, precision: str) -> None:
+        pretrained = network.spec["pretrained"]
+        assert pretrained is not None, "features of random weights are not worth keeping"
+        address = [FORMAT, network.spec["backbone"], pretrained["sha256"], network.spec["preprocessing"], precision]
+        name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
+        self.folder = cache_folder() / "features" / name[:32]
+
+    def read(self, wanted: set[str]) -> dict[str, np.ndarray]:
+        """The rows that are there, of shape (width,) each. A file that does not match its checksum is deleted."""
+        found: dict[str, np.ndarray] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            for digest, row in _read_file(path):
+                if digest in wanted:
+                    found[digest] = row
+        with suppress(OSError):
+            os.utime(self.folder)  # the folders used longest ago go first when room is needed
+        return found
+
+    def write(self, digests: Sequence[str], rows: np.ndarray) -> None:
+        """Keep rows of shape (n, width) if there is room; a cache that cannot be written is left alone."""
+        names = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32)
+        content = save({"digests": names, "features": rows}, {"sha256": _checksum(names, rows)})
+        draft = self.folder / f".{uuid.uuid4().hex}.draft"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _sweep(self.folder)
+            if make_room(self.folder.parent, self.folder, len(content), cache_limit()):
+                draft.write_bytes(content)
+                draft.rename(self.folder / f"{uuid.uuid4().hex}.safetensors")
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+
+
+def extract(network: Network, part: str, examples: Examples, setting: Setting) -> np.ndarray | None:
+    """The features of all examples, shape (n, width), float32, in the main process; None in the others.
+
+    Each example that the cache lacks passes through the network once, shared out over the processes.
+
+    Args:
+        part: the role of the examples, for telling.
+    """
+    cache = FeatureCache(network, setting.precision)
+    started = time.perf_counter()
+    known = cache.read(set(examples.digests)) if place()[0] == 0 else {}
+    first = {digest: row for row, digest in reversed(list(enumerate(examples.digests)))}  # exact copies count once
+    missing = from_main(lambda: sorted(row for digest, row in first.items() if digest not in known))
+    mine = share_of(len(missing))
+    own = _compute(network, part, examples.take([missing[number] for number in mine]), len(missing), cache, setting)
+    parts = to_main((mine, own))
+    setting.tell(
+        {
+            "event": "features",
+            "part": part,
+            "of": len(examples),
+            "cached": len(examples) - len(missing),
+            "computed": len(missing),
+            "seconds": time.perf_counter() - started,
+        }
+    )
+    if not parts:
+        return None
+    known.update(zip((examples.digests[row] for row in missing), assemble(parts), strict=True))
+    return np.stack([known[digest] for digest in examples.digests])
+
+
+def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -> float:
+    """A guess at the time that `extract` will take, from a few real batches of what the cache lacks."""
+    known = FeatureCache(network, setting.precision).read(set(examples.digests))
+    missing = [row for row, digest in enumerate(examples.digests) if digest not in known]
+    items = [examples.items[row] for row in missing[: 3 * BATCH]]
+    speed = 0.0
+    network.to(setting.device)
+    started = time.perf_counter()
+    for number, batch in enumerate(
+        features(network, items, setting.plain, setting.collate, setting.device, setting.precision), 1
+    ):
+        speed = number * len(batch) / (time.perf_counter() - started)
+    return len(missing) / speed / setting.shard.world if speed else 0.0
+
+
+def _compute(
+    network: Network, part: str, examples: Examples, count: int, cache: FeatureCache, setting: Setting
+) -> np.ndarray:
+    """The features of this process's share of `count` examples, put into the cache as they come."""
+    batches: list[np.ndarray] = []
+    done = kept = 0
+    started = time.perf_counter()
+    network.to(setting.device)
+    try:
+        for batch in features(
+            network, list(examples.items), setting.plain, setting.collate, setting.device, setting.precision
+        ):
+            batches.append(batch)
+            done += len(batch)
+            if done - kept >= ROWS:
+                cache.write(examples.digests[kept:done], np.concatenate(batches)[kept:])
+                kept = done
+            seen = min(done * place()[1], count)
+            speed = seen / (time.perf_counter() - started)
+            setting.tell({"event": "extracting", "part": part, "seen": seen, "of": count, "examples_per_second": speed})
+    finally:  # an interrupted extraction goes on from here
+        if done > kept:
+            cache.write(examples.digests[kept:done], np.concatenate(batches)[kept:])
+    return np.concatenate(batches) if batches else np.zeros((0, 0), np.float32)
+
+
+def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        arrays = load(content)
+        names, rows = arrays["digests"], arrays["features"]
+        if header["__metadata__"]["sha256"] == _checksum(names, rows):
+            yield from ((name.tobytes().hex(), row) for name, row in zip(names, rows, strict=True))
+            return
+    except FileNotFoundError:  # another process made room
+        return
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        pass
+    with suppress(OSError):
+        path.unlink()
+
+
+def _checksum(names: np.ndarray, rows: np.ndarray) -> str:
+    total = hashlib.sha256(repr(rows.shape).encode())
+    total.update(np.ascontiguousarray(names).data)
+    total.update(np.ascontiguousarray(rows).data)
+    return total.hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what writers left that were killed long ago."""
+    for draft in folder.glob(".*.draft"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > STALE_SECONDS:
+                draft.unlink()

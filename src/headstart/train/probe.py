@@ -1,0 +1,172 @@
+"""The other way to learn: a head on the features of a frozen backbone, each example passed through it once.
+
+Knows no Trainer: a head is an estimator that is fitted on an array of features, in the main process, and then shared.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from headstart.errors import HeadstartError
+from headstart.models.classifier import build
+from headstart.models.network import Network
+from headstart.recipe import Head
+from headstart.train.best import Best
+from headstart.train.draws import Batches, seed_for
+from headstart.train.features import extract
+from headstart.train.forward import head_outputs
+from headstart.train.optimizer import optimizer
+from headstart.train.processes import from_main
+from headstart.train.schedules import LearningRate
+from headstart.train.setting import History, Setting
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase
+
+STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # C of the logistic regression: the inverse of the penalty on its weights
+FOLDS = 5
+ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
+
+
+def probe(network: Network, phase: Phase, setting: Setting) -> History:
+    """Fit the network's head on features of its frozen rest, in place and the same in every process."""
+    started = time.perf_counter()
+    head = Head.model_validate(network.spec["head"])
+    by_gradient = head.fitting == "gradient"
+    selection = setting.selection if by_gradient else None
+    train = extract(network, "train", setting.train, setting)
+    held_out = extract(network, "selection", selection, setting) if selection else None
+
+    def fit() -> tuple[History, Any]:
+        assert train is not None
+        if by_gradient:
+            return _by_gradient(network, phase, train, held_out, setting), network.head.state_dict()
+        if head.is_estimator:
+            return _estimator(head, train, setting)
+        return _logistic_regression(train, setting)
+
+    history, fitted = from_main(fit)
+    if head.is_estimator:
+        network.estimator = fitted
+    else:
+        network.head.load_state_dict(fitted)
+    history.seconds = time.perf_counter() - started
+    return history
+
+
+def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[History, dict[str, Tensor]]:
+    """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified cross-validation.
+
+    Features are standardised for the fit, and the head's weights then take that in. C multiplies a sum over examples, so
+    one chosen on some of them holds for all.
+    """
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
+
+    targets = setting.train.targets
+    mean, scale = features.mean(0), features.std(0)
+    scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0  # a feature that never varies says nothing
+    values = (features - mean) / scale
+    some = _some_of_each(targets, setting.seed)
+    folds = min(FOLDS, *Counter(targets[some].tolist()).values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if folds >= 2:
+            splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
+            search = LogisticRegressionCV(
+                Cs=STRENGTHS, cv=splits, scoring="neg_log_loss", max_iter=1000, use_legacy_attributes=False
+            )
+            search.fit(values[some], targets[some])
+            strength, chosen_by = float(search.C_), f"chosen by {folds}-fold cross-validation"
+            model = search
+        else:
+            strength, chosen_by = 1.0, "a class has too few examples to choose it"
+        if folds < 2 or len(some) < len(targets):
+            model = LogisticRegression(C=strength, max_iter=1000).fit(values, targets)
+    weight, bias = model.coef_ / scale, model.intercept_ - model.coef_ @ (mean / scale)
+    if len(weight) == 1:  # of two classes scikit-learn gives the difference
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    state = {"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()}
+    return History(fitted=f"logistic regression, C = {strength:.3g} ({chosen_by})"), state
+
+
+def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
+    """At most ENOUGH rows, as many of each class as its share of all, and at least FOLDS of it."""
+    if len(targets) <= ENOUGH:
+        return np.arange(len(targets))
+    random = np.random.default_rng(seed)
+    rows = []
+    for label in np.unique(targets):
+        own = random.permutation(np.flatnonzero(targets == label))
+        rows.append(own[: max(round(len(own) * ENOUGH / len(targets)), FOLDS)])
+    return np.sort(np.concatenate(rows))
+
+
+def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[History, Any]:
+    """A scikit-learn classifier."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = build(head, setting.seed).fit(features, setting.train.targets)
+    except ValueError as error:
+        raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {error}") from None
+    return History(fitted=head.fitting), fitted
+
+
+def _by_gradient(
+    network: Network, phase: Phase, features: np.ndarray, held_out: np.ndarray | None, setting: Setting
+) -> History:
+    """The head's layers by gradient descent on features: order, rates, schedule and choice of the epoch as in the engine."""
+    options, device = setting.options, setting.device
+    inputs, targets = (torch.from_numpy(array).to(device) for array in (features, setting.train.targets))
+    batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0)
+    network.to(device)
+    blocks = Blocks(network)
+    blocks.open(phase)
+    steps = optimizer(blocks.groups(phase, options.weight_decay), options)
+    schedule = LearningRate(options, batches.steps, phase.epochs)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
+    history, best = History(), Best()
+    for epoch in range(phase.epochs):
+        started = time.perf_counter()
+        batches.epoch = epoch
+        network.head.train()
+        losses = []
+        for number, picks in enumerate(batches):
+            torch.manual_seed(seed_for(setting.seed, 0, epoch * batches.steps + number, 0, 1))
+            rows = torch.tensor([pick.row for pick in picks], device=device)
+            loss = F.cross_entropy(network.head(inputs[rows]), targets[rows])
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            scheduler.step()
+            losses.append(loss.item())
+        row: dict[str, Any] = {
+            "phase": 1,
+            "epoch": epoch + 1,
+            "loss": float(np.mean(losses)),
+            "lr": {"head": phase.rates["head"] * schedule((epoch + 1) * batches.steps - 1)},
+        }
+        if not np.isfinite(row["loss"]):
+            raise HeadstartError(
+                f"train: the loss of the head is {row['loss']} in epoch {epoch + 1}; expected a finite number. Lower train.lr "
+                f"(now {options.lr:g}) or transfer.head_lr_ratio"
+            )
+        if held_out is not None and setting.selection is not None:
+            where = {key: row[key] for key in ("phase", "epoch")}
+            row |= best.offer(head_outputs(network, held_out), setting.selection.targets, where, network.head)
+        schedule.observe(row.get("selection_loss", row["loss"]))
+        row["seconds"] = time.perf_counter() - started
+        history.epochs.append(row)
+        setting.tell({"event": "epoch", "epochs": phase.epochs, **row, **best.so_far()})
+    if best.weights is not None:
+        network.head.load_state_dict(best.weights)
+    history.kept = best.epoch or {"phase": 1, "epoch": phase.epochs}
+    return history

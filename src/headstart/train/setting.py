@@ -1,0 +1,47 @@
+"""What training needs beside network and plan, and what it leaves beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.data.dataset import Examples
+from headstart.recipe import Train
+from headstart.train.draws import Collate, Encode, Shard
+
+Tell = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a phase needs beside the network and the plan."""
+
+    train: Examples
+    selection: Examples | None  # the held-out part that chooses the epoch
+    augmented: Encode
+    plain: Encode
+    collate: Collate
+    options: Train
+    batch_size: int
+    accumulation: int
+    seed: int
+    device: torch.device
+    precision: str
+    shard: Shard
+    folder: Path
+    tell: Tell
+
+
+@dataclass
+class History:
+    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of speed."""
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, int] | None = None
+    fitted: str | None = None  # a head that was fitted as a whole: how, in words
+    examples_per_second: float | None = None
+    seconds: float = 0.0

@@ -1,0 +1,197 @@
+"""Heads on frozen features: what they learn, that nothing else moves, that no Trainer is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import headstart
+from headstart.data.dataset import Examples
+from headstart.errors import HeadstartError
+from headstart.models.network import build_head
+from headstart.models.vision import vision_network
+from headstart.recipe import Head, Model, Preprocessing
+from headstart.report.report import Report
+from headstart.train import probe as module
+from headstart.train.features import extract
+from headstart.train.forward import classify, head_outputs
+from headstart.train.probe import probe
+from headstart.train.setting import Setting
+from headstart.transfer.plan import Phase
+from tests.conftest import WriteRecipe
+
+WHOLE = Phase("head", {"head": 0.0}, 0, probe=True)
+HEADS = {
+    "logistic_regression": Head(classifier="logistic_regression"),
+    "linear by gradient": Head(classifier="gradient"),
+    "mlp by gradient": Head(hidden=(16,), dropout=(0.1, 0.2)),
+    "forest": Head(classifier="RandomForestClassifier", options={"n_estimators": 30}),
+}
+
+
+def network_for(head: Head) -> Any:
+    torch.manual_seed(0)
+    model = Model(backbone="test_resnet", head=head, preprocessing=Preprocessing(size=32))
+    network, _ = vision_network(model, 3, pretrained=False)
+    network.spec["pretrained"] = {"from": "nowhere", "sha256": "random"}
+    return network
+
+
+def phase_for(head: Head) -> Phase:
+    return Phase("head", {"head": 0.5}, 12, probe=True) if head.fitting == "gradient" else WHOLE
+
+
+def named(part: Examples, letter: str) -> Examples:
+    return replace(part, digests=tuple(f"{letter}{int(item):063x}" for item in part.items))
+
+
+@pytest.fixture
+def setting(make_setting: Callable[..., Setting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    made = make_setting(train=60, selection=30)
+    assert made.selection is not None
+    return replace(made, train=named(made.train, "a"), selection=named(made.selection, "a"))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> None:
+    network = network_for(HEADS[name])
+    before = {key: value.clone() for key, value in network.net.state_dict().items()}
+    history = probe(network, phase_for(HEADS[name]), setting)
+    after = network.net.state_dict()
+    head = {key for key in after if key.startswith("fc.")}
+    assert all(torch.equal(after[key], value) for key, value in before.items() if key not in head)
+    assert not head or any(not torch.equal(after[key], before[key]) for key in head)
+    features = extract(network, "train", setting.train, setting)
+    assert features is not None
+    probabilities = classify(network, head_outputs(network, features))
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    assert np.mean(probabilities.argmax(1) == setting.train.targets) > 0.8
+    assert (len(history.epochs) == 12) == (HEADS[name].fitting == "gradient")
+    assert bool(history.fitted) == (HEADS[name].fitting != "gradient")
+
+
+def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    random = np.random.default_rng(0)
+    for classes in (2, 3):
+        targets = np.arange(80) % classes
+        features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(np.float32)
+        part = replace(setting.train, labels=tuple(targets.tolist()), items=tuple(map(str, range(80))))
+        history, state = module._logistic_regression(features, replace(setting, train=part))
+        head = build_head(Head(), 7, classes)
+        head.load_state_dict(state)
+        with torch.inference_mode():
+            ours = torch.softmax(head(torch.from_numpy(features)), 1).numpy()
+        assert history.fitted is not None
+        strength = float(history.fitted.split("C = ")[1].split()[0])
+        theirs = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(features, targets)
+        np.testing.assert_allclose(ours, theirs.predict_proba(features), atol=5e-3)
+        assert "5-fold cross-validation" in history.fitted
+
+
+def test_a_strength_chosen_on_some_examples_is_used_on_all(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENOUGH", 30)
+    rows = module._some_of_each(setting.train.targets, 0)
+    assert np.bincount(setting.train.targets[rows]).tolist() == [10, 10, 10]
+    history = probe(network_for(Head()), WHOLE, setting)
+    assert history.fitted is not None
+    assert history.fitted.startswith("logistic regression, C = ")
+
+
+def test_classes_too_small_to_cross_validate(setting: Setting) -> None:
+    few = replace(setting, train=setting.train.take([0, 1, 2]))
+    history = probe(network_for(Head()), WHOLE, few)
+    assert history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
+
+
+def test_the_best_epoch_of_a_gradient_head_is_kept(setting: Setting) -> None:
+    network = network_for(Head(classifier="gradient"))
+    history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), setting)
+    scores = [(row["selection_accuracy"], -row["selection_loss"]) for row in history.epochs]
+    assert history.kept == {"phase": 1, "epoch": scores.index(max(scores)) + 1}
+    held_out = extract(network, "selection", setting.selection, setting)  # type: ignore[arg-type]
+    found = head_outputs(network, held_out).argmax(1)  # type: ignore[arg-type]
+    assert np.mean(found == setting.selection.targets) == max(scores)[0]  # type: ignore[union-attr]
+
+
+def test_a_head_that_diverges_says_so(setting: Setting) -> None:
+    with pytest.raises(HeadstartError, match=r"the loss of the head is (nan|inf) in epoch"):
+        probe(network_for(Head(classifier="gradient")), Phase("head", {"head": 1e38}, 4, probe=True), setting)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_run_and_its_model(name: str, write_recipe: WriteRecipe, weights: Path, photos: Path, tmp_path: Path) -> None:
+    head = HEADS[name]
+    fields = {
+        "classifier": head.classifier,
+        "hidden": list(head.hidden) or None,
+        "dropout": list(head.dropout) if head.hidden else None,
+        "options": head.options or None,
+    }
+    transfer = {"strategy": "feature_extraction"}
+    path = write_recipe(model={"weights": str(weights), "head": fields}, transfer=transfer, train={"lr": 0.05})
+    report = headstart.run(path)
+    assert Report.read(tmp_path / "run") == report
+    assert report.main.phases[0].probe
+    rows = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]
+    predictions = headstart.load(tmp_path / "run").predict(photos / "test")
+    assert [p.label for p in predictions] == [row.split(",")[2] for row in rows]
+    shown = [float(row.split(",")[3]) for row in rows]
+    np.testing.assert_allclose([p.probabilities["blue"] for p in predictions], shown, atol=2e-6)
+    assert ("head.skops" in {file.name for file in (tmp_path / "run" / "model").iterdir()}) == head.is_estimator
+
+
+def test_the_same_run_twice_is_equal_with_and_without_the_cache(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path
+) -> None:
+    path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"})
+    headstart.run(path)
+    first = (tmp_path / "run" / "model" / "network.safetensors").read_bytes()
+    headstart.run(path)
+    assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
+    assert '"cached": 24, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text()
+
+
+def test_a_probe_never_imports_the_trainer(write_recipe: WriteRecipe, weights: Path) -> None:
+    path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"})
+    code = (
+        f"import sys, headstart; headstart.run({str(path)!r}); print([m for m in ('transformers', 'headstart.train.engine')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_beside_fine_tuning_and_the_other_way_round(write_recipe: WriteRecipe, weights: Path) -> None:
+    forest = {"classifier": "RandomForestClassifier", "options": {"n_estimators": 20}}
+    for main, other in (("fine_tune", "feature_extraction"), ("feature_extraction", "fine_tune")):
+        path = write_recipe(
+            model={"weights": str(weights), "head": forest},
+            transfer={"strategy": main},
+            train={"epochs": 1},
+            evaluate={"beside": [other]},
+        )
+        report = headstart.run(path, [f"output={path.parent / main}"])
+        by_name = {result.name: result for result in (report.main, *report.beside)}
+        assert by_name["feature_extraction"].fitted == "RandomForestClassifier"
+        assert len(by_name["fine_tune"].epochs) == 1
+    with pytest.raises(HeadstartError, match="feature_extraction fits its head as a whole; remove its lr and epochs"):
+        headstart.run(
+            write_recipe(
+                model={"weights": str(weights)},
+                transfer={"strategy": "fine_tune"},
+                evaluate={"beside": [{"name": "feature_extraction", "epochs": 3}]},
+            )
+        )
