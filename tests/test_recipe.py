@@ -65,7 +65,10 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("task=image", "unknown task 'image'"),
         ("train.label-smoothing=0.1", "train.label-smoothing: unknown key (found 0.1)"),
         ("train.odd[key=3", "train.odd[key: unknown key (found 3)"),
-        ("model.head.classifier=RandomForest", "unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'"),
+        (
+            "model.head.classifier=RandomForest",
+            "unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'",
+        ),
         ("model.head.classifier=SVC", "is fitted on frozen features; set transfer.strategy = 'feature_extraction'"),
         ("model.head={classifier='SVC',hidden=[8]}", "has no hidden layers and no dropout"),
         ("model.head={classifier='gradient',options={C=1}}", "options are those of a scikit-learn classifier"),

@@ -47,6 +47,15 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Download all that a recipe needs, so that it then runs without a network."""
+    from headstart.prepare import fetch as fetch_for
+    from headstart.prepare import read_recipe
+
+    typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
+
+
+@app.command()
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")],
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="images, or folders of images")],

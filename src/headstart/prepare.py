@@ -170,6 +170,24 @@ def _accumulation(prepared: Prepared, machine: Machine) -> int:
     return max(from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision)))
 
 
+def fetch(recipe: Recipe) -> str:
+    """Bring the data and the weights of a recipe into the caches: in words, what is there now.
+
+    Raises:
+        HeadstartError: something cannot be had.
+    """
+    from headstart.report.describe import describe_parts
+
+    task = tasks.get(recipe.task)
+    dataset = task.read(recipe)
+    lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
+    others = [other.name for other in recipe.evaluate.beside if other.name in strategies.names()]
+    if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
+        network, _ = task.network(recipe, len(dataset.labels), True)
+        lines.append(f"backbone   {recipe.model.backbone}: weights with SHA-256 {network.spec['pretrained']['sha256']}")
+    return "\n".join(lines)
+
+
 def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> str:
     """What will happen, in words."""
     from headstart.report.describe import describe as words

@@ -58,6 +58,7 @@ def test_every_classifier_is_known_or_left_out_for_a_reason() -> None:
     assert set(names()) == {"logistic_regression", "gradient", *HOMES}
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", HOMES)
 def test_every_classifier_learns_and_comes_back_as_it_was(name: str, classes: int, tmp_path: Path) -> None:

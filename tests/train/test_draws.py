@@ -38,6 +38,15 @@ def test_an_epoch_is_a_permutation_and_epochs_differ() -> None:
     assert rows[0] != rows[1]
 
 
+@pytest.mark.parametrize(("count", "batch_size"), [(9, 8), (33, 32), (21, 8), (100, 7), (5, 8), (64, 32)])
+def test_batches_are_as_few_as_can_be_and_of_one_size(count: int, batch_size: int) -> None:
+    sizes = [len(batch) for batch in Batches(count, batch_size, 1, seed=0, phase=0)]
+    assert len(sizes) == -(-count // batch_size)
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) == count
+
+
 def test_seeds_depend_on_the_whole_key() -> None:
     keys = [(1, 0, 0, 5), (1, 0, 1, 5), (1, 1, 0, 5), (2, 0, 0, 5), (1, 0, 0, 6), (1, 0, 5)]
     assert max(Counter(seed_for(*key) for key in keys).values()) == 1

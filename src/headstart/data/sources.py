@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from headstart.data.archive import unpack
+from headstart.data.cache import cache_folder, locked, make_once
+from headstart.data.download import download
 from headstart.data.images import digests_or_faults, is_image_name
 from headstart.data.samples import sample
 from headstart.errors import HeadstartError
@@ -35,6 +38,8 @@ def list_images(data: Data) -> dict[str, Listing]:
     """
     if data.source is None:
         parts = {"train": _folder(str(data.train), "data.train")}
+    elif data.is_url:
+        parts = _parts_of(_downloaded(data))
     elif data.source.startswith("sample:"):
         parts = _parts_of(sample(data.source.removeprefix("sample:")))
     else:
@@ -60,6 +65,26 @@ def _folder(path: str, key: str) -> Path:
         f"{key}: no folder {folder}; {parent.resolve()} holds {there or 'no folder'}. Give a folder (class/file, or "
         "train|val|test/class/file), or sample:patches to try headstart without data of your own"
     )
+
+
+def _downloaded(data: Data) -> Path:
+    """The folder that the archive at the source's URL holds, fetched and unpacked on first use."""
+    checksums = {name: value for name in ("sha256", "sha1") if (value := getattr(data, name))}
+    name = "-".join(checksums.values())
+    place = cache_folder() / "data"
+    with locked(place / f"{name}.lock"):
+        if not (place / name).is_dir():
+            archive = download(str(data.source), checksums)
+            make_once(place / name, lambda folder: unpack(archive, folder))
+            archive.unlink()
+    folder = place / name
+    while len(inner := _folders(folder)) == 1 and not _is_part(inner[0]):  # the one folder that everything is in
+        folder = inner[0]
+    return folder
+
+
+def _is_part(folder: Path) -> bool:
+    return any(folder.name.lower() in names for names in PARTS.values())
 
 
 def _parts_of(folder: Path) -> dict[str, Path]:
@@ -102,7 +127,12 @@ def printable(name: str) -> str:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    """The folders in a folder, but hidden ones and those that archivers add."""
+    return [
+        child
+        for child in folder.iterdir()
+        if child.is_dir() and not child.name.startswith(".") and child.name != "__MACOSX"
+    ]
 
 
 def _walk(folder: Path) -> list[Path]:

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
 from headstart.models.network import Network, build_head, digest
-from headstart.models.weights import OFFLINE_WAY_OUT, folder_weights, from_file, from_folder, hub, packaged
+from headstart.models.weights import (
+    OFFLINE_WAY_OUT,
+    check_offline,
+    folder_weights,
+    from_file,
+    from_folder,
+    hub,
+    packaged,
+)
 from headstart.recipe import Head, Model, Preprocessing, Section
 from headstart.registry import suggest
 
@@ -105,6 +113,8 @@ def _create(architecture: str, size: int | None, from_hub: bool) -> nn.Module:
     try:
         default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
         options = {"img_size": size} if size and default is not None and default.fixed_input_size else {}
+        if from_hub and default is not None and not default.hf_hub_id and default.url:
+            check_offline(str(default.url))
         with warnings.catch_warnings(), hub() if from_hub else nullcontext():
             warnings.simplefilter("ignore")
             return timm.create_model(architecture, pretrained=from_hub, **options)  # type: ignore[arg-type]

@@ -197,5 +197,16 @@ def hub() -> Iterator[None]:
         log.setLevel(level)
 
 
+def check_offline(url: str) -> None:
+    """Hold back the few weights that timm fetches from elsewhere than the hub, when HF_HUB_OFFLINE is set.
+
+    Raises:
+        ConnectionError: they would have to be fetched.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if huggingface_hub.constants.HF_HUB_OFFLINE and not file.exists():
+        raise ConnectionError(f"HF_HUB_OFFLINE is set, and {url} is not in {file.parent}")
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

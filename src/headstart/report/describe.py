@@ -30,7 +30,7 @@ def describe(
     look = spec["preprocessing"]
     lines = [
         f"task       {recipe.task}",
-        f"data       {recipe.data.source or recipe.data.train}: {_parts(dataset)}; {_classes(dataset)}",
+        f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}; {_classes(dataset)}",
         *(f"           note: {note}" for note in dataset.notes),
         f"backbone   {recipe.model.backbone} ({spec['backbone']}), {_millions(total)} parameters, "
         f"{' × '.join(map(str, look['input_size'][1:]))} pixels, {look['interpolation']}, crop {look['crop_pct']:g}",
@@ -53,7 +53,8 @@ def _course(phase: Phase, total: int) -> str:
     return f"{phase.name}; {course}, rates {_rates(phase)}"
 
 
-def _parts(dataset: Dataset) -> str:
+def describe_parts(dataset: Dataset) -> str:
+    """How many examples each part has."""
     return ", ".join(f"{role} {len(examples)}" for role, examples in dataset.parts().items())
 
 

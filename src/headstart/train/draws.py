@@ -46,9 +46,10 @@ class Pick(NamedTuple):
 class Batches(Sampler[list[Pick]]):
     """The micro-batches of one process, epoch by epoch.
 
-    A batch of `batch_size` examples is dealt out to the processes and, within each, to `accumulation` micro-batches. The
-    weights of a whole batch sum to 1 over processes and micro-batches, so the last, smaller batch of an epoch counts
-    right too; a process that would get nothing of it works on an example of weight 0.
+    An epoch is cut into as few batches of at most `batch_size` examples as there must be, all of nearly the same size: a
+    last batch of one example would be too little for BatchNorm. A batch is dealt out to the processes and, within each, to
+    `accumulation` micro-batches, and the weights of a whole batch sum to 1 over all of them; a process that would get
+    nothing of it works on an example of weight 0.
     """
 
     def __init__(
@@ -69,8 +70,7 @@ class Batches(Sampler[list[Pick]]):
     def __iter__(self) -> Iterator[list[Pick]]:
         order = np.random.default_rng(seed_for(*self._key, self.epoch)).permutation(self._count)
         parts = self._shard.world * self._accumulation
-        for start in range(0, self._count, self._batch_size):
-            batch = order[start : start + self._batch_size]
+        for batch in np.array_split(order, self.steps):
             for micro in range(self._accumulation):
                 rows = batch[self._shard.rank * self._accumulation + micro :: parts]
                 weight = 1 / len(batch) if len(rows) else 0.0

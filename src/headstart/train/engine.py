@@ -143,8 +143,7 @@ class _Phase(TrainerCallback):
             raise HeadstartError(
                 f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training examples, "
                 f"{setting.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
-                "a single example to work on at once; BatchNorm needs two. Choose another batch size, one that leaves "
-                "a larger last batch"
+                "a single example to work on at once; BatchNorm needs two. Choose a larger batch size"
             ) from None
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
 
@@ -172,8 +171,7 @@ class _Phase(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         setting, done = self._setting, (state.global_step - 1) % self._batches.steps + 1
-        seen = min(done * setting.batch_size, len(setting.train))
-        self._meter.step(seen - (done - 1) * setting.batch_size)
+        self._meter.step(len(setting.train) / self._batches.steps)
         control.should_log = control.should_log or done == self._batches.steps
         setting.tell(
             {
@@ -181,7 +179,7 @@ class _Phase(TrainerCallback):
                 "phase": self._number + 1,
                 "epoch": self._batches.epoch + 1,
                 "epochs": self._phase.epochs,
-                "seen": seen,
+                "seen": round(done * len(setting.train) / self._batches.steps),
                 "of": len(setting.train),
                 "examples_per_second": self._meter.examples_per_second,
             }

@@ -11,15 +11,15 @@ class Meter:
     """Counts examples between `start` and `stop`; time outside (validation, for one) does not count."""
 
     def __init__(self) -> None:
-        self._steps = self._examples = 0
-        self._seconds = 0.0
+        self._steps = 0
+        self._examples = self._seconds = 0.0
         self._since: float | None = None
 
     def start(self) -> None:
         self._since = time.perf_counter()
 
-    def step(self, examples: int) -> None:
-        """A step over this many examples (of all processes) has ended."""
+    def step(self, examples: float) -> None:
+        """A step over this many examples (of all processes, on average) has ended."""
         now = time.perf_counter()
         assert self._since is not None
         self._steps += 1

@@ -1,0 +1,109 @@
+"""Unpacking an archive from elsewhere: plain files and folders below one folder, up to a size, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from headstart.errors import HeadstartError
+
+MEMBERS = 5_000_000
+SWELLING = 100  # times its own size that an archive may unpack to; images and tables stay far below
+ALWAYS_FINE = 2**30  # bytes that any archive may unpack to
+CHUNK = 2**20
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+
+class _Member(NamedTuple):
+    name: str
+    kind: str  # "file", "folder", or what else it is
+    open: Any  # () → a binary file
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a .zip or a .tar (plain, gz, bz2 or xz) into an empty folder.
+
+    Raises:
+        HeadstartError: it is neither, is damaged or encrypted, holds a link or a path that leads out of the folder, or is
+            larger unpacked than archives of images are.
+    """
+    room = max(SWELLING * archive.stat().st_size, ALWAYS_FINE)
+    try:
+        for count, member in enumerate(_members(archive), 1):
+            if count > MEMBERS:
+                raise HeadstartError(f"data.source: the archive has more than {MEMBERS:,} members; nothing was kept")
+            place = folder / _inside(member)
+            if member.kind == "folder":
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with member.open() as source, place.open("xb") as target:
+                while chunk := source.read(CHUNK):
+                    room -= len(chunk)
+                    if room < 0:
+                        raise HeadstartError(
+                            f"data.source: the archive of {archive.stat().st_size:,} bytes unpacks to more than {SWELLING} "
+                            f"times its size (at {member.name!r}), as no archive of images does; nothing was kept"
+                        )
+                    target.write(chunk)
+    except FileExistsError as error:
+        name = Path(error.filename).name
+        raise HeadstartError(f"data.source: the archive holds {name!r} twice; nothing was kept") from None
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cause = f"no space left in {folder.parent}" if full else str(error)
+        raise HeadstartError(f"data.source: the archive cannot be unpacked: {cause}; nothing was kept") from None
+    except _DAMAGED as error:
+        raise HeadstartError(f"data.source: the archive cannot be unpacked: {error}; nothing was kept") from None
+
+
+def _inside(member: _Member) -> PurePosixPath:
+    """The member's path, if it is a plain file or folder below the target."""
+    path = PurePosixPath(member.name)
+    if member.kind not in ("file", "folder"):
+        raise HeadstartError(f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept")
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\\" in member.name
+        or (path.parts[:1] and path.parts[0].endswith(":"))
+    ):
+        raise HeadstartError(
+            f"data.source: the archive holds a path that leads out of it ({member.name!r}); nothing was kept"
+        )
+    return path
+
+
+def _members(archive: Path) -> Iterator[_Member]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                mode = info.external_attr >> 16
+                special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+                kind = "link or device" if special else "folder" if info.is_dir() else "file"
+                yield _Member(info.filename, kind, lambda info=info: zipped.open(info))
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tarred:
+            for entry in tarred:
+                kind = "file" if entry.isreg() else "folder" if entry.isdir() else "link or device"
+                yield _Member(entry.name, kind, lambda entry=entry: tarred.extractfile(entry))
+    else:
+        raise HeadstartError(
+            "data.source: the file is neither a .zip nor a .tar archive; give one that holds a folder a class"
+        )
