@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "registry", "recipe", "recipe_file", "data", "transfer", "models", "report", "evaluate", "train",
+    "errors", "registry", "sections", "recipe", "recipe_file", "data", "transfer", "models", "report", "evaluate", "train",
     "tasks", "inference", "prepare", "runner", "cli",
 ]  # fmt: skip
 

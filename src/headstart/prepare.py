@@ -87,6 +87,11 @@ class Prepared:
     sizes: dict[str, int]
     phases: tuple[Phase, ...]
 
+    @property
+    def chooses_an_epoch(self) -> bool:
+        """Whether there are epochs, the best of which a held-out part may choose."""
+        return any(phase.epochs for phase in self.phases)
+
 
 def start() -> Machine:
     """Settle device and processes (Accelerate reads what the launcher left) and the way memory is held."""
@@ -194,7 +199,7 @@ def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> st
 
     processes = f", {machine.world} processes" if machine.world > 1 else ""
     parts = f" in {prepared.accumulation} parts" if prepared.accumulation > 1 else ""
-    batch = f", batches of {prepared.batch_size}{parts}" if any(phase.epochs for phase in prepared.phases) else ""
+    batch = f", batches of {prepared.batch_size}{parts}" if prepared.chooses_an_epoch else ""
     where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
     return words(
         prepared.recipe, prepared.dataset, prepared.network.spec, prepared.sizes, prepared.phases, where, detailed
@@ -209,8 +214,8 @@ def estimate(prepared: Prepared, machine: Machine) -> float:
         setting = setting_of(prepared, machine, Path(folder), lambda event: None)
         seconds = 0.0
         if len(prepared.plan.tuned) < len(prepared.plan.phases):
-            parts = (prepared.dataset.train, prepared.dataset.test)
-            seconds += sum(seconds_to_extract(prepared.network, part, setting) for part in parts)
+            parts = setting.train + prepared.dataset.test
+            seconds += seconds_to_extract(prepared.network, parts, setting)
         if prepared.plan.tuned:
             from headstart.train.engine import seconds_per_epoch
 
@@ -221,14 +226,20 @@ def estimate(prepared: Prepared, machine: Machine) -> float:
 
 
 def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:
-    """What training needs beside network and plan."""
+    """What training needs beside network and plan.
+
+    A head that is fitted as a whole has no epoch to choose, so the validation part is training data to it.
+    """
     from headstart.train.draws import Shard
     from headstart.train.setting import Setting
 
     task, dataset, recipe = prepared.task, prepared.dataset, prepared.recipe
+    train, selection = dataset.train, dataset.test if recipe.train.select_on == "test" else dataset.validation
+    if not prepared.chooses_an_epoch:
+        train, selection = train + dataset.validation if dataset.validation else train, None
     return Setting(
-        train=dataset.train,
-        selection=dataset.test if recipe.train.select_on == "test" else dataset.validation,
+        train=train,
+        selection=selection,
         augmented=task.encoder(prepared.network, recipe.augment.policy or DEFAULT_POLICY),
         plain=task.encoder(prepared.network, "none"),
         collate=task.collate,

@@ -17,10 +17,11 @@ import numpy as np
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.prepare import Machine, Prepared, describe, prepare, read_recipe, setting_of, start
-from headstart.recipe import Beside, Recipe
+from headstart.recipe import Recipe
 from headstart.report.folder import MODEL, check_free, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
+from headstart.sections import Beside
 from headstart.transfer.strategies import strategies
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) ->
         epochs=tuple(history.epochs),
         kept=history.kept,
         fitted=history.fitted,
+        cached=history.cached,
         precision=prepared.precision,
         examples_per_second=history.examples_per_second,
     )
@@ -104,7 +106,7 @@ def _train(prepared: Prepared, setting: Setting) -> tuple[History, np.ndarray]:
     from headstart.train.processes import from_main
 
     history = probe(network, prepared.plan.phases[0], setting)
-    features = extract(network, "test", test, setting)
+    features, _ = extract(network, "test", test, setting)
 
     def probabilities() -> np.ndarray:
         assert features is not None
@@ -120,7 +122,7 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
     rival = prepare(prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, prepared.dataset)
-    if train and not any(phase.epochs for phase in rival.phases):
+    if train and not rival.chooses_an_epoch:
         raise HeadstartError(f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs")
     return rival
 
@@ -141,6 +143,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
 
 def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:
     recipe, dataset = prepared.recipe, prepared.dataset
+    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
     return Report(
         task=recipe.task,
         name=Path(recipe.output).name,
@@ -148,7 +151,7 @@ def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:
         labels=dataset.labels,
         counts={role: dataset.counts(role) for role in dataset.parts()},
         notes=dataset.notes,
-        selected_on=recipe.train.select_on if dataset.validation or recipe.train.select_on == "test" else None,
+        selected_on=recipe.train.select_on if chosen else None,
         main=main,
         beside=tuple(beside),
     )

@@ -24,7 +24,7 @@ from headstart.cli import main
 from headstart.data import archive, download
 from headstart.data.sources import list_images
 from headstart.errors import HeadstartError
-from headstart.recipe import Data
+from headstart.sections import Data
 from tests.conftest import WriteRecipe, draw_images
 
 
@@ -371,7 +371,7 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.recipe import Data; from headstart.data.sources import list_images;"
+        "from headstart.sections import Data; from headstart.data.sources import list_images;"
         f"print(sum(map(len, list_images(Data(source={wanted.source!r}, sha256={wanted.sha256!r}))['train'].files.values())))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

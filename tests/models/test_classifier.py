@@ -19,7 +19,7 @@ from sklearn.utils import all_estimators
 
 from headstart.errors import HeadstartError
 from headstart.models.classifier import FILE, HOMES, build, load, names, save, try_out
-from headstart.recipe import Head
+from headstart.sections import Head
 
 LEFT_OUT = {  # and why
     "BaggingClassifier": "its trees see parts of the features that no check can follow",
@@ -93,6 +93,13 @@ def test_the_same_seed_gives_the_same_forest() -> None:
 def test_wrong_options_are_said_before_anything_is_computed(options: dict[str, object], message: str) -> None:
     with pytest.raises(HeadstartError, match=r"model.head.options: .*" + re.escape(message)):
         try_out(Head(classifier="RandomForestClassifier", options=options), 3)
+
+
+def test_an_unknown_classifier_is_said() -> None:
+    with pytest.raises(
+        HeadstartError, match="unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'"
+    ):
+        try_out(Head(classifier="RandomForest"), 3)
 
 
 FOREST = Head(classifier="RandomForestClassifier", options={"n_estimators": 5})

@@ -12,7 +12,7 @@ import torch
 from headstart.errors import HeadstartError
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.models.weights import PACKAGED
-from headstart.recipe import Head, Model, Preprocessing
+from headstart.sections import Head, Model, Preprocessing
 from headstart.transfer.blocks import Blocks
 
 FAMILIES = {  # name: (blocks between stem and head, what stands in the neck, the classifier)

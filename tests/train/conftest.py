@@ -13,7 +13,7 @@ import torch
 from headstart.data.dataset import Examples
 from headstart.models.network import Network
 from headstart.models.vision import vision_network
-from headstart.recipe import Model, Preprocessing, Train
+from headstart.sections import Model, Preprocessing, Train
 from headstart.train.draws import Shard, stack
 from headstart.train.setting import Setting
 

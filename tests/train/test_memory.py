@@ -111,7 +111,7 @@ def test_a_step_takes_about_what_was_measured() -> None:
     code = """
 import resource, psutil, torch
 from headstart.models.vision import vision_network
-from headstart.recipe import Model
+from headstart.sections import Model
 from headstart.train.memory import bytes_per_example
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase

@@ -18,8 +18,8 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import build_head
 from headstart.models.vision import vision_network
-from headstart.recipe import Head, Model, Preprocessing
 from headstart.report.report import Report
+from headstart.sections import Head, Model, Preprocessing
 from headstart.train import probe as module
 from headstart.train.features import extract
 from headstart.train.forward import classify, head_outputs
@@ -70,7 +70,8 @@ def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> No
     head = {key for key in after if key.startswith("fc.")}
     assert all(torch.equal(after[key], value) for key, value in before.items() if key not in head)
     assert not head or any(not torch.equal(after[key], before[key]) for key in head)
-    features = extract(network, "train", setting.train, setting)
+    features, cached = extract(network, "train", setting.train, setting)
+    assert (history.cached, cached) == (0, len(setting.train))
     assert features is not None
     probabilities = classify(network, head_outputs(network, features))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
@@ -121,7 +122,7 @@ def test_the_best_epoch_of_a_gradient_head_is_kept(setting: Setting) -> None:
     history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), setting)
     scores = [(row["selection_accuracy"], -row["selection_loss"]) for row in history.epochs]
     assert history.kept == {"phase": 1, "epoch": scores.index(max(scores)) + 1}
-    held_out = extract(network, "selection", setting.selection, setting)  # type: ignore[arg-type]
+    held_out, _ = extract(network, "selection", setting.selection, setting)  # type: ignore[arg-type]
     found = head_outputs(network, held_out).argmax(1)  # type: ignore[arg-type]
     assert np.mean(found == setting.selection.targets) == max(scores)[0]  # type: ignore[union-attr]
 
@@ -161,7 +162,8 @@ def test_the_same_run_twice_is_equal_with_and_without_the_cache(
     first = (tmp_path / "run" / "model" / "network.safetensors").read_bytes()
     headstart.run(path)
     assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
-    assert '"cached": 24, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text()
+    assert '"of": 30, "cached": 30, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text(), "with validation"
+    assert Report.read(tmp_path / "run").main.cached == 30
 
 
 def test_a_probe_never_imports_the_trainer(write_recipe: WriteRecipe, weights: Path) -> None:
@@ -186,6 +188,7 @@ def test_beside_fine_tuning_and_the_other_way_round(write_recipe: WriteRecipe, w
         report = headstart.run(path, [f"output={path.parent / main}"])
         by_name = {result.name: result for result in (report.main, *report.beside)}
         assert by_name["feature_extraction"].fitted == "RandomForestClassifier"
+        assert report.selected_on == ("validation" if main == "fine_tune" else None)
         assert len(by_name["fine_tune"].epochs) == 1
     with pytest.raises(HeadstartError, match="feature_extraction fits its head as a whole; remove its lr and epochs"):
         headstart.run(

@@ -35,6 +35,15 @@ class Examples:
             digests=tuple(self.digests[row] for row in rows),
         )
 
+    def __add__(self, other: Examples) -> Examples:
+        """These examples and then the others."""
+        return Examples(
+            items=self.items + other.items,
+            labels=self.labels + other.labels,
+            names=self.names + other.names,
+            digests=self.digests + other.digests,
+        )
+
     @property
     def targets(self) -> np.ndarray:
         """The labels as an array of shape (n,), int64."""

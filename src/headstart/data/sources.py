@@ -12,7 +12,7 @@ from headstart.data.download import download
 from headstart.data.images import digests_or_faults, is_image_name
 from headstart.data.samples import sample
 from headstart.errors import HeadstartError
-from headstart.recipe import Data
+from headstart.sections import Data
 
 PARTS = {
     "train": ("train", "training"),

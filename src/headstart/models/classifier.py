@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.recipe import Head
+from headstart.registry import unknown
+from headstart.sections import Head
 
 FILE = "head.skops"
 HOMES = {
@@ -59,13 +60,15 @@ def build(head: Head, seed: int) -> Any:
     Those that give no probabilities get them by Platt's scaling in 5-fold cross-validation (Platt 1999).
 
     Raises:
-        HeadstartError: the classifier does not know an option.
+        HeadstartError: there is no such classifier, or it does not know an option.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     name = head.fitting
+    if name not in HOMES:
+        raise HeadstartError(f"model.head.classifier: {unknown('classifier', name, names())}")
     kind = getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
     known = kind().get_params()
     strangers = sorted(set(head.options) - set(known))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
 from headstart.models import classifier
-from headstart.recipe import Head
+from headstart.sections import Head
 
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 

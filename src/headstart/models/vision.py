@@ -26,8 +26,8 @@ from headstart.models.weights import (
     hub,
     packaged,
 )
-from headstart.recipe import Head, Model, Preprocessing, Section
 from headstart.registry import suggest
+from headstart.sections import Head, Model, Preprocessing, Section
 
 
 class VisionNetwork(Network):

@@ -74,6 +74,7 @@ class Result(Part):
     epochs: tuple[dict[str, Any], ...] = ()
     kept: dict[str, int] | None = None
     fitted: str | None = None
+    cached: int = 0
     precision: str | None = None
     examples_per_second: float | None = None
 
@@ -135,8 +136,9 @@ class Report(Part):
         width = max(len(result.name) for result in (self.main, *self.beside))
         width = max(width, len("majority class"))
         for result in (self.main, *self.beside):
-            fitted = f"   {result.fitted}" if result.fitted else ""
-            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{fitted}")
+            more = [result.fitted or "", f"{result.cached} features were cached" if result.cached else ""]
+            remark = "   " + "; ".join(filter(None, more)) if any(more) else ""
+            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{remark}")
         lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
         if self.beside:
             lines.append(self.verdict())

@@ -70,8 +70,8 @@ class FeatureCache:
                 draft.unlink()
 
 
-def extract(network: Network, part: str, examples: Examples, setting: Setting) -> np.ndarray | None:
-    """The features of all examples, shape (n, width), float32, in the main process; None in the others.
+def extract(network: Network, part: str, examples: Examples, setting: Setting) -> tuple[np.ndarray | None, int]:
+    """The features of all examples, shape (n, width), float32, and how many the cache had; None in all but the main process.
 
     Each example that the cache lacks passes through the network once, shared out over the processes.
 
@@ -96,10 +96,11 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
             "seconds": time.perf_counter() - started,
         }
     )
+    cached = len(examples) - len(missing)
     if not parts:
-        return None
+        return None, cached
     known.update(zip((examples.digests[row] for row in missing), assemble(parts), strict=True))
-    return np.stack([known[digest] for digest in examples.digests])
+    return np.stack([known[digest] for digest in examples.digests]), cached
 
 
 def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -> float:

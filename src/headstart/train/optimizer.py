@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from headstart.recipe import Train
+from headstart.sections import Train
 
 
 def optimizer(groups: list[dict[str, Any]], options: Train) -> torch.optim.Optimizer:

@@ -18,7 +18,7 @@ from torch import Tensor
 from headstart.errors import HeadstartError
 from headstart.models.classifier import build
 from headstart.models.network import Network
-from headstart.recipe import Head
+from headstart.sections import Head
 from headstart.train.best import Best
 from headstart.train.draws import Batches, seed_for
 from headstart.train.features import extract
@@ -41,8 +41,8 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
     head = Head.model_validate(network.spec["head"])
     by_gradient = head.fitting == "gradient"
     selection = setting.selection if by_gradient else None
-    train = extract(network, "train", setting.train, setting)
-    held_out = extract(network, "selection", selection, setting) if selection else None
+    train, cached = extract(network, "train", setting.train, setting)
+    held_out, _ = extract(network, "selection", selection, setting) if selection else (None, 0)
 
     def fit() -> tuple[History, Any]:
         assert train is not None
@@ -57,6 +57,7 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
         network.estimator = fitted
     else:
         network.head.load_state_dict(fitted)
+    history.cached = cached
     history.seconds = time.perf_counter() - started
     return history
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from headstart.recipe import Train
+from headstart.sections import Train
 
 
 class LearningRate:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from headstart.data.dataset import Examples
-from headstart.recipe import Train
+from headstart.sections import Train
 from headstart.train.draws import Collate, Encode, Shard
 
 Tell = Callable[[dict[str, Any]], None]
@@ -43,5 +43,6 @@ class History:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, int] | None = None
     fitted: str | None = None  # a head that was fitted as a whole: how, in words
+    cached: int = 0  # training examples whose features were there already, which `seconds` does not count
     examples_per_second: float | None = None
     seconds: float = 0.0

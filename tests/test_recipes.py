@@ -1,0 +1,62 @@
+"""The recipes that come with the project: each is read, planned on a small network, and headed by what it claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart.cli import main
+from headstart.prepare import read_recipe
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+def test_all_recipes_are_seen() -> None:
+    assert [path.stem for path in RECIPES] == [
+        "ants_bees",
+        "ants_bees_frozen",
+        "efficientnet",
+        "hotdog",
+        "hotdog_frozen",
+        "hotdog_scratch",
+        "pets",
+        "quickstart",
+        "zoo",
+    ]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_head_of_a_recipe_says_how_to_run_it_and_what_it_claims(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comment = [line for line in lines[: lines.index("")] if line.startswith("#")]
+    assert f"run.py recipes/{path.name}" in comment[0]
+    assert any(line.startswith("# Claims: ") for line in comment)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_can_be_planned(
+    path: Path, photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [
+        f"data.source={photos}",
+        "model.backbone=test_resnet",
+        f"model.weights={weights}",
+        "model.preprocessing.size=32",
+        "train.workers=0",
+        f"output={tmp_path / 'run'}",
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", str(path), *small])
+    said = capsys.readouterr()
+    assert stopped.value.code == 0, said.err
+    assert f"phase 1    {read_recipe(path).transfer.strategy}: " in said.out
+    assert "3 classes" in said.out
+    assert "estimate   about" in said.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_hot_dogs_come_from_the_books_own_source() -> None:
+    data = read_recipe(next(path for path in RECIPES if path.stem == "hotdog")).data
+    assert data.source == "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
+    assert data.sha1 == "fba480ffa8aa7e0febbb511d181409f899b9baa5"
