@@ -75,7 +75,7 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("transfer.strategy=feature_extraction augment.policy=crop", "cannot look different each epoch"),
         ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
         ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
-        ("data.sha256=beef", "data.sha256: found 'beef'"),
+        ("data.sha256=beef", "data.sha256: found 'beef'; expected 64 hexadecimal digits"),
         ("evaluate.beside=['partial']", "'partial' takes its blocks from [transfer]"),
     ],
 )
@@ -152,3 +152,8 @@ def test_how_a_head_is_fitted(tmp_path: Path) -> None:
     rival = read_recipe(path, [forest, 'evaluate.beside=["feature_extraction"]'])
     assert (rival.head().is_estimator, rival.head().options) == (False, {})
     assert rival.but(transfer={"strategy": "feature_extraction"}).head().is_estimator
+
+
+def test_checksums_in_capitals(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, MINIMAL), [f"data.sha256={'AB' * 32}"])
+    assert recipe.data.sha256 == "ab" * 32

@@ -43,7 +43,8 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     prepared = prepare(checked, machine)
     typer.echo(describe(prepared, machine, detailed=True))
     seconds = estimate(prepared, machine)
-    typer.echo(f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real batches")
+    more = "; what stands beside comes on top" if checked.evaluate.beside else ""
+    typer.echo(f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real batches{more}")
 
 
 @app.command()

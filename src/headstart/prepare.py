@@ -88,6 +88,21 @@ class Prepared:
     phases: tuple[Phase, ...]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What the recipe may leave open, as this run has it."""
+        settled: dict[str, Any] = {"precision": self.precision}
+        if self.chooses_an_epoch:
+            settled |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
+        if self.plan.tuned:
+            settled |= {"accumulation": self.accumulation, "augmentation": self.policy}
+        return settled
+
+    @property
+    def policy(self) -> str:
+        """How training examples are varied."""
+        return self.recipe.augment.policy or DEFAULT_POLICY
+
+    @property
     def chooses_an_epoch(self) -> bool:
         """Whether there are epochs, the best of which a held-out part may choose."""
         return any(phase.epochs for phase in self.phases)
@@ -240,7 +255,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
     return Setting(
         train=train,
         selection=selection,
-        augmented=task.encoder(prepared.network, recipe.augment.policy or DEFAULT_POLICY),
+        augmented=task.encoder(prepared.network, prepared.policy),
         plain=task.encoder(prepared.network, "none"),
         collate=task.collate,
         options=recipe.train,

@@ -165,7 +165,8 @@ def _write(prepared: Prepared, report: Report, probabilities: np.ndarray, machin
     dataset = prepared.dataset
     prepared.network.save(folder / MODEL)
     report.write(folder)
-    origin = manifest(prepared.recipe, dataset, prepared.network.spec, str(machine.device), machine.world)
+    spec, settings = prepared.network.spec, prepared.settings
+    origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
     (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_html(report, origin, prepared.sizes, folder)
     with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -35,15 +36,11 @@ class Data(Section):
 
     source: Name | None = Field(
         None,
-        description="a folder (class/file, or train|val|test/class/file), the URL of a .zip or .tar of such a folder, or "
+        description="a folder (class/file, or train|val|test/class/file), a .zip or .tar of such a folder or its URL, or "
         "sample:patches, sample:digits",
     )
-    sha1: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
-        None, description="checksum of the file at a URL; other sources do not look at it"
-    )
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        None, description="checksum of the file at a URL; other sources do not look at it"
-    )
+    sha1: str | None = Field(None, description="checksum of the file at a URL; other sources do not look at it")
+    sha256: str | None = Field(None, description="checksum of the file at a URL; other sources do not look at it")
     train: Name | None = Field(None, description="folder of the training part, instead of `source`")
     validation: Share | Name | None = Field(
         None,
@@ -54,6 +51,14 @@ class Data(Section):
         None, description="a folder, or the share set aside for the test (default: the given test part, else 0.2)"
     )
     unreadable: Literal["drop", "error"] = Field("drop", description="what to do with files that cannot be read")
+
+    @field_validator("sha1", "sha256")
+    @classmethod
+    def _a_checksum(cls, given: str | None, info: ValidationInfo) -> str | None:
+        digits = 40 if info.field_name == "sha1" else 64
+        if given is not None and not re.fullmatch(f"[0-9a-f]{{{digits}}}", given.lower()):
+            raise ValueError(f"found {given!r}; expected {digits} hexadecimal digits")
+        return given and given.lower()
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:

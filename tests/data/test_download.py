@@ -140,6 +140,17 @@ def test_fetched_once_and_found_below_its_one_folder(path: str, server: Server, 
     assert all(name.startswith("data/") for name in leftovers(cache)), "the archive itself is gone"
 
 
+def test_a_local_archive_is_unpacked_and_again_when_it_changes(photos_zip: bytes, tmp_path: Path) -> None:
+    local = tmp_path / "photos.zip"
+    local.write_bytes(photos_zip)
+    for _ in range(2):
+        assert counts(list_images(Data(source=str(local)))) == WHOLE
+    local.write_bytes(zipped({"train/a/1.png": b"", "train/b/1.png": b""}))
+    assert counts(list_images(Data(source=str(local)))) == {"train": {"a": 1, "b": 1}}
+    local.write_text("no archive")
+    assert f"{local} is a file, and no .zip or .tar" in refused(Data(source=str(local)))
+
+
 @pytest.mark.parametrize("kind", ["tar", "gztar", "xztar"])
 def test_tar_archives(kind: str, server: Server, tmp_path: Path) -> None:
     draw_images(tmp_path / "in" / "train", 2)

@@ -77,7 +77,7 @@ def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> No
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     assert np.mean(probabilities.argmax(1) == setting.train.targets) > 0.8
     assert (len(history.epochs) == 12) == (HEADS[name].fitting == "gradient")
-    assert bool(history.fitted) == (HEADS[name].fitting != "gradient")
+    assert history.fitted
 
 
 def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
@@ -164,6 +164,15 @@ def test_the_same_run_twice_is_equal_with_and_without_the_cache(
     assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
     assert '"of": 30, "cached": 30, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text(), "with validation"
     assert Report.read(tmp_path / "run").main.cached == 30
+
+
+def test_a_page_without_a_validation_part(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+    transfer = {"strategy": "feature_extraction"}
+    headstart.run(write_recipe(data={"validation": 0.0}, model={"weights": str(weights)}, transfer=transfer))
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "fitted on the training part." in page
+    modes = {file.stat().st_mode for file in (tmp_path / "run" / "model").iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_probe_never_imports_the_trainer(write_recipe: WriteRecipe, weights: Path) -> None:

@@ -36,6 +36,11 @@ class _Member(NamedTuple):
     open: Any  # () → a binary file
 
 
+def is_archive(path: Path) -> bool:
+    """Whether `unpack` knows this kind of file."""
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a .zip or a .tar (plain, gz, bz2 or xz) into an empty folder.
 

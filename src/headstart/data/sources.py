@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.archive import unpack
+from headstart.data.archive import is_archive, unpack
 from headstart.data.cache import cache_folder, locked, make_once
 from headstart.data.download import download
 from headstart.data.images import digests_or_faults, is_image_name
@@ -42,6 +43,8 @@ def list_images(data: Data) -> dict[str, Listing]:
         parts = _parts_of(_downloaded(data))
     elif data.source.startswith("sample:"):
         parts = _parts_of(sample(data.source.removeprefix("sample:")))
+    elif Path(os.path.expanduser(data.source)).is_file():
+        parts = _parts_of(_unpacked(Path(os.path.expanduser(data.source))))
     else:
         parts = _parts_of(_folder(data.source, "data.source"))
     for role in ("validation", "test"):
@@ -60,7 +63,7 @@ def _folder(path: str, key: str) -> Path:
     if folder.exists():
         raise HeadstartError(f"{key}: {folder} is a file; expected a folder with one folder of images a class")
     parent = next(parent for parent in [*folder.parents, Path()] if parent.is_dir())
-    there = ", ".join(sorted(child.name for child in parent.iterdir() if child.is_dir())[:10])
+    there = ", ".join(sorted(child.name for child in _folders(parent))[:10])
     raise HeadstartError(
         f"{key}: no folder {folder}; {parent.resolve()} holds {there or 'no folder'}. Give a folder (class/file, or "
         "train|val|test/class/file), or sample:patches to try headstart without data of your own"
@@ -70,14 +73,28 @@ def _folder(path: str, key: str) -> Path:
 def _downloaded(data: Data) -> Path:
     """The folder that the archive at the source's URL holds, fetched and unpacked on first use."""
     checksums = {name: value for name in ("sha256", "sha1") if (value := getattr(data, name))}
-    name = "-".join(checksums.values())
-    place = cache_folder() / "data"
-    with locked(place / f"{name}.lock"):
-        if not (place / name).is_dir():
+    place = cache_folder() / "data" / "-".join(checksums.values())
+    with locked(place.with_suffix(".lock")):
+        if not place.is_dir():
             archive = download(str(data.source), checksums)
-            make_once(place / name, lambda folder: unpack(archive, folder))
+            make_once(place, lambda folder: unpack(archive, folder))
             archive.unlink()
-    folder = place / name
+    return _without_wrapping(place)
+
+
+def _unpacked(archive: Path) -> Path:
+    """The folder that a local archive holds, unpacked on first use and again when it has changed."""
+    if not is_archive(archive):
+        raise HeadstartError(
+            f"data.source: {archive} is a file, and no .zip or .tar; expected a folder with one folder of images a class, or "
+            "an archive of one"
+        )
+    with archive.open("rb") as file:
+        place = cache_folder() / "data" / hashlib.file_digest(file, "sha256").hexdigest()
+    return _without_wrapping(make_once(place, lambda folder: unpack(archive, folder)))
+
+
+def _without_wrapping(folder: Path) -> Path:
     while len(inner := _folders(folder)) == 1 and not _is_part(inner[0]):  # the one folder that everything is in
         folder = inner[0]
     return folder

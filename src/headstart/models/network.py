@@ -79,6 +79,7 @@ class Network(nn.Module):
         if self.estimator is not None:
             classifier.save(self.estimator, folder)
         (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading its files
 
     def load_weights(self, folder: Path) -> None:
         """Read the weights, and the classifier if there is one, that `save` wrote.

@@ -36,7 +36,7 @@ def describe(
         f"{' × '.join(map(str, look['input_size'][1:]))} pixels, {look['interpolation']}, crop {look['crop_pct']:g}",
         f"running    {where}",
         *(
-            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, total)}"
+            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, dataset, total)}"
             for number, phase in enumerate(phases, 1)
         ),
     ]
@@ -46,10 +46,12 @@ def describe(
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
 
 
-def _course(phase: Phase, total: int) -> str:
+def _course(phase: Phase, dataset: Dataset, total: int) -> str:
     if not phase.epochs:
-        return f"{phase.name}, each example passed through the backbone once"
-    course = f"{phase.epochs} epochs, {_millions(phase.trainable)} of {_millions(total)} parameters train"
+        parts = "training and validation part" if dataset.validation else "training part"
+        return f"{phase.name} of the {parts}, each example passed through the backbone once"
+    epochs = f"{phase.epochs} epoch{'s' if phase.epochs > 1 else ''}"
+    course = f"{epochs}, {_millions(phase.trainable)} of {_millions(total)} parameters train"
     return f"{phase.name}; {course}, rates {_rates(phase)}"
 
 

@@ -27,12 +27,16 @@ PACKAGES = (
 )
 
 
-def manifest(recipe: Recipe, dataset: Dataset, spec: dict[str, Any], device: str, processes: int) -> dict[str, Any]:
-    """Plain values for `manifest.json`."""
+def manifest(
+    recipe: Recipe, dataset: Dataset, spec: dict[str, Any], settings: dict[str, Any], device: str, processes: int
+) -> dict[str, Any]:
+    """Plain values for `manifest.json`. `settings` holds what the recipe left open and the run settled."""
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe_sha256": recipe.digest(),
         "seed": recipe.seed,
+        "settings": settings,
+        "source": recipe.data.source or recipe.data.train,
         "data": {role: {"n": len(examples), "sha256": examples.digest()} for role, examples in dataset.parts().items()},
         "labels": list(dataset.labels),
         "backbone": {"architecture": spec["backbone"], "pretrained": spec["pretrained"]},
@@ -66,7 +70,8 @@ def _processor() -> str:
 def _commit() -> str | None:
     """The revision of the repository the command was given in, if there is one."""
     try:
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() or None

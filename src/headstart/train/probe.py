@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
 from headstart.models.classifier import build
@@ -134,7 +134,8 @@ def _by_gradient(
     steps = optimizer(blocks.groups(phase, options.weight_decay), options)
     schedule = LearningRate(options, batches.steps, phase.epochs)
     scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
-    history, best = History(), Best()
+    layers = sum(isinstance(layer, nn.Linear) for layer in network.head.modules())
+    history, best = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient"), Best()
     for epoch in range(phase.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
