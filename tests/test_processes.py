@@ -74,10 +74,7 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
         assert two.test.accuracy.low <= one.test.accuracy.high
 
 
-@pytest.mark.parametrize("classifier", [None, "RandomForestClassifier"])
-def test_two_processes_share_an_extraction(
-    classifier: str | None, write_recipe: WriteRecipe, weights: Path, tmp_path: Path
-) -> None:
+def test_two_processes_share_an_extraction(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
     """The same features to the bit, each computed by one process, and the same head."""
     draw_images(tmp_path / "many" / "train", 40, seed=1)
     draw_images(tmp_path / "many" / "test", 30, seed=2)
@@ -85,7 +82,7 @@ def test_two_processes_share_an_extraction(
     for count in (1, 2):
         path = write_recipe(
             data={"source": str(tmp_path / "many")},
-            model={"weights": str(weights), "head": {"classifier": classifier}},
+            model={"weights": str(weights)},
             transfer={"strategy": "feature_extraction"},
             output=str(tmp_path / f"run{count}"),
         )
@@ -108,6 +105,21 @@ def test_two_processes_share_an_extraction(
     assert all(torch.equal(heads[0][name], value) for name, value in heads[1].items())
     tables = [(tmp_path / f"run{count}" / "predictions.csv").read_text() for count in (1, 2)]
     assert tables[0] == tables[1]
+
+
+def test_two_processes_share_a_classifier(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+    """A forest fitted by one process serves a strategy of both beside it."""
+    path = write_recipe(
+        model={"weights": str(weights), "head": {"classifier": "RandomForestClassifier"}},
+        transfer={"strategy": "fine_tune"},
+        train={"epochs": 1},
+        evaluate={"beside": ["feature_extraction"]},
+    )
+    done = launch(2, "run.py", str(path))
+    assert done.returncode == 0, done.stderr
+    (forest,) = Report.read(tmp_path / "run").beside
+    assert forest.fitted == "RandomForestClassifier"
+    assert forest.test.accuracy.value > 0.5
 
 
 def test_an_error_is_said_once(write_recipe: WriteRecipe) -> None:

@@ -73,6 +73,8 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("model.head={classifier='SVC',hidden=[8]}", "has no hidden layers and no dropout"),
         ("model.head={classifier='gradient',options={C=1}}", "options are those of a scikit-learn classifier"),
         ("transfer.strategy=feature_extraction augment.policy=crop", "cannot look different each epoch"),
+        ("model.head={classifier='SVC',options={C=inf}}", "C: found inf; expected a finite number"),
+        ("model.head={classifier='SVC',options={class_weight={a=1}}}", "expected a finite number, a string"),
         ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
         ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
         ("data.sha256=beef", "data.sha256: found 'beef'; expected 64 hexadecimal digits"),

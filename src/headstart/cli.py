@@ -29,7 +29,6 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
     from headstart.report.progress import Progress
     from headstart.runner import run as run_recipe
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
     run_recipe(recipe, overrides or [], Progress())
 
 
@@ -85,6 +84,7 @@ def schema() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is one message and exit code 2."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
     try:
         app(arguments)
     except HeadstartError as error:

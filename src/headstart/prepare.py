@@ -148,7 +148,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     asked = recipe.but(model={"head": head})
     network, notes = task.network(asked, len(dataset.labels), recipe.transfer.pretrained)
     if head.is_estimator:
-        classifier.try_out(head, len(dataset.labels))
+        classifier.try_out(head, network.spec["width"], len(dataset.labels))
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     precision = choose_precision(recipe.train.precision, network.net, machine.device)
@@ -258,6 +258,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         augmented=task.encoder(prepared.network, prepared.policy),
         plain=task.encoder(prepared.network, "none"),
         collate=task.collate,
+        fingerprint=task.fingerprint,
         options=recipe.train,
         batch_size=prepared.batch_size,
         accumulation=prepared.accumulation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -99,6 +100,17 @@ class Head(Section):
     dropout: _several(Annotated[float, Field(ge=0, lt=1)]) = Field(  # type: ignore[valid-type]
         (0.0,), description="dropout before each linear layer; one value serves all"
     )
+
+    @field_validator("options")
+    @classmethod
+    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, value in options.items():
+            numbers = [
+                number for number in (value if isinstance(value, list) else [value]) if isinstance(number, float)
+            ]
+            if not isinstance(value, bool | int | float | str | list) or not all(map(math.isfinite, numbers)):
+                raise ValueError(f"{key}: found {value!r}; expected a finite number, a string, true, false or a list")
+        return options
 
     @field_validator("classifier")
     @classmethod

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ class Server(http.server.ThreadingHTTPServer):
     content = b""
     limit: int | None = None
     ranges = True
+    shift = 0
     status = 200
     location = ""
 
@@ -56,6 +58,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", server.location or f"{server.url}/photos.zip")
             self.end_headers()
             return
+        if self.path == "/silent.zip":
+            self.wfile.write(b"HTTP/1.1 404\r\n\r\n")
+            return
         if self.path != "/photos.zip":
             self.send_error(404)
             return
@@ -68,7 +73,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = server.content[start:]
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}")
+            self.send_header(
+                "Content-Range", f"bytes {start + server.shift}-{len(server.content) - 1}/{len(server.content)}"
+            )
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: server.limit])
@@ -189,6 +196,17 @@ def test_a_server_without_ranges_starts_again(
     assert counts(list_images(data(server))) == WHOLE
 
 
+def test_a_server_that_sends_another_piece_starts_again(
+    server: Server, photos_zip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content, server.limit, server.shift = photos_zip, 1000, 7
+    with monkeypatch.context() as patched:
+        patched.setattr(download, "ATTEMPTS", 1)
+        refused(data(server))
+    server.limit = None
+    assert counts(list_images(data(server))) == WHOLE
+
+
 def test_a_server_that_brings_nothing_more_is_given_up(server: Server, photos_zip: bytes) -> None:
     server.content, server.limit = photos_zip, 0
     assert "broke off after 0 of" in refused(data(server))
@@ -218,6 +236,7 @@ def test_a_wrong_checksum_is_never_opened(server: Server, cache: Path, monkeypat
 
 def test_addresses_that_lead_nowhere(server: Server, cache: Path) -> None:
     assert "answers 404 (Not Found); look whether the address is right" in refused(data(server, "/gone.zip"))
+    assert "answers 404 (no reason given)" in refused(data(server, "/silent.zip"))
     server.location = "file:///etc/passwd"
     assert "is not allowed" in refused(data(server, "/moved.zip"))
     server.location = "ftp://127.0.0.1/photos.zip"
@@ -313,7 +332,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip, twice": (lambda: zipped({"a/1.png": b"x", "a/./1.png": b"y"}), "holds '1.png' twice"),
     "zip, file as folder": (lambda: zipped({"a": b"x", "a/1.png": b"y"}), "holds 'a' twice"),
     "zip, long name": (lambda: zipped({"a/" + "n" * 300: b"x"}), "cannot be unpacked"),
-    "zip, cut": (lambda: zipped({"a/1.png": os.urandom(999)})[50:], "cannot be unpacked"),
+    "zip, cut": (lambda: zipped({"a/1.png": os.urandom(999)})[50:], "neither a .zip nor a .tar"),
     "tar, ../": (lambda: tarred(("../evil.png", tarfile.REGTYPE, "")), "leads out of it"),
     "tar, link out": (lambda: tarred(("a/l", tarfile.SYMTYPE, "/etc")), "holds a link or device ('a/l')"),
     "tar, hard link": (lambda: tarred(("a/l", tarfile.LNKTYPE, "a/1")), "holds a link or device"),
@@ -336,6 +355,76 @@ def test_a_hostile_archive_is_one_message_and_leaves_nothing(
     assert after == before
     assert not [left for left in leftovers(cache) if left.startswith("data/")]
     assert not Path("/tmp/headstart_evil.png").exists()
+
+
+def many(mode: str = "w") -> bytes:
+    """A tar of eight images of two classes."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode=mode) as made:  # type: ignore[call-overload]
+        for number in range(8):
+            info = tarfile.TarInfo(f"train/{'ab'[number % 2]}/{number}.png")
+            info.size = 700
+            made.addfile(info, io.BytesIO(bytes(random.Random(number).randbytes(700))))
+    return content.getvalue()
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+DAMAGED_TARS = {
+    "a header": lambda: flipped(many(), 3 * 1536 + 5),
+    "cut between members": lambda: many()[: 4 * 1536],
+    "cut in a member": lambda: many()[: 4 * 1536 + 700],
+    "two joined": lambda: many() + many(),
+    "gz, its checksum": lambda: flipped(many("w:gz"), len(many("w:gz")) - 6),
+    "gz, its middle": lambda: flipped(many("w:gz"), len(many("w:gz")) // 2),
+    "gz, cut": lambda: many("w:gz")[:-3],
+    "with a NUL in a name": lambda: tarred(("a/1\0.png", tarfile.REGTYPE, ""))[:100] + b"x" * 9,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_TARS)
+def test_a_damaged_tar_is_no_smaller_data_set(damage: str, tmp_path: Path, cache: Path) -> None:
+    local = tmp_path / "photos.tar"
+    local.write_bytes(many())
+    assert counts(list_images(Data(source=str(local)))) == {"train": {"a": 4, "b": 4}}
+    before = leftovers(cache)
+    local.write_bytes(DAMAGED_TARS[damage]())
+    refused(Data(source=str(local)))
+    assert leftovers(cache) == before
+
+
+def test_a_tar_with_a_zip_at_its_end_is_a_tar(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    inner = zipped({"only/inner.png": b"x"})
+    with tarfile.open(fileobj=content, mode="w") as made:
+        for name, inside in (("train/a/1.png", b"1"), ("train/b/2.png", b"2"), ("extra.zip", inner)):
+            info = tarfile.TarInfo(name)
+            info.size = len(inside)
+            made.addfile(info, io.BytesIO(inside))
+    (tmp_path / "photos.tar").write_bytes(content.getvalue())
+    assert counts(list_images(Data(source=str(tmp_path / "photos.tar")))) == {"train": {"a": 1, "b": 1}}
+
+
+def test_unpacked_data_that_lost_files_are_unpacked_again(server: Server, photos_zip: bytes, cache: Path) -> None:
+    server.content = photos_zip
+    list_images(data(server))
+    next(path for path in cache.rglob("*.png")).unlink()
+    assert counts(list_images(data(server))) == WHOLE
+    assert len(server.asked) == 2
+
+
+def test_folders_deep_in_each_other(server: Server, cache: Path) -> None:
+    server.content = zipped({"a/" * 500 + "1.png": b"x"})
+    assert "nests folders more than 100 deep" in refused(data(server))
+
+
+def test_two_folders_for_one_part(tmp_path: Path) -> None:
+    for name in ("train", "val", "valid"):
+        draw_images(tmp_path / name, 1)
+    with pytest.raises(HeadstartError, match="more than one validation part: val, valid"):
+        list_images(Data(source=str(tmp_path)))
 
 
 def test_a_file_of_the_archive_that_was_damaged(server: Server, cache: Path) -> None:

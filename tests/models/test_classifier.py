@@ -92,14 +92,14 @@ def test_the_same_seed_gives_the_same_forest() -> None:
 )
 def test_wrong_options_are_said_before_anything_is_computed(options: dict[str, object], message: str) -> None:
     with pytest.raises(HeadstartError, match=r"model.head.options: .*" + re.escape(message)):
-        try_out(Head(classifier="RandomForestClassifier", options=options), 3)
+        try_out(Head(classifier="RandomForestClassifier", options=options), WIDTH, 3)
 
 
 def test_an_unknown_classifier_is_said() -> None:
     with pytest.raises(
         HeadstartError, match="unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'"
     ):
-        try_out(Head(classifier="RandomForest"), 3)
+        try_out(Head(classifier="RandomForest"), WIDTH, 3)
 
 
 FOREST = Head(classifier="RandomForestClassifier", options={"n_estimators": 5})
@@ -184,6 +184,65 @@ def test_a_boosted_tree_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     predictor.nodes["left"][0] = 60_000
     save(fitted, tmp_path)
     assert "branches lead nowhere" in refused(tmp_path, head)
+    predictor.nodes = predictor.nodes[:0]
+    save(fitted, tmp_path)
+    assert "a tree without a root" in refused(tmp_path, head)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "classes"),
+    [
+        ("LinearDiscriminantAnalysis", {"n_components": 4}, 5),
+        ("GaussianNB", {"priors": [0.2] * 5}, 5),
+        ("HistGradientBoostingClassifier", {"monotonic_cst": [1] * 40}, 2),
+    ],
+)
+def test_options_that_fit_the_data_are_accepted(name: str, options: dict[str, object], classes: int) -> None:
+    try_out(Head(classifier=name, options=options), 40, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("KNeighborsClassifier", {"algorithm": "kd_tree"}, "only 'brute' can be saved"),
+        ("KNeighborsClassifier", {"n_neighbors": 1000}, "Expected n_neighbors <= n_samples"),
+        ("HistGradientBoostingClassifier", {"categorical_features": [0]}, "features of a network are numbers"),
+        ("RandomForestClassifier", {"max_depth": 10**30}, "model.head.options: "),
+        ("HistGradientBoostingClassifier", {"early_stopping": True, "scoring": "accuracy"}, "model.head.options: "),
+    ],
+)
+def test_options_that_go_wrong_later_are_said_first(name: str, options: dict[str, object], said: str) -> None:
+    with pytest.raises(HeadstartError) as error:
+        try_out(Head(classifier=name, options=options), WIDTH, 3)
+    assert said in str(error.value)
+
+
+def test_a_trial_takes_no_longer_for_a_huge_forest() -> None:
+    assert len(try_out(Head(classifier="RandomForestClassifier", options={"n_estimators": 10**9}), WIDTH, 3)) < 10**6
+
+
+HOSTILE = {
+    "boosting": ("GradientBoostingClassifier", lambda last: wider(last), "trees for another number of classes"),
+    "neighbours": ("KNeighborsClassifier", lambda last: setattr(last, "_y", last._y[:3]), "do not fit together"),
+    "labels": ("KNeighborsClassifier", lambda last: setattr(last, "_y", last._y + 10**6), "expected a fitted"),
+    "mean": ("GaussianNB", lambda last: setattr(last, "theta_", last.theta_[:, :3]), "expected a fitted"),
+    "rows": ("LogisticRegression", lambda last: setattr(last, "coef_", np.ones((7, WIDTH))), "expected a fitted"),
+    "nan": ("LogisticRegression", lambda last: setattr(last, "intercept_", last.intercept_ * np.nan), "no 3 prob"),
+}
+
+
+def wider(last: object) -> None:
+    last.estimators_ = np.concatenate([last.estimators_] * 40, 1)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_numbers_that_do_not_fit_the_classifier_are_refused(kind: str, tmp_path: Path) -> None:
+    name, tamper, said = HOSTILE[kind]
+    values, labels = data(3)
+    fitted = build(Head(classifier=name), 0).fit(values, labels)
+    tamper(fitted[-1])
+    save(fitted, tmp_path)
+    assert said in refused(tmp_path, Head(classifier=name))
 
 
 def test_support_vectors_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from headstart.train.setting import Setting
 
 def examples(count: int) -> Examples:
     names = tuple(map(str, range(count)))
-    return Examples(names, tuple(number % 3 for number in range(count)), names, names)
+    digests = tuple(f"{number:064x}" for number in range(count))
+    return Examples(names, tuple(number % 3 for number in range(count)), names, digests)
 
 
 def encode(item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
@@ -41,6 +42,7 @@ def make_setting(tmp_path: Path) -> Callable[..., Setting]:
             augmented=encode,
             plain=encode,
             collate=stack,
+            fingerprint=lambda item: f"{int(item):064x}",
             options=read,
             batch_size=int(read.batch_size),
             accumulation=1 if read.accumulation == "auto" else read.accumulation,

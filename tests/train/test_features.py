@@ -81,7 +81,11 @@ def test_exact_copies_are_computed_once(make_setting: Callable[..., Setting]) ->
             pretrained(preprocessing=pretrained().spec["preprocessing"] | {"crop_pct": 0.5}), some(20), setting
         ),
         lambda setting: (pretrained(), some(20), replace(setting, precision="bf16")),
-        lambda setting: (pretrained(), replace(some(20), digests=DIGESTS[20:40]), setting),
+        lambda setting: (
+            pretrained(),
+            replace(some(20), digests=DIGESTS[20:40]),
+            replace(setting, fingerprint=lambda item: DIGESTS[20 + int(item)]),
+        ),
     ],
     ids=["weights", "architecture", "preprocessing", "number format", "contents"],
 )  # fmt: skip
@@ -98,8 +102,25 @@ def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., 
     log = Log()
     setting = make_setting(tell=log.append)
     rows(pretrained(), "train", some(20), setting)
-    rows(pretrained(), "train", replace(some(20), digests=(*DIGESTS[:19], DIGESTS[99])), setting)
+    changed = replace(some(20), digests=(*DIGESTS[:19], DIGESTS[99]))
+    with pytest.raises(HeadstartError, match="19: has changed since the data was read"):
+        rows(pretrained(), "train", changed, setting)
+    rows(
+        pretrained(),
+        "train",
+        changed,
+        replace(setting, fingerprint=dict(zip(changed.items, changed.digests, strict=True)).get),
+    )
     assert log.computed() == [20, 1]
+
+
+def test_features_that_are_no_numbers_are_refused_and_not_kept(make_setting: Callable[..., Setting]) -> None:
+    network = pretrained()
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    with pytest.raises(HeadstartError, match="makes no finite numbers of 0"):
+        rows(network, "train", some(5), make_setting())
+    assert not list(FeatureCache(network, "fp32").folder.glob("*"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "json"])
@@ -140,13 +161,17 @@ def test_the_cache_keeps_to_its_limit(make_setting: Callable[..., Setting], monk
     networks = [pretrained(seed) for seed in range(3)]
     rows(networks[0], "train", some(100), setting)
     (file,) = FeatureCache(networks[0], "fp32").folder.iterdir()
-    monkeypatch.setenv("HEADSTART_CACHE_GB", str(2.5 * file.stat().st_size / 1e9))
+    file_size = file.stat().st_size
+    monkeypatch.setenv("HEADSTART_CACHE_GB", str(2.5 * file_size / 1e9))
     for number, network in enumerate(networks):
         if number:
             rows(network, "train", some(100), setting)
         os.utime(FeatureCache(network, "fp32").folder, (number, number))
     there = [FeatureCache(network, "fp32").folder.exists() for network in networks]
     assert there == [False, True, True], "the one used longest ago went"
+    monkeypatch.setenv("HEADSTART_CACHE_GB", str(0.5 * file_size / 1e9))
+    rows(pretrained(7), "train", some(100), setting)
+    assert all(FeatureCache(network, "fp32").folder.exists() for network in networks[1:]), "nothing makes room in vain"
     monkeypatch.setenv("HEADSTART_CACHE_GB", "0")
     assert rows(pretrained(5), "train", some(10), setting) is not None
     assert not list(FeatureCache(pretrained(5), "fp32").folder.glob("*"))

@@ -109,7 +109,7 @@ def test_an_automatic_batch_that_does_not_fit_trains_the_same_network(
 def test_a_step_takes_about_what_was_measured() -> None:
     """The peak of a process that takes steps, against the prediction: within the margin that SHARE leaves."""
     code = """
-import resource, psutil, torch
+import pathlib, psutil, torch
 from headstart.models.vision import vision_network
 from headstart.sections import Model
 from headstart.train.memory import bytes_per_example
@@ -123,7 +123,8 @@ network.train()
 before = psutil.Process().memory_info().rss
 for _ in range(2):
     network(pixel_values=inputs).sum().backward()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+status = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0]) * 1024
 gradients = 4 * sum(parameter.numel() for parameter in network.parameters())
 print((peak - before - gradients) / len(inputs) / each)
 """

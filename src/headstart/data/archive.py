@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import lzma
+import os
 import stat
 import tarfile
 import zipfile
@@ -17,6 +18,8 @@ from headstart.errors import HeadstartError
 MEMBERS = 5_000_000
 SWELLING = 100  # times its own size that an archive may unpack to; images and tables stay far below
 ALWAYS_FINE = 2**30  # bytes that any archive may unpack to
+COUNT = ".headstart-files"  # in the unpacked folder: how many files there were
+DEEPEST = 100  # folders in each other
 CHUNK = 2**20
 
 _DAMAGED = (
@@ -26,7 +29,8 @@ _DAMAGED = (
     lzma.LZMAError,
     EOFError,
     RuntimeError,
-    NotImplementedError,
+    ValueError,
+    IndexError,
 )
 
 
@@ -38,7 +42,22 @@ class _Member(NamedTuple):
 
 def is_archive(path: Path) -> bool:
     """Whether `unpack` knows this kind of file."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    return _is_zip(path) or tarfile.is_tarfile(path)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is there that `unpack` filled, and still has as many files; those who tidy caches may take some."""
+    try:
+        expected = int((folder / COUNT).read_text())
+    except (OSError, ValueError):
+        return False
+    return sum(len(files) for _, _, files in os.walk(folder)) == expected + 1
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether it begins as a zip, too: one may stand at the end of a tar."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK" and zipfile.is_zipfile(path)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -49,6 +68,7 @@ def unpack(archive: Path, folder: Path) -> None:
             larger unpacked than archives of images are.
     """
     room = max(SWELLING * archive.stat().st_size, ALWAYS_FINE)
+    files = 0
     try:
         for count, member in enumerate(_members(archive), 1):
             if count > MEMBERS:
@@ -57,6 +77,7 @@ def unpack(archive: Path, folder: Path) -> None:
             if member.kind == "folder":
                 place.mkdir(parents=True, exist_ok=True)
                 continue
+            files += 1
             place.parent.mkdir(parents=True, exist_ok=True)
             with member.open() as source, place.open("xb") as target:
                 while chunk := source.read(CHUNK):
@@ -67,6 +88,7 @@ def unpack(archive: Path, folder: Path) -> None:
                             f"times its size (at {member.name!r}), as no archive of images does; nothing was kept"
                         )
                     target.write(chunk)
+        (folder / COUNT).write_text(str(files))
     except FileExistsError as error:
         name = Path(error.filename).name
         raise HeadstartError(f"data.source: the archive holds {name!r} twice; nothing was kept") from None
@@ -81,6 +103,8 @@ def unpack(archive: Path, folder: Path) -> None:
 def _inside(member: _Member) -> PurePosixPath:
     """The member's path, if it is a plain file or folder below the target."""
     path = PurePosixPath(member.name)
+    if len(path.parts) > DEEPEST:
+        raise HeadstartError(f"data.source: the archive nests folders more than {DEEPEST} deep; nothing was kept")
     if member.kind not in ("file", "folder"):
         raise HeadstartError(f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept")
     if (
@@ -96,7 +120,7 @@ def _inside(member: _Member) -> PurePosixPath:
 
 
 def _members(archive: Path) -> Iterator[_Member]:
-    if zipfile.is_zipfile(archive):
+    if _is_zip(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
                 mode = info.external_attr >> 16
@@ -108,7 +132,21 @@ def _members(archive: Path) -> Iterator[_Member]:
             for entry in tarred:
                 kind = "file" if entry.isreg() else "folder" if entry.isdir() else "link or device"
                 yield _Member(entry.name, kind, lambda entry=entry: tarred.extractfile(entry))
+            _check_end(tarred, archive)
     else:
         raise HeadstartError(
             "data.source: the file is neither a .zip nor a .tar archive; give one that holds a folder a class"
         )
+
+
+def _check_end(tarred: tarfile.TarFile, archive: Path) -> None:
+    """Refuse a tar that breaks off or is damaged: tarfile takes a bad header for the end, and leaves checksums unread."""
+    file: Any = tarred.fileobj
+    file.seek(tarred.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it breaks off, or is damaged in the middle")
+    room = max(archive.stat().st_size, ALWAYS_FINE)
+    while chunk := file.read(CHUNK):
+        room -= len(chunk)
+        if chunk.strip(b"\0") or room < 0:
+            raise tarfile.ReadError("something follows its end")

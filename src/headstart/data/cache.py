@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 from headstart.errors import HeadstartError
 
 DEFAULT_GIGABYTES = 20.0
+STALE_SECONDS = 24 * 3600  # after which an unfinished file or folder is taken for that of a killed process
 
 
 def cache_folder() -> Path:
     """`$HEADSTART_CACHE`, or ~/.cache/headstart. Deleting it is always safe."""
-    return Path(os.environ.get("HEADSTART_CACHE") or Path.home() / ".cache" / "headstart")
+    return Path(os.path.expanduser(os.environ.get("HEADSTART_CACHE") or "~/.cache/headstart"))
 
 
 def cache_limit() -> int:
@@ -44,6 +46,9 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}-*"):  # by a process that was killed
+        if time.time() - _last_used(left) > STALE_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         fill(draft)
@@ -65,6 +70,8 @@ def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
     """
     folders = [folder for folder in shelf.iterdir() if folder.is_dir()]
     sizes = {folder: sum(_size(file) for file in folder.iterdir()) for folder in folders}
+    if sizes.get(keep, 0) + wanted > limit:
+        return False
     spare = limit - sum(sizes.values()) - wanted
     for folder in sorted(set(folders) - {keep}, key=_last_used):
         if spare >= 0:
@@ -88,13 +95,23 @@ def _last_used(folder: Path) -> float:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process after the other run the block; systems without file locks let all of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let one process after the other run the block; systems without file locks let all of them.
+
+    Raises:
+        HeadstartError: the cache cannot be written.
+    """
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("w") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as error:
+        raise HeadstartError(
+            f"HEADSTART_CACHE: {path.parent} cannot be written ({error.strerror}); set it to a folder that can"
+        ) from None
+    with opened as file:
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.data.cache import cache_folder, locked
+from headstart.data.names import printable
 from headstart.errors import HeadstartError
 
 CHUNK = 2**18
 SECONDS = 30.0  # without a byte, after which a server counts as gone
 ATTEMPTS = 5
+
+
+class _NoSuchPieceError(Exception):
+    """The server has nothing that would follow what was received before."""
 
 
 def download(url: str, checksums: Mapping[str, str]) -> Path:
@@ -41,7 +46,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
     name = checksums.get("sha256") or checksums["sha1"]
     target, part = folder / name, folder / f"{name}.part"
     with locked(folder / f"{name}.lock"):
-        if target.exists():
+        if target.exists() and not _wrong(target, checksums):
             return target
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise HeadstartError(
@@ -82,11 +87,12 @@ def _receive(url: str, part: Path) -> None:
         try:
             _continue(url, part, before)
             return
+        except _NoSuchPieceError:  # what lies there is longer than the file, or the server cannot go on in the middle
+            part.unlink()
+            if attempt == ATTEMPTS:
+                raise HeadstartError(f"data.source: {url} could not be received; try again later") from None
         except urllib.error.HTTPError as error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and before:
-                part.unlink()  # it is longer than the file there: not a piece of it
-                continue
-            said = str(error.reason).splitlines()[0].rstrip(".")
+            said = printable(str(error.reason or "no reason given").strip().splitlines()[0].rstrip("."))
             raise HeadstartError(
                 f"data.source: {url} answers {error.code} ({said}); look whether the address is right and still in use"
             ) from None
@@ -107,12 +113,18 @@ def _continue(url: str, part: Path, start: int) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "headstart", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    with _opener().open(request, timeout=SECONDS) as answer:
+    try:
+        opened = _opener().open(request, timeout=SECONDS)
+    except urllib.error.HTTPError as error:
+        if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise _NoSuchPieceError from None
+        raise
+    with opened as answer:
         goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if goes_on and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise ValueError(
-                f"the server sends {answer.headers.get('Content-Range')} instead of what follows byte {start}"
-            )
+            if start:
+                raise _NoSuchPieceError
+            raise ValueError(f"the server sends {answer.headers.get('Content-Range')} unasked")
         begin = start if goes_on else 0
         length = answer.headers.get("Content-Length")
         total = begin + int(length) if length else None
@@ -125,8 +137,8 @@ def _continue(url: str, part: Path, start: int) -> None:
             raise ConnectionError(f"broke off after {_size(part):,} of {total:,} bytes")
 
 
-def _copy(source: BinaryIO, target: BinaryIO, show: Any) -> None:
-    while chunk := source.read(CHUNK):
+def _copy(source: http.client.HTTPResponse, target: BinaryIO, show: Any) -> None:
+    while chunk := source.read1(CHUNK):
         target.write(chunk)
         show(len(chunk))
 

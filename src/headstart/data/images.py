@@ -67,6 +67,12 @@ def digest_or_fault(path: str) -> tuple[str, str]:
     return hashlib.sha256(content).hexdigest(), ""
 
 
+def fingerprint(path: str) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digests_or_faults(paths: list[str]) -> list[tuple[str, str]]:
     """`digest_or_fault` of many files, in threads (Pillow and hashlib let go of the interpreter)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.images import digests_or_faults
-from headstart.data.sources import Listing, list_images, printable
+from headstart.data.names import printable
+from headstart.data.sources import Listing, list_images
 from headstart.data.splits import carve
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe

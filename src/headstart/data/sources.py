@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.archive import is_archive, unpack
+from headstart.data.archive import is_archive, is_whole, unpack
 from headstart.data.cache import cache_folder, locked, make_once
 from headstart.data.download import download
 from headstart.data.images import digests_or_faults, is_image_name
+from headstart.data.names import printable
 from headstart.data.samples import sample
 from headstart.errors import HeadstartError
 from headstart.sections import Data
@@ -74,11 +76,12 @@ def _downloaded(data: Data) -> Path:
     """The folder that the archive at the source's URL holds, fetched and unpacked on first use."""
     checksums = {name: value for name in ("sha256", "sha1") if (value := getattr(data, name))}
     place = cache_folder() / "data" / "-".join(checksums.values())
-    with locked(place.with_suffix(".lock")):
-        if not place.is_dir():
-            archive = download(str(data.source), checksums)
-            make_once(place, lambda folder: unpack(archive, folder))
-            archive.unlink()
+    if not is_whole(place):
+        with locked(place.with_suffix(".lock")):
+            if not is_whole(place):
+                archive = download(str(data.source), checksums)
+                _unpack_to(place, archive)
+                archive.unlink()
     return _without_wrapping(place)
 
 
@@ -91,7 +94,16 @@ def _unpacked(archive: Path) -> Path:
         )
     with archive.open("rb") as file:
         place = cache_folder() / "data" / hashlib.file_digest(file, "sha256").hexdigest()
-    return _without_wrapping(make_once(place, lambda folder: unpack(archive, folder)))
+    if not is_whole(place):
+        with locked(place.with_suffix(".lock")):
+            if not is_whole(place):
+                _unpack_to(place, archive)
+    return _without_wrapping(place)
+
+
+def _unpack_to(place: Path, archive: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)  # one that lacks files
+    make_once(place, lambda folder: unpack(archive, folder))
 
 
 def _without_wrapping(folder: Path) -> Path:
@@ -106,8 +118,16 @@ def _is_part(folder: Path) -> bool:
 
 def _parts_of(folder: Path) -> dict[str, Path]:
     """The part folders of a source; a source that has none is all training."""
-    children = {child.name.lower(): child for child in _folders(folder)}
-    parts = {role: children[name] for role, names in PARTS.items() for name in names if name in children}
+    parts: dict[str, Path] = {}
+    for role, names in PARTS.items():
+        found = sorted(child for child in _folders(folder) if child.name.lower() in names)
+        if len(found) > 1:
+            raise HeadstartError(
+                f"data.source: {folder} has more than one {role} part: {', '.join(path.name for path in found)}; keep one, or "
+                "name the folders with data.train, data.validation and data.test"
+            )
+        if found:
+            parts[role] = found[0]
     if not parts:
         return {"train": folder}
     if "train" not in parts:
@@ -125,6 +145,10 @@ def _list_classes(folder: Path) -> Listing:
         seen = [path for path in _walk(child)]
         images = [str(path) for path in seen if is_image_name(path)]
         ignored += len(seen) - len(images)
+        if printable(child.name) in files:
+            raise HeadstartError(
+                f"{folder}: two class folders would both be shown as {printable(child.name)!r}; rename one"
+            )
         files[printable(child.name)] = images
     if not any(files.values()):
         loose = sum(1 for path in folder.iterdir() if path.is_file() and is_image_name(path))
@@ -135,12 +159,6 @@ def _list_classes(folder: Path) -> Listing:
             f"{folder}: found {found}; expected one folder of images a class, such as {folder / 'hot_dog' / '1.jpg'}"
         )
     return Listing(folder, {name: images for name, images in files.items() if images}, ignored)
-
-
-def printable(name: str) -> str:
-    """A file name as text for any file or terminal: what is no UTF-8, and control characters, become escapes."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _folders(folder: Path) -> list[Path]:

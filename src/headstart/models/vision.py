@@ -60,7 +60,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     net = _create(architecture, model.preprocessing.size, from_hub)
     if state is not None:
         _load(net, state, model)
-    weights = digest(net) if pretrained else None
+    weights = digest(net, _classifier_name(net)) if pretrained else None
     preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
     spec = {
         "backbone": architecture,

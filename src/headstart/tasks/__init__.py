@@ -22,8 +22,8 @@ class Task:
 
     read: the recipe's data. network: the backbone with a head for so many classes, pretrained or not, and notes on it.
     load: the network that a run saved. encoder: how an example of a network is read, augmented by a policy. collate: a
-    batch of them. gather: the examples that paths given for prediction stand for. baselines: names of those in
-    evaluate.baselines that can read such examples.
+    batch of them. fingerprint: SHA-256 of an example's content as it is now. gather: the examples that paths given for
+    prediction stand for. baselines: names of those in evaluate.baselines that can read such examples.
     """
 
     read: Callable[[Recipe], Dataset]
@@ -31,6 +31,7 @@ class Task:
     load: Callable[[Path, dict[str, Any]], Network]
     encoder: Callable[[Network, str], Encode]
     collate: Collate
+    fingerprint: Callable[[str], str]
     gather: Callable[[list[str]], tuple[list[str], dict[str, str]]]
     baselines: tuple[str, ...]
 

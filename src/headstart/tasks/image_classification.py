@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headstart.data.images import fingerprint
 from headstart.data.read import read_images
 from headstart.data.sources import images_at
 from headstart.models.vision import load_vision_network, vision_network
@@ -16,6 +17,7 @@ tasks.register("image_classification")(
         load=load_vision_network,
         encoder=lambda network, policy: ImageEncoder(network.spec["preprocessing"], policy),
         collate=stack,
+        fingerprint=fingerprint,
         gather=images_at,
         baselines=("raw_pixels_forest",),
     )

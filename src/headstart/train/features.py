@@ -23,6 +23,7 @@ from safetensors.numpy import load, save
 
 from headstart.data.cache import cache_folder, cache_limit, make_room
 from headstart.data.dataset import Examples
+from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.train.forward import BATCH, assemble, features, share_of
 from headstart.train.processes import from_main, place, to_main
@@ -41,6 +42,7 @@ class FeatureCache:
         assert pretrained is not None, "features of random weights are not worth keeping"
         address = [FORMAT, network.spec["backbone"], pretrained["sha256"], network.spec["preprocessing"], precision]
         name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
+        cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
 
     def read(self, wanted: set[str]) -> dict[str, np.ndarray]:
@@ -130,6 +132,7 @@ def _compute(
         for batch in features(
             network, list(examples.items), setting.plain, setting.collate, setting.device, setting.precision
         ):
+            _check(batch, examples.take(range(done, done + len(batch))), network, setting)
             batches.append(batch)
             done += len(batch)
             if done - kept >= ROWS:
@@ -144,6 +147,18 @@ def _compute(
     return np.concatenate(batches) if batches else np.zeros((0, 0), np.float32)
 
 
+def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:
+    """Refuse features that are no numbers, or of something else than what was read before."""
+    for item, name, digest, row in zip(examples.items, examples.names, examples.digests, batch, strict=True):
+        if setting.fingerprint(item) != digest:
+            raise HeadstartError(f"{name}: has changed since the data was read; run the recipe again")
+        if not np.isfinite(row).all():
+            raise HeadstartError(
+                f"model: {network.spec['backbone']} makes no finite numbers of {name}; are its weights damaged, or is "
+                f'{setting.precision} too narrow for them (train.precision = "fp32")?'
+            )
+
+
 def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     try:
         content = path.read_bytes()
@@ -155,7 +170,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             return
     except FileNotFoundError:  # another process made room
         return
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
         pass
     with suppress(OSError):
         path.unlink()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.errors import HeadstartError
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.train.draws import Collate, Encode
@@ -34,8 +35,20 @@ def logits(
 
 
 def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
-    """Probabilities, shape (n, classes), from what the head made of examples."""
-    return softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
+    """Probabilities, shape (n, classes), from what the head made of examples.
+
+    Raises:
+        HeadstartError: they are no numbers, or the classifier cannot give them.
+    """
+    try:
+        found = softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
+    except (ValueError, TypeError) as error:  # such as fewer training examples than neighbours to look for
+        raise HeadstartError(f"model.head: its classifier cannot predict: {str(error).splitlines()[0]}") from None
+    if not np.isfinite(found).all():
+        raise HeadstartError(
+            "model: it gives probabilities that are no numbers; its weights or the training of its head are damaged"
+        )
+    return found
 
 
 @torch.inference_mode()

@@ -116,7 +116,7 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = build(head, setting.seed).fit(features, setting.train.targets)
-    except ValueError as error:
+    except Exception as error:  # as manifold as the classifiers
         raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {error}") from None
     return History(fitted=head.fitting), fitted
 

@@ -25,6 +25,7 @@ class Setting:
     augmented: Encode
     plain: Encode
     collate: Collate
+    fingerprint: Callable[[str], str]  # SHA-256 of an example's content as it is now
     options: Train
     batch_size: int
     accumulation: int
