@@ -30,7 +30,7 @@ from headstart.train.processes import from_main, place, to_main
 from headstart.train.setting import Setting
 
 FORMAT = 1  # raise it when what a feature is changes
-ROWS = 2048  # of a file: what an interrupted extraction loses at most
+ROWS = 512  # of a file: what a killed extraction loses at most
 STALE_SECONDS = 24 * 3600  # after which an unfinished file is taken for a killed writer's
 
 
