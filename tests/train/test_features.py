@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from headstart.data.cache import STALE_SECONDS
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
-from headstart.train import features
 from headstart.train.features import FeatureCache, extract
 from headstart.train.setting import Setting
 from tests.train.conftest import encode, examples, small_network
@@ -69,6 +69,7 @@ def test_exact_copies_are_computed_once(make_setting: Callable[..., Setting]) ->
     twice = replace(examples(6), digests=(*DIGESTS[:3], *DIGESTS[:3]))
     found = rows(pretrained(), "train", twice, make_setting(tell=log.append))
     assert log.computed() == [3]
+    assert log[-1]["cached"] == 0
     np.testing.assert_array_equal(found[:3], found[3:])
 
 
@@ -194,7 +195,7 @@ def test_what_killed_writers_left_is_swept_in_time() -> None:
     old, new = cache.folder / ".old.draft", cache.folder / ".new.draft"
     for draft in (old, new):
         draft.write_bytes(b"half")
-    os.utime(old, (0, time.time() - features.STALE_SECONDS - 5))
+    os.utime(old, (0, time.time() - STALE_SECONDS - 5))
     cache.write(DIGESTS[:2], np.ones((2, 3), np.float32))
     assert (old.exists(), new.exists()) == (False, True)
     assert set(cache.read(set(DIGESTS))) == set(DIGESTS[:2])

@@ -21,7 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from headstart.data.cache import cache_folder, cache_limit, make_room
+from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
@@ -31,7 +31,6 @@ from headstart.train.setting import Setting
 
 FORMAT = 1  # raise it when what a feature is changes
 ROWS = 512  # of a file: what a killed extraction loses at most
-STALE_SECONDS = 24 * 3600  # after which an unfinished file is taken for a killed writer's
 
 
 class FeatureCache:
@@ -84,7 +83,12 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     started = time.perf_counter()
     known = cache.read(set(examples.digests)) if place()[0] == 0 else {}
     first = {digest: row for row, digest in reversed(list(enumerate(examples.digests)))}  # exact copies count once
-    missing = from_main(lambda: sorted(row for digest, row in first.items() if digest not in known))
+    missing, cached = from_main(
+        lambda: (
+            sorted(row for digest, row in first.items() if digest not in known),
+            sum(digest in known for digest in examples.digests),
+        )
+    )
     mine = share_of(len(missing))
     own = _compute(network, part, examples.take([missing[number] for number in mine]), len(missing), cache, setting)
     parts = to_main((mine, own))
@@ -93,12 +97,11 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
             "event": "features",
             "part": part,
             "of": len(examples),
-            "cached": len(examples) - len(missing),
+            "cached": cached,
             "computed": len(missing),
             "seconds": time.perf_counter() - started,
         }
     )
-    cached = len(examples) - len(missing)
     if not parts:
         return None, cached
     known.update(zip((examples.digests[row] for row in missing), assemble(parts), strict=True))
