@@ -1,4 +1,4 @@
-"""The one exception whose message is written for the person at the keyboard."""
+"""The one exception whose message is written for the person at the keyboard, and how others are quoted in it."""
 
 
 class HeadstartError(Exception):
@@ -6,3 +6,8 @@ class HeadstartError(Exception):
 
     The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What somebody else's error says, cut to one line, for use inside a message of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def list_images(data: Data) -> dict[str, Listing]:
     elif data.source.startswith("sample:"):
         parts = _parts_of(sample(data.source.removeprefix("sample:")))
     elif Path(os.path.expanduser(data.source)).is_file():
-        parts = _parts_of(_unpacked(Path(os.path.expanduser(data.source))))
+        parts = _parts_of(_local_archive(Path(os.path.expanduser(data.source))))
     else:
         parts = _parts_of(_folder(data.source, "data.source"))
     for role in ("validation", "test"):
@@ -75,17 +76,16 @@ def _folder(path: str, key: str) -> Path:
 def _downloaded(data: Data) -> Path:
     """The folder that the archive at the source's URL holds, fetched and unpacked on first use."""
     checksums = {name: value for name in ("sha256", "sha1") if (value := getattr(data, name))}
-    place = cache_folder() / "data" / "-".join(checksums.values())
-    if not is_whole(place):
-        with locked(place.with_suffix(".lock")):
-            if not is_whole(place):
-                archive = download(str(data.source), checksums)
-                _unpack_to(place, archive)
-                archive.unlink()
-    return _without_wrapping(place)
+
+    def fill(folder: Path) -> None:
+        archive = download(str(data.source), checksums)
+        unpack(archive, folder)
+        archive.unlink()
+
+    return _unpacked("-".join(checksums.values()), fill)
 
 
-def _unpacked(archive: Path) -> Path:
+def _local_archive(archive: Path) -> Path:
     """The folder that a local archive holds, unpacked on first use and again when it has changed."""
     if not is_archive(archive):
         raise HeadstartError(
@@ -93,20 +93,18 @@ def _unpacked(archive: Path) -> Path:
             "an archive of one"
         )
     with archive.open("rb") as file:
-        place = cache_folder() / "data" / hashlib.file_digest(file, "sha256").hexdigest()
-    if not is_whole(place):
-        with locked(place.with_suffix(".lock")):
-            if not is_whole(place):
-                _unpack_to(place, archive)
-    return _without_wrapping(place)
+        name = hashlib.file_digest(file, "sha256").hexdigest()
+    return _unpacked(name, lambda folder: unpack(archive, folder))
 
 
-def _unpack_to(place: Path, archive: Path) -> None:
-    shutil.rmtree(place, ignore_errors=True)  # one that lacks files
-    make_once(place, lambda folder: unpack(archive, folder))
-
-
-def _without_wrapping(folder: Path) -> Path:
+def _unpacked(name: str, fill: Callable[[Path], None]) -> Path:
+    """The folder of an archive's content in the cache, filled by one process unless it is there and whole."""
+    folder = cache_folder() / "data" / name
+    if not is_whole(folder):
+        with locked(folder.with_suffix(".lock")):
+            if not is_whole(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                make_once(folder, fill)
     while len(inner := _folders(folder)) == 1 and not _is_part(inner[0]):  # the one folder that everything is in
         folder = inner[0]
     return folder

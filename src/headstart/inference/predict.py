@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.report.folder import MODEL
 from headstart.tasks import Task, tasks
 
@@ -106,7 +106,6 @@ def load(run: str | Path) -> Predictor:
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(f"{run}: expected the folder of a finished run; found no {MODEL}/{CONFIG} in it") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise HeadstartError(
-            f"{folder / CONFIG}: damaged ({type(error).__name__}: {cause}); train the run again"
+            f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train the run again"
         ) from None

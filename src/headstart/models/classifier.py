@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.registry import unknown
 from headstart.sections import Head
 
@@ -119,7 +119,7 @@ def try_out(head: Head, width: int, classes: int) -> bytes:
     except HeadstartError:
         raise
     except Exception as error:  # what classifiers raise on odd options is as manifold as they are
-        raise HeadstartError(f"model.head.options: {_first_line(error)}") from None
+        raise HeadstartError(f"model.head.options: {first_line(error)}") from None
 
 
 def save(estimator: Any, folder: Path) -> None:
@@ -163,12 +163,8 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Any:
         if tried.shape != (2, classes) or not np.isfinite(tried).all():
             raise ValueError(f"it gives no {classes} probabilities")
     except Exception as error:  # a damaged file can go wrong anywhere in the classifier's own code
-        raise HeadstartError(f"{path}: expected a fitted {head.fitting}; found: {_first_line(error)}") from None
+        raise HeadstartError(f"{path}: expected a fitted {head.fitting}; found: {first_line(error)}") from None
     return estimator
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _types(content: bytes) -> set[str]:

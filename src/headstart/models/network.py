@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.models import classifier
 from headstart.sections import Head
 
@@ -92,8 +92,7 @@ class Network(nn.Module):
             self.net.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise HeadstartError(
-                f"{path}: expected the weights of a {self.spec.get('backbone')} network; "
-                f"found: {str(error).splitlines()[0]}"
+                f"{path}: expected the weights of a {self.spec.get('backbone')} network; found: {first_line(error)}"
             ) from None
         head = Head.model_validate(self.spec["head"])
         if head.is_estimator:

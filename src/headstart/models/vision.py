@@ -15,7 +15,7 @@ from timm.data import resolve_data_config
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head, digest
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
@@ -119,7 +119,7 @@ def _create(architecture: str, size: int | None, from_hub: bool) -> nn.Module:
             warnings.simplefilter("ignore")
             return timm.create_model(architecture, pretrained=from_hub, **options)  # type: ignore[arg-type]
     except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        cause = first_line(error)
         if from_hub:
             raise HeadstartError(
                 f"model.backbone: the pretrained weights of {architecture!r} could not be had from the hub ({cause}). "
@@ -216,7 +216,7 @@ def _try_size(network: VisionNetwork) -> None:
     except (RuntimeError, AssertionError, ValueError) as error:
         raise HeadstartError(
             f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × {size[2]} pixels "
-            f"({str(error).splitlines()[0][:150]}); choose another size, such as a multiple of 32"
+            f"({first_line(error, 150)}); choose another size, such as a multiple of 32"
         ) from None
 
 

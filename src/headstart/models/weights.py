@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.registry import unknown
 
 
@@ -125,7 +125,7 @@ def from_file(path: str | Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise HeadstartError(f"model.weights: {path} is no readable weights file: {_first_line(error)}") from None
+        raise HeadstartError(f"model.weights: {path} is no readable weights file: {first_line(error)}") from None
     except Exception:  # torch's unpickler refuses anything but tensors with its own error types
         raise HeadstartError(
             f"model.weights: {path} holds more than tensors, or no tensors at all, and was not opened; save the state dict "
@@ -206,7 +206,3 @@ def check_offline(url: str) -> None:
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if huggingface_hub.constants.HF_HUB_OFFLINE and not file.exists():
         raise ConnectionError(f"HF_HUB_OFFLINE is set, and {url} is not in {file.parent}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

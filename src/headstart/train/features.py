@@ -113,14 +113,12 @@ def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -
     known = FeatureCache(network, setting.precision).read(set(examples.digests))
     missing = [row for row, digest in enumerate(examples.digests) if digest not in known]
     items = [examples.items[row] for row in missing[: 3 * BATCH]]
-    speed = 0.0
+    done, seconds = 0, 0.0
     network.to(setting.device)
     started = time.perf_counter()
-    for number, batch in enumerate(
-        features(network, items, setting.plain, setting.collate, setting.device, setting.precision), 1
-    ):
-        speed = number * len(batch) / (time.perf_counter() - started)
-    return len(missing) / speed / setting.shard.world if speed else 0.0
+    for batch in features(network, items, setting.plain, setting.collate, setting.device, setting.precision):
+        done, seconds = done + len(batch), time.perf_counter() - started
+    return len(missing) * seconds / max(done, 1) / place()[1]
 
 
 def _compute(

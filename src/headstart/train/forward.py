@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.train.draws import Collate, Encode
@@ -43,7 +43,7 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
     try:
         found = softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
     except (ValueError, TypeError) as error:  # such as fewer training examples than neighbours to look for
-        raise HeadstartError(f"model.head: its classifier cannot predict: {str(error).splitlines()[0]}") from None
+        raise HeadstartError(f"model.head: its classifier cannot predict: {first_line(error)}") from None
     if not np.isfinite(found).all():
         raise HeadstartError(
             "model: it gives probabilities that are no numbers; its weights or the training of its head are damaged"

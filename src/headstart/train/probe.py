@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.models.classifier import build
 from headstart.models.network import Network
 from headstart.sections import Head
@@ -117,7 +117,7 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
             warnings.simplefilter("ignore")
             fitted = build(head, setting.seed).fit(features, setting.train.targets)
     except Exception as error:  # as manifold as the classifiers
-        raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {error}") from None
+        raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}") from None
     return History(fitted=head.fitting), fitted
 
 
