@@ -38,12 +38,8 @@ def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None) 
     network = prepared.network.train()
     batches = Batches(len(setting.train), BATCH, 1, setting.seed, phase=0)
     workers = loader_workers(setting.options.workers, setting.device)
-    loader = DataLoader(
-        TrainingSet(setting.train, setting.augmented),
-        batch_sampler=batches,
-        collate_fn=setting.collate,
-        num_workers=workers,
-    )
+    examples = TrainingSet(setting.train, setting.augmented)
+    loader = DataLoader(examples, batch_sampler=batches, collate_fn=examples.collate, num_workers=workers)
     matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     decay = setting.options.weight_decay

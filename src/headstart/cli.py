@@ -58,9 +58,14 @@ def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")],
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="images, or folders of images")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="images or texts: files, folders of them, tables, or texts as they stand"
+        ),
+    ],
 ) -> None:
-    """Print label and probability of each image, tab-separated; exit code 1 if some could not be read."""
+    """Print label and probability of each example, tab-separated; exit code 1 if some could not be read."""
     from headstart.inference.predict import load
 
     predictions, faults = load(run).predict_readable(paths)

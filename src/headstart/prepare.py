@@ -9,14 +9,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.models import classifier
-from headstart.recipe import Recipe
+from headstart.recipe import EMBEDDING, Recipe
 from headstart.recipe_file import read
 from headstart.registry import unknown
 from headstart.report.report import Phase
-from headstart.tasks import Task, tasks
+from headstart.tasks import Task, task_for, tasks
 from headstart.transfer.strategies import plan, strategies
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from headstart.train.setting import Setting
     from headstart.transfer.plan import Plan
 
-DEFAULT_POLICY = "crop_flip"
 LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
 
 
@@ -100,7 +101,7 @@ class Prepared:
     @property
     def policy(self) -> str:
         """How training examples are varied."""
-        return self.recipe.augment.policy or DEFAULT_POLICY
+        return self.recipe.augment.policy or self.task.policies[0]
 
     @property
     def chooses_an_epoch(self) -> bool:
@@ -132,7 +133,16 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     from headstart.train.precision import choose_precision
     from headstart.transfer.blocks import Blocks
 
-    task = tasks.get(recipe.task)
+    task = task_for(recipe.task, recipe.model.backbone)
+    if recipe.task == EMBEDDING and not recipe.transfer.frozen:
+        raise HeadstartError(
+            f"task: {EMBEDDING} keeps its embedder frozen; found strategy {recipe.transfer.strategy!r}: remove it, or choose "
+            "the task text_classification or image_classification"
+        )
+    if recipe.augment.policy not in (None, *task.policies):
+        raise HeadstartError(
+            f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has {', '.join(task.policies)}"
+        )
     for other in recipe.evaluate.beside:
         if other.name in strategies.names():
             continue
@@ -146,7 +156,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     torch.manual_seed(recipe.seed)
     head = recipe.head()
     asked = recipe.but(model={"head": head})
-    network, notes = task.network(asked, len(dataset.labels), recipe.transfer.pretrained)
+    network, notes = task.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
         classifier.try_out(head, network.spec["width"], len(dataset.labels))
     blocks = Blocks(network)
@@ -183,9 +193,11 @@ def _accumulation(prepared: Prepared, machine: Machine) -> int:
         )
     if isinstance(wanted, int) or not tuned:
         return wanted if isinstance(wanted, int) else 1
-    encode = prepared.task.encoder(prepared.network, "none")
+    encoder = prepared.network.encoder()
     items = prepared.dataset.train.items
-    sample = prepared.task.collate([encode(items[number % len(items)], None) for number in range(4)])
+    sizes = encoder.sizes(items)
+    rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
+    sample = encoder.collate([encoder(items[row % len(items)]) for row in rows])
     share = -(-size // machine.world)
     return max(from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision)))
 
@@ -198,12 +210,12 @@ def fetch(recipe: Recipe) -> str:
     """
     from headstart.report.describe import describe_parts
 
-    task = tasks.get(recipe.task)
+    task = task_for(recipe.task, recipe.model.backbone)
     dataset = task.read(recipe)
     lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
     others = [other.name for other in recipe.evaluate.beside if other.name in strategies.names()]
     if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
-        network, _ = task.network(recipe, len(dataset.labels), True)
+        network, _ = task.network(recipe.model, dataset, True)
         lines.append(f"backbone   {recipe.model.backbone}: weights with SHA-256 {network.spec['pretrained']['sha256']}")
     return "\n".join(lines)
 
@@ -211,14 +223,16 @@ def fetch(recipe: Recipe) -> str:
 def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> str:
     """What will happen, in words."""
     from headstart.report.describe import describe as words
+    from headstart.report.describe import millions
 
     processes = f", {machine.world} processes" if machine.world > 1 else ""
     parts = f" in {prepared.accumulation} parts" if prepared.accumulation > 1 else ""
     batch = f", batches of {prepared.batch_size}{parts}" if prepared.chooses_an_epoch else ""
     where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
-    return words(
-        prepared.recipe, prepared.dataset, prepared.network.spec, prepared.sizes, prepared.phases, where, detailed
-    )
+    network = prepared.network
+    size = millions(sum(prepared.sizes.values()))
+    backbone = f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, {network.reads}"
+    return words(prepared.recipe, prepared.dataset, backbone, prepared.sizes, prepared.phases, where, detailed)
 
 
 def estimate(prepared: Prepared, machine: Machine) -> float:
@@ -248,17 +262,15 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
     from headstart.train.draws import Shard
     from headstart.train.setting import Setting
 
-    task, dataset, recipe = prepared.task, prepared.dataset, prepared.recipe
+    dataset, recipe = prepared.dataset, prepared.recipe
     train, selection = dataset.train, dataset.test if recipe.train.select_on == "test" else dataset.validation
     if not prepared.chooses_an_epoch:
         train, selection = train + dataset.validation if dataset.validation else train, None
     return Setting(
         train=train,
         selection=selection,
-        augmented=task.encoder(prepared.network, prepared.policy),
-        plain=task.encoder(prepared.network, "none"),
-        collate=task.collate,
-        fingerprint=task.fingerprint,
+        augmented=prepared.network.encoder(prepared.policy),
+        plain=prepared.network.encoder(),
         options=recipe.train,
         batch_size=prepared.batch_size,
         accumulation=prepared.accumulation,

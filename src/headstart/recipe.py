@@ -16,6 +16,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headstart.sections import Augment, Data, Evaluate, Head, Model, Section, Train, Transfer, registered
 
+EMBEDDING = "embedding_classification"
+
 
 class Recipe(Section):
     """One experiment."""
@@ -34,6 +36,16 @@ class Recipe(Section):
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
         return registered("task", name, info)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _embedders_stay_frozen(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("task") != EMBEDDING:
+            return given
+        transfer = given.get("transfer", {})
+        if not isinstance(transfer, dict) or "strategy" in transfer:
+            return given
+        return {**given, "transfer": {**transfer, "strategy": "feature_extraction"}}
 
     @field_validator("output")
     @classmethod

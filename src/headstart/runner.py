@@ -75,7 +75,7 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) ->
     test = prepared.dataset.test
     result = Result(
         name=name,
-        test=score(test.targets, probabilities, prepared.dataset.labels, prepared.recipe.evaluate.bootstrap),
+        test=score(test.labels, probabilities, prepared.dataset.labels, prepared.recipe.evaluate.bootstrap),
         seconds=history.seconds,
         phases=prepared.phases,
         epochs=tuple(history.epochs),
@@ -98,9 +98,7 @@ def _train(prepared: Prepared, setting: Setting) -> tuple[History, np.ndarray]:
         from headstart.train.engine import tune
 
         history = tune(network, prepared.plan, setting)
-        return history, classify(
-            network, logits(network, test.items, setting.plain, setting.collate, setting.device, setting.precision)
-        )
+        return history, classify(network, logits(network, test.items, setting.plain, setting.device, setting.precision))
     from headstart.train.features import extract
     from headstart.train.probe import probe
     from headstart.train.processes import from_main
@@ -136,7 +134,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     started = time.perf_counter()
     probabilities = from_main(lambda: baselines.get(name)(dataset, recipe.seed))
     seconds = time.perf_counter() - started
-    test = score(dataset.test.targets, probabilities, dataset.labels, recipe.evaluate.bootstrap)
+    test = score(dataset.test.labels, probabilities, dataset.labels, recipe.evaluate.bootstrap)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
     return Result(name=name, test=test, seconds=seconds)
 

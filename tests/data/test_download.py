@@ -23,7 +23,9 @@ import pytest
 
 from headstart.cli import main
 from headstart.data import archive, download
-from headstart.data.sources import list_images
+from headstart.data.listing import Listing, list_classes
+from headstart.data.read import IMAGES
+from headstart.data.sources import places
 from headstart.errors import HeadstartError
 from headstart.sections import Data
 from tests.conftest import WriteRecipe, draw_images
@@ -111,6 +113,11 @@ def photos_zip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def data(server: Server, path: str = "/photos.zip", **checksum: str) -> Data:
     return Data(source=server.url + path, **(checksum or {"sha256": hashlib.sha256(server.content).hexdigest()}))  # type: ignore[arg-type]
+
+
+def list_images(data: Data) -> dict[str, Listing]:
+    """The images of each part that a recipe's [data] names."""
+    return {role: list_classes(place, IMAGES) for role, place in places(data).items()}
 
 
 def counts(found: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -471,7 +478,7 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.sections import Data; from headstart.data.sources import list_images;"
+        "from headstart.sections import Data; from tests.data.test_download import list_images;"
         f"print(sum(map(len, list_images(Data(source={wanted.source!r}, sha256={wanted.sha256!r}))['train'].files.values())))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

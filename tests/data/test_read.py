@@ -173,15 +173,15 @@ def test_a_share_of_a_given_test_part_is_refused(write_recipe: WriteRecipe) -> N
 
 
 def test_carve_is_stratified_disjoint_complete_and_seeded() -> None:
-    labels = (0,) * 50 + (1,) * 10 + (2,) * 2 + (3,)
+    labels = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3])
     names = tuple(map(str, range(len(labels))))
-    examples = Examples(names, labels, names, names)
+    examples = Examples(names, labels, names, np.zeros((len(labels), 32), np.uint8))
     stays, carved = carve(examples, 0.2, seed=3)
     assert sorted(stays.items + carved.items) == sorted(names)
-    assert np.bincount(carved.targets, minlength=4).tolist() == [10, 2, 1, 0]
-    assert carve(examples, 0.2, seed=3)[1] == carved
-    assert carve(examples, 0.2, seed=4)[1] != carved
-    assert np.bincount(carve(examples, 0.99, seed=3)[0].targets, minlength=4).min() == 1
+    assert np.bincount(carved.labels, minlength=4).tolist() == [10, 2, 1, 0]
+    assert carve(examples, 0.2, seed=3)[1].items == carved.items
+    assert carve(examples, 0.2, seed=4)[1].items != carved.items
+    assert np.bincount(carve(examples, 0.99, seed=3)[0].labels, minlength=4).min() == 1
 
 
 def test_sample_digits_and_unknown_sample(write_recipe: WriteRecipe) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,43 @@ import pytest
 import torch
 
 from headstart.data.dataset import Examples
+from headstart.models.encoder import stack
 from headstart.models.network import Network
 from headstart.models.vision import vision_network
 from headstart.sections import Model, Preprocessing, Train
-from headstart.train.draws import Shard, stack
+from headstart.train.draws import Shard
 from headstart.train.setting import Setting
 
 
 def examples(count: int) -> Examples:
     names = tuple(map(str, range(count)))
-    digests = tuple(f"{number:064x}" for number in range(count))
-    return Examples(names, tuple(number % 3 for number in range(count)), names, digests)
+    return Examples(names, np.arange(count) % 3, names, digests(range(count)))
 
 
-def encode(item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
-    """An image whose brightness tells its class; with a seed, noisy."""
-    random = np.random.default_rng(int(item) if seed is None else seed)
-    pixels = random.normal(int(item) % 3 - 1, 1, (3, 32, 32)).astype(np.float32)
-    return {"pixel_values": torch.from_numpy(pixels)}
+def digests(numbers: Iterable[int]) -> np.ndarray:
+    """What plays the SHA-256 of examples with these numbers."""
+    return np.array([list(number.to_bytes(32)) for number in numbers], np.uint8).reshape(-1, 32)
+
+
+class Pixels:
+    """Makes of a number an image whose brightness tells its class; with a seed, noisy."""
+
+    def __call__(self, item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
+        random = np.random.default_rng(int(item) if seed is None else seed)
+        pixels = random.normal(int(item) % 3 - 1, 1, (3, 32, 32)).astype(np.float32)
+        return {"pixel_values": torch.from_numpy(pixels)}
+
+    def collate(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return stack(samples)
+
+    def sizes(self, items: Sequence[str]) -> np.ndarray | None:
+        return None
+
+    def fingerprint(self, item: str) -> str:
+        return f"{int(item):064x}"
+
+
+encode = Pixels()
 
 
 @pytest.fixture
@@ -41,8 +60,6 @@ def make_setting(tmp_path: Path) -> Callable[..., Setting]:
             selection=examples(selection) if selection else None,
             augmented=encode,
             plain=encode,
-            collate=stack,
-            fingerprint=lambda item: f"{int(item):064x}",
             options=read,
             batch_size=int(read.batch_size),
             accumulation=1 if read.accumulation == "auto" else read.accumulation,

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from headstart.errors import HeadstartError
+from headstart.models.image_encoder import POLICIES, ImageEncoder
 from headstart.train import engine
-from headstart.train.augment import POLICIES, ImageEncoder
-from headstart.train.draws import stack
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
 from headstart.train.setting import Setting
@@ -126,8 +125,8 @@ def test_the_best_epoch_is_kept(make_setting: MakeSetting) -> None:
     assert accuracies[0] > accuracies[1]
     assert history.kept == {"phase": 1, "epoch": 1}
     assert setting.selection is not None
-    again = logits(network, setting.selection.items, encode, stack, setting.device, "fp32")
-    assert np.mean(again.argmax(1) == setting.selection.targets) == pytest.approx(accuracies[0])
+    again = logits(network, setting.selection.items, encode, setting.device, "fp32")
+    assert np.mean(again.argmax(1) == setting.selection.labels) == pytest.approx(accuracies[0])
     assert history.examples_per_second
     assert {row["event"] for row in rows} == {"step", "epoch"}
 
@@ -167,14 +166,14 @@ def test_mixed_precision_is_taken_off_again(make_setting: MakeSetting) -> None:
 def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
     network = small_network("test_resnet").train()
     items = examples(150).items
-    found = logits(network, items, encode, stack, torch.device("cpu"), "fp32")
+    found = logits(network, items, encode, torch.device("cpu"), "fp32")
     assert network.training
     network.eval()
     with torch.inference_mode():
         alone = network(encode(items[149])["pixel_values"][None]).numpy()
     assert found.shape == (150, 3)
     np.testing.assert_allclose(found[149:], alone, rtol=1e-4, atol=1e-5)
-    assert logits(network, (), encode, stack, torch.device("cpu"), "fp32").shape == (0, 3)
+    assert logits(network, (), encode, torch.device("cpu"), "fp32").shape == (0, 3)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -68,7 +68,7 @@ def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> No
     assert features is not None
     probabilities = classify(network, head_outputs(network, features))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    assert np.mean(probabilities.argmax(1) == setting.train.targets) > 0.8
+    assert np.mean(probabilities.argmax(1) == setting.train.labels) > 0.8
     assert (len(history.epochs) == 12) == (HEADS[name].fitting == "gradient")
     assert history.fitted
 
@@ -82,7 +82,7 @@ def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
     for classes in (2, 3):
         targets = np.arange(80) % classes
         features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(np.float32)
-        part = replace(setting.train, labels=tuple(targets.tolist()), items=tuple(map(str, range(80))))
+        part = replace(setting.train, labels=targets, items=tuple(map(str, range(80))))
         history, state = module._logistic_regression(features, replace(setting, train=part))
         head = build_head(Head(), 7, classes)
         head.load_state_dict(state)
@@ -97,8 +97,8 @@ def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
 
 def test_a_strength_chosen_on_some_examples_is_used_on_all(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ENOUGH", 30)
-    rows = module._some_of_each(setting.train.targets, 0)
-    assert np.bincount(setting.train.targets[rows]).tolist() == [10, 10, 10]
+    rows = module._some_of_each(setting.train.labels, 0)
+    assert np.bincount(setting.train.labels[rows]).tolist() == [10, 10, 10]
     history = probe(network_for(Head()), WHOLE, setting)
     assert history.fitted is not None
     assert history.fitted.startswith("logistic regression, C = ")
@@ -117,7 +117,7 @@ def test_the_best_epoch_of_a_gradient_head_is_kept(setting: Setting) -> None:
     assert history.kept == {"phase": 1, "epoch": scores.index(max(scores)) + 1}
     held_out, _ = extract(network, "selection", setting.selection, setting)  # type: ignore[arg-type]
     found = head_outputs(network, held_out).argmax(1)  # type: ignore[arg-type]
-    assert np.mean(found == setting.selection.targets) == max(scores)[0]  # type: ignore[union-attr]
+    assert np.mean(found == setting.selection.labels) == max(scores)[0]  # type: ignore[union-attr]
 
 
 def test_a_head_that_diverges_says_so(setting: Setting) -> None:

@@ -3,56 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from headstart.data.column import Column
 
 
 @dataclass(frozen=True)
 class Examples:
     """Labelled examples of one part, in a fixed order.
 
-    `items` are what the task's encoder reads (paths of images, texts), `labels` index the dataset's label names,
-    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents.
+    `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label names (shape (n,), int64),
+    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents (shape (n, 32), bytes).
     """
 
-    items: tuple[str, ...]
-    labels: tuple[int, ...]
-    names: tuple[str, ...]
-    digests: tuple[str, ...]
+    items: Sequence[str]
+    labels: np.ndarray
+    names: Sequence[str]
+    digests: np.ndarray
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def take(self, rows: Sequence[int]) -> Examples:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
         """The examples at these rows, in this order."""
-        return Examples(
-            items=tuple(self.items[row] for row in rows),
-            labels=tuple(self.labels[row] for row in rows),
-            names=tuple(self.names[row] for row in rows),
-            digests=tuple(self.digests[row] for row in rows),
-        )
+        chosen = np.asarray(rows, dtype=np.int64)
+        return Examples(_take(self.items, chosen), self.labels[chosen], _take(self.names, chosen), self.digests[chosen])
 
     def __add__(self, other: Examples) -> Examples:
         """These examples and then the others."""
         return Examples(
-            items=self.items + other.items,
-            labels=self.labels + other.labels,
-            names=self.names + other.names,
-            digests=self.digests + other.digests,
+            self.items + other.items,  # type: ignore[operator]
+            np.concatenate([self.labels, other.labels]),
+            self.names + other.names,  # type: ignore[operator]
+            np.concatenate([self.digests, other.digests]),
         )
 
-    @property
-    def targets(self) -> np.ndarray:
-        """The labels as an array of shape (n,), int64."""
-        return np.asarray(self.labels, dtype=np.int64)
-
     def digest(self) -> str:
-        """SHA-256 over contents and labels, whatever the folder they lie in."""
-        rows = sorted(f"{digest} {label}" for digest, label in zip(self.digests, self.labels, strict=True))
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        """SHA-256 over contents and labels, whatever the order and the files they lie in."""
+        rows = np.hstack([self.digests, self.labels.astype("<i8")[:, None].view(np.uint8)])
+        return hashlib.sha256(np.sort(np.ascontiguousarray(rows).view("S40").ravel()).tobytes()).hexdigest()
+
+
+def _take(values: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+    return values.take(rows) if isinstance(values, Column) else tuple(values[row] for row in rows)
+
+
+def repeated(parts: Sequence[Examples]) -> int:
+    """How many examples are exact copies of others, within the parts and between them."""
+    digests = np.ascontiguousarray(np.concatenate([part.digests for part in parts]))
+    return len(digests) - len(np.unique(digests.view("S32")))
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class Dataset:
 
     def counts(self, role: str) -> dict[str, int]:
         """Examples a class in one part."""
-        found = Counter(self.parts()[role].labels)
-        return {name: found[index] for index, name in enumerate(self.labels)}
+        found = np.bincount(self.parts()[role].labels, minlength=len(self.labels))
+        return dict(zip(self.labels, found.tolist(), strict=True))
 
     def noting(self, *notes: str) -> Dataset:
         """The same data with further notes."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.images import open_rgb
+from headstart.errors import HeadstartError
 from headstart.registry import Registry
+
+WORDS_A_CHARACTER = 0.08  # English has about 0.17, Chinese next to none
 
 Baseline = Callable[[Dataset, int], np.ndarray]
 baselines: Registry[Baseline] = Registry("baseline")
@@ -20,9 +24,53 @@ def raw_pixels_forest(dataset: Dataset, seed: int) -> np.ndarray:
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(300, n_jobs=-1, random_state=seed)
-    forest.fit(_pixels(dataset.train), dataset.train.targets)
+    forest.fit(_pixels(dataset.train), dataset.train.labels)
     return forest.predict_proba(_pixels(dataset.test))
 
 
 def _pixels(examples: Examples) -> np.ndarray:
     return np.stack([np.asarray(open_rgb(item).resize((32, 32))).reshape(-1) for item in examples.items])
+
+
+@baselines.register("tfidf_logistic_regression")
+def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
+    """Probabilities of shape (n, classes) by a logistic regression on TF-IDF of words and pairs of words.
+
+    Texts in scripts that put no spaces between words are cut into characters and pairs of them instead. The strength of the
+    penalty is chosen by cross-validation among three.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    from sklearn.model_selection import StratifiedKFold
+
+    spaced = np.mean([len(text.split()) / len(text) for text in dataset.train.items[:1000]])
+    unit = "word" if spaced > WORDS_A_CHARACTER else "char"
+    vectorizer = TfidfVectorizer(analyzer=unit, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    try:
+        train = vectorizer.fit_transform(dataset.train.items)
+    except ValueError as error:
+        raise HeadstartError(
+            f"evaluate.beside: tfidf_logistic_regression finds no words in the texts ({error})"
+        ) from None
+    labels = dataset.train.labels
+    folds = min(3, int(np.bincount(labels)[np.unique(labels)].min()))
+    model: Any = LogisticRegression(C=10, max_iter=300)
+    if folds > 1:
+        splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        model = LogisticRegressionCV(
+            Cs=[1, 10, 100], cv=splits, scoring="neg_log_loss", max_iter=300, use_legacy_attributes=False
+        )
+    return model.fit(train, labels).predict_proba(vectorizer.transform(dataset.test.items))
+
+
+@baselines.register("glove_forest")
+def glove_forest(dataset: Dataset, seed: int) -> np.ndarray:
+    """Probabilities of shape (n, classes) by a random forest of 300 trees on the mean of the words' GloVe vectors."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    from headstart.models.word_vectors import WordVectorizer, read_vectors
+
+    vectorizer = WordVectorizer(read_vectors("packaged:glove_6b_50d")).fit(dataset.train.items)
+    forest = RandomForestClassifier(300, n_jobs=-1, random_state=seed)
+    forest.fit(vectorizer.transform(dataset.train.items), dataset.train.labels)
+    return forest.predict_proba(vectorizer.transform(dataset.test.items))

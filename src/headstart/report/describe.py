@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,23 +16,22 @@ MANY_CLASSES = 12
 
 
 def describe(
-    recipe: Recipe, dataset: Dataset, spec: dict[str, Any], sizes: dict[str, int], phases: tuple[Phase, ...], where: str,
+    recipe: Recipe, dataset: Dataset, backbone: str, sizes: dict[str, int], phases: tuple[Phase, ...], where: str,
     detailed: bool,
 ) -> str:  # fmt: skip
     """Task, data, backbone and phases; with `detailed` also the counts a class and each block's size and rates.
 
     Args:
+        backbone: the network, in words.
         sizes: parameters of each block.
         where: device, precision and processes, in words.
     """
     total = sum(sizes.values())
-    look = spec["preprocessing"]
     lines = [
         f"task       {recipe.task}",
         f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}; {_classes(dataset)}",
         *(f"           note: {note}" for note in dataset.notes),
-        f"backbone   {recipe.model.backbone} ({spec['backbone']}), {_millions(total)} parameters, "
-        f"{' × '.join(map(str, look['input_size'][1:]))} pixels, {look['interpolation']}, crop {look['crop_pct']:g}",
+        f"backbone   {backbone}",
         f"running    {where}",
         *(
             f"phase {number}    {recipe.transfer.strategy}: {_course(phase, dataset, total)}"
@@ -51,7 +49,7 @@ def _course(phase: Phase, dataset: Dataset, total: int) -> str:
         parts = "training and validation part" if dataset.validation else "training part"
         return f"{phase.name} of the {parts}, each example passed through the backbone once"
     epochs = f"{phase.epochs} epoch{'s' if phase.epochs > 1 else ''}"
-    course = f"{epochs}, {_millions(phase.trainable)} of {_millions(total)} parameters train"
+    course = f"{epochs}, {millions(phase.trainable)} of {millions(total)} parameters train"
     return f"{phase.name}; {course}, rates {_rates(phase)}"
 
 
@@ -93,5 +91,6 @@ def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) 
     return console.file.getvalue().rstrip()
 
 
-def _millions(count: int) -> str:
+def millions(count: int) -> str:
+    """A number of parameters, in millions where there are many."""
     return f"{count / 1e6:.2f} M" if count >= 10_000 else f"{count:,}"

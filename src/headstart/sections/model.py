@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from headstart.errors import HeadstartError
 from headstart.sections.section import Name, Section, registered, several
 
 
@@ -85,12 +86,40 @@ class Preprocessing(Section):
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the side the centre crop keeps"
     )
+    max_length: Annotated[int, Field(ge=3, le=131_072)] | None = Field(
+        None, description="tokens after which a text is cut (default 128)"
+    )
+    pooling: Literal["mean", "cls", "pooler", "last", "tfidf"] | None = Field(
+        None,
+        description="how the vectors of tokens or words become one: their mean, that of the first token (cls), the first "
+        "through the pretrained pooler, the last token's, or for word vectors a mean weighted by TF-IDF (default: what the "
+        "backbone was made for, else mean)",
+    )
+    pad_token: Name | None = Field(
+        None, description="which token fills up, for tokenizers that have none, such as GPT-2's"
+    )
+
+    def only(self, *keys: str) -> None:
+        """Refuse what the backbone at hand has no use for.
+
+        Raises:
+            HeadstartError: another key than these is given.
+        """
+        strange = [key for key in type(self).model_fields if getattr(self, key) is not None and key not in keys]
+        if strange:
+            raise HeadstartError(
+                f"model.preprocessing.{strange[0]}: this backbone does not read such examples; remove it (expected "
+                f"{', '.join(keys)})"
+            )
 
 
 class Model(Section):
     """The pretrained network."""
 
-    backbone: Name = Field(description="a timm name, a local folder (config.json + weights), or packaged:NAME")
+    backbone: Name = Field(
+        description="a timm name, a transformers name on the hub, a local folder (config.json + weights), packaged:NAME, or word "
+        "vectors (a .bin, .txt or .kv file, or a name of gensim's downloader)"
+    )
     weights: Name | None = Field(None, description="a local .safetensors or .pth file for a timm name")
     head: Head = Head()
     preprocessing: Preprocessing = Preprocessing()

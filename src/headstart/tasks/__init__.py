@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,29 +11,41 @@ from headstart.registry import Registry
 
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
+    from headstart.data.gather import Gathered
     from headstart.models.network import Network
     from headstart.recipe import Recipe
-    from headstart.train.draws import Collate, Encode
+    from headstart.sections import Model
 
 
 @dataclass(frozen=True)
 class Task:
     """What differs between kinds of examples, and nothing else.
 
-    read: the recipe's data. network: the backbone with a head for so many classes, pretrained or not, and notes on it.
-    load: the network that a run saved. encoder: how an example of a network is read, augmented by a policy. collate: a
-    batch of them. fingerprint: SHA-256 of an example's content as it is now. gather: the examples that paths given for
-    prediction stand for. baselines: names of those in evaluate.baselines that can read such examples.
+    read: the recipe's data. network: the backbone with a head for a data set's labels, pretrained or not, and notes on it.
+    load: the network that a run saved. gather: the examples that arguments of a prediction stand for. baselines: names of
+    those in evaluate.baselines that can read such examples. policies: how training examples may be varied, the default first.
     """
 
     read: Callable[[Recipe], Dataset]
-    network: Callable[[Recipe, int, bool], tuple[Network, list[str]]]
+    network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
     load: Callable[[Path, dict[str, Any]], Network]
-    encoder: Callable[[Network, str], Encode]
-    collate: Collate
-    fingerprint: Callable[[str], str]
-    gather: Callable[[list[str]], tuple[list[str], dict[str, str]]]
+    gather: Callable[[list[str]], Gathered]
     baselines: tuple[str, ...]
+    policies: tuple[str, ...]
 
 
-tasks: Registry[Task] = Registry("task", package="headstart.tasks")
+tasks: Registry[Mapping[str, Task]] = Registry("task", package="headstart.tasks")  # by the kind of the backbone
+
+
+def task_for(name: str, backbone: str) -> Task:
+    """The task of that name for a backbone as a recipe names it.
+
+    Raises:
+        HeadstartError: no backbone of such a name can be told.
+    """
+    kinds = tasks.get(name)
+    if len(kinds) == 1:
+        return next(iter(kinds.values()))
+    from headstart.models.kinds import kind_of
+
+    return kinds[kind_of(backbone)]

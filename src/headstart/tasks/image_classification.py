@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from headstart.data.images import fingerprint
+from headstart.data.gather import images_at
 from headstart.data.read import read_images
-from headstart.data.sources import images_at
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.tasks import Task, tasks
-from headstart.train.augment import ImageEncoder
-from headstart.train.draws import stack
 
-tasks.register("image_classification")(
-    Task(
-        read=read_images,
-        network=lambda recipe, classes, pretrained: vision_network(recipe.model, classes, pretrained),
-        load=load_vision_network,
-        encoder=lambda network, policy: ImageEncoder(network.spec["preprocessing"], policy),
-        collate=stack,
-        fingerprint=fingerprint,
-        gather=images_at,
-        baselines=("raw_pixels_forest",),
-    )
+IMAGES = Task(
+    read=read_images,
+    network=lambda model, dataset, pretrained: vision_network(model, len(dataset.labels), pretrained),
+    load=load_vision_network,
+    gather=images_at,
+    baselines=("raw_pixels_forest",),
+    policies=("crop_flip", "crop", "none"),
 )
+tasks.register("image_classification")({"vision": IMAGES})

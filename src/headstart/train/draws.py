@@ -7,7 +7,7 @@ what layers draw and what BatchNorm sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headstart.data.dataset import Examples
+from headstart.models.encoder import Encoder
 
-Encode = Callable[[str, int | None], dict[str, Tensor]]
-Collate = Callable[[list[dict[str, Tensor]]], dict[str, Tensor]]
+POOL = 50  # batches among which examples are sorted by size
 
 
 def seed_for(*key: int) -> int:
@@ -50,12 +50,23 @@ class Batches(Sampler[list[Pick]]):
     last batch of one example would be too little for BatchNorm. A batch is dealt out to the processes and, within each, to
     `accumulation` micro-batches, and the weights of a whole batch sum to 1 over all of them; a process that would get
     nothing of it works on an example of weight 0.
+
+    Where `sizes` says how large each example is, examples of like size share a batch, which so needs little padding: within
+    every 50 batches of the random order they are sorted by size, and the batches then come in random order.
     """
 
     def __init__(
-        self, count: int, batch_size: int, accumulation: int, seed: int, phase: int, shard: Shard = Shard()
+        self,
+        count: int,
+        batch_size: int,
+        accumulation: int,
+        seed: int,
+        phase: int,
+        shard: Shard = Shard(),
+        sizes: np.ndarray | None = None,
     ) -> None:
         self.epoch = 0
+        self._sizes = sizes
         self._count, self._batch_size, self._accumulation = count, batch_size, accumulation
         self._key, self._shard = (seed, phase), shard
 
@@ -68,9 +79,8 @@ class Batches(Sampler[list[Pick]]):
         return -(-self._count // self._batch_size)
 
     def __iter__(self) -> Iterator[list[Pick]]:
-        order = np.random.default_rng(seed_for(*self._key, self.epoch)).permutation(self._count)
         parts = self._shard.world * self._accumulation
-        for batch in np.array_split(order, self.steps):
+        for batch in self._whole_batches():
             for micro in range(self._accumulation):
                 rows = batch[self._shard.rank * self._accumulation + micro :: parts]
                 weight = 1 / len(batch) if len(rows) else 0.0
@@ -79,24 +89,33 @@ class Batches(Sampler[list[Pick]]):
                     for row in (rows if len(rows) else batch[:1])
                 ]
 
+    def _whole_batches(self) -> list[np.ndarray]:
+        random = np.random.default_rng(seed_for(*self._key, self.epoch))
+        batches = np.array_split(random.permutation(self._count), self.steps)
+        if self._sizes is None:
+            return batches
+        for start in range(0, len(batches), POOL):
+            pool = batches[start : start + POOL]
+            rows = np.concatenate(pool)
+            by_size = rows[np.argsort(self._sizes[rows], kind="stable")]
+            batches[start : start + POOL] = np.split(by_size, np.cumsum([len(batch) for batch in pool])[:-1])
+        return [batches[number] for number in random.permutation(len(batches))]
 
-class TrainingSet(Dataset[dict[str, Tensor]]):
+
+class TrainingSet(Dataset[tuple[dict[str, Any], int, float]]):
     """Examples as the engine reads them: asked for a Pick, gives inputs, label and weight."""
 
-    def __init__(self, examples: Examples, encode: Encode) -> None:
-        self._examples, self._encode = examples, encode
+    def __init__(self, examples: Examples, encoder: Encoder) -> None:
+        self._examples, self._encoder = examples, encoder
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, pick: Pick) -> dict[str, Any]:
-        return {
-            **self._encode(self._examples.items[pick.row], pick.seed),
-            "labels": torch.tensor(self._examples.labels[pick.row]),
-            "weights": torch.tensor(pick.weight),
-        }
+    def __getitem__(self, pick: Pick) -> tuple[dict[str, Any], int, float]:
+        inputs = self._encoder(self._examples.items[pick.row], pick.seed)
+        return inputs, int(self._examples.labels[pick.row]), pick.weight
 
-
-def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """A batch of samples that all have the same shapes."""
-    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}
+    def collate(self, samples: list[tuple[dict[str, Any], int, float]]) -> dict[str, Tensor]:
+        """A batch: the network's inputs, labels and weights."""
+        inputs, labels, weights = zip(*samples, strict=True)
+        return {**self._encoder.collate(list(inputs)), "labels": torch.tensor(labels), "weights": torch.tensor(weights)}

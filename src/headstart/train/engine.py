@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainingArguments
 
@@ -100,7 +99,13 @@ class _Phase(TrainerCallback):
         self._max_steps = max_steps
         blocks.open(phase)
         self._batches = Batches(
-            len(setting.train), setting.batch_size, setting.accumulation, setting.seed, number, setting.shard
+            len(setting.train),
+            setting.batch_size,
+            setting.accumulation,
+            setting.seed,
+            number,
+            setting.shard,
+            setting.augmented.sizes(setting.train.items),
         )
         self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
         self._groups = blocks.groups(phase, options.weight_decay)
@@ -147,13 +152,14 @@ class _Phase(TrainerCallback):
             ) from None
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
 
-    def _loader(self) -> DataLoader[dict[str, Tensor]]:
+    def _loader(self) -> DataLoader[Any]:
         setting = self._setting
         workers = loader_workers(setting.options.workers, setting.device)
+        examples = TrainingSet(setting.train, setting.augmented)
         return DataLoader(
-            TrainingSet(setting.train, setting.augmented),
+            examples,
             batch_sampler=self._batches,
-            collate_fn=setting.collate,
+            collate_fn=examples.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=setting.device.type == "cuda",
@@ -220,11 +226,9 @@ class _Phase(TrainerCallback):
         """Score the epoch on the held-out part and keep its weights if it is the best so far."""
         setting = self._setting
         share_buffers(self._network)
-        scores = logits(
-            self._network, examples.items, setting.plain, setting.collate, setting.device, setting.precision
-        )
+        scores = logits(self._network, examples.items, setting.plain, setting.device, setting.precision)
         where = {key: row[key] for key in ("phase", "epoch")}
-        return self._best.offer(scores, examples.targets, where, self._network.net)
+        return self._best.offer(scores, examples.labels, where, self._network.net)
 
 
 def loader_workers(wanted: int | str, device: torch.device) -> int:

@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
-from headstart.train.forward import BATCH, assemble, features, share_of
+from headstart.train.forward import BATCH, assemble, features, in_order, share_of
 from headstart.train.processes import from_main, place, to_main
 from headstart.train.setting import Setting
 
@@ -44,9 +44,9 @@ class FeatureCache:
         cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
 
-    def read(self, wanted: set[str]) -> dict[str, np.ndarray]:
+    def read(self, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
         """The rows that are there, of shape (width,) each. A file that does not match its checksum is deleted."""
-        found: dict[str, np.ndarray] = {}
+        found: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
             for digest, row in _read_file(path):
                 if digest in wanted:
@@ -55,9 +55,10 @@ class FeatureCache:
             os.utime(self.folder)  # the folders used longest ago go first when room is needed
         return found
 
-    def write(self, digests: Sequence[str], rows: np.ndarray) -> None:
-        """Keep rows of shape (n, width) if there is room; a cache that cannot be written is left alone."""
-        names = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32)
+    def write(self, names: np.ndarray, rows: np.ndarray) -> None:
+        """Keep rows of shape (n, width) of examples with these digests, shape (n, 32), if there is room; a cache that cannot be
+        written is left alone."""
+        names = np.ascontiguousarray(names)
         content = save({"digests": names, "features": rows}, {"sha256": _checksum(names, rows)})
         draft = self.folder / f".{uuid.uuid4().hex}.draft"
         try:
@@ -81,12 +82,13 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     """
     cache = FeatureCache(network, setting.precision)
     started = time.perf_counter()
-    known = cache.read(set(examples.digests)) if place()[0] == 0 else {}
-    first = {digest: row for row, digest in reversed(list(enumerate(examples.digests)))}  # exact copies count once
+    digests = _keys(examples)
+    known = cache.read(set(digests)) if place()[0] == 0 else {}
+    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # exact copies count once
     missing, cached = from_main(
         lambda: (
-            sorted(row for digest, row in first.items() if digest not in known),
-            sum(digest in known for digest in examples.digests),
+            in_order([row for digest, row in first.items() if digest not in known], examples.items, setting.plain),
+            sum(digest in known for digest in digests),
         )
     )
     mine = share_of(len(missing))
@@ -104,21 +106,26 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     )
     if not parts:
         return None, cached
-    known.update(zip((examples.digests[row] for row in missing), assemble(parts), strict=True))
-    return np.stack([known[digest] for digest in examples.digests]), cached
+    known.update(zip((digests[row] for row in missing), assemble(parts), strict=True))
+    return np.stack([known[digest] for digest in digests]), cached
 
 
 def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -> float:
     """A guess at the time that `extract` will take, from a few real batches of what the cache lacks."""
-    known = FeatureCache(network, setting.precision).read(set(examples.digests))
-    missing = [row for row, digest in enumerate(examples.digests) if digest not in known]
+    digests = _keys(examples)
+    known = FeatureCache(network, setting.precision).read(set(digests))
+    missing = [row for row, digest in enumerate(digests) if digest not in known]
     items = [examples.items[row] for row in missing[: 3 * BATCH]]
     done, seconds = 0, 0.0
     network.to(setting.device)
     started = time.perf_counter()
-    for batch in features(network, items, setting.plain, setting.collate, setting.device, setting.precision):
+    for batch in features(network, items, setting.plain, setting.device, setting.precision):
         done, seconds = done + len(batch), time.perf_counter() - started
     return len(missing) * seconds / max(done, 1) / place()[1]
+
+
+def _keys(examples: Examples) -> list[bytes]:
+    return [digest.tobytes() for digest in examples.digests]
 
 
 def _compute(
@@ -130,9 +137,7 @@ def _compute(
     started = time.perf_counter()
     network.to(setting.device)
     try:
-        for batch in features(
-            network, list(examples.items), setting.plain, setting.collate, setting.device, setting.precision
-        ):
+        for batch in features(network, list(examples.items), setting.plain, setting.device, setting.precision):
             _check(batch, examples.take(range(done, done + len(batch))), network, setting)
             batches.append(batch)
             done += len(batch)
@@ -151,7 +156,7 @@ def _compute(
 def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:
     """Refuse features that are no numbers, or of something else than what was read before."""
     for item, name, digest, row in zip(examples.items, examples.names, examples.digests, batch, strict=True):
-        if setting.fingerprint(item) != digest:
+        if setting.plain.fingerprint(item) != digest.tobytes().hex():
             raise HeadstartError(f"{name}: has changed since the data was read; run the recipe again")
         if not np.isfinite(row).all():
             raise HeadstartError(
@@ -160,14 +165,14 @@ def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Set
             )
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def _read_file(path: Path) -> Iterator[tuple[bytes, np.ndarray]]:
     try:
         content = path.read_bytes()
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         arrays = load(content)
         names, rows = arrays["digests"], arrays["features"]
         if header["__metadata__"]["sha256"] == _checksum(names, rows):
-            yield from ((name.tobytes().hex(), row) for name, row in zip(names, rows, strict=True))
+            yield from ((name.tobytes(), row) for name, row in zip(names, rows, strict=True))
             return
     except FileNotFoundError:  # another process made room
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
+from headstart.models.encoder import Encoder
 from headstart.models.network import Network
-from headstart.train.draws import Collate, Encode
 from headstart.train.precision import FORMATS
 from headstart.train.processes import from_all, place
 
@@ -22,14 +22,15 @@ BATCH = 32
 
 
 def logits(
-    network: Network, items: tuple[str, ...], encode: Encode, collate: Collate, device: torch.device, precision: str
+    network: Network, items: Sequence[str], encoder: Encoder, device: torch.device, precision: str
 ) -> np.ndarray:
     """What the head makes of all items in their order, shape (n, classes), float32, the same in every process.
 
     Where a scikit-learn classifier takes the head's place these are the features, shape (n, width).
     """
-    mine = share_of(len(items))
-    own = list(features(network, [items[row] for row in mine], encode, collate, device, precision))
+    order = in_order(range(len(items)), items, encoder)
+    mine = [order[place] for place in share_of(len(items))]
+    own = list(features(network, [items[row] for row in mine], encoder, device, precision))
     outputs = head_outputs(network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)]))
     return assemble(from_all((mine, outputs)))
 
@@ -64,7 +65,7 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def features(
-    network: Network, items: list[str], encode: Encode, collate: Collate, device: torch.device, precision: str
+    network: Network, items: Sequence[str], encoder: Encoder, device: torch.device, precision: str
 ) -> Iterator[np.ndarray]:
     """The input of the head for these items, an array of shape (BATCH, width) and float32 at a time.
 
@@ -72,12 +73,19 @@ def features(
     """
     was_training = network.training
     network.eval()
-    for batch in _batches(items, encode, collate):
+    for batch in _batches(items, encoder):
         inputs = {key: value.to(device) for key, value in batch.items()}
         with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
             found = network.features(**inputs)
         yield found.float().cpu().numpy()
     network.train(was_training)
+
+
+def in_order(rows: Sequence[int], items: Sequence[str], encoder: Encoder) -> list[int]:
+    """The rows of `items` in the order in which they pass through a network: by size where sizes differ, so that a batch
+    needs little padding; else as they stand."""
+    sizes = encoder.sizes(items)
+    return sorted(rows, key=(lambda row: (sizes[row], row)) if sizes is not None else None)
 
 
 def share_of(count: int) -> list[int]:
@@ -98,13 +106,13 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
     return whole
 
 
-def _batches(items: list[str], encode: Encode, collate: Collate) -> Iterator[dict[str, Tensor]]:
+def _batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor]]:
     threads = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):
-            waiting.append([pool.submit(encode, item, None) for item in items[start : start + BATCH]])
+            waiting.append([pool.submit(encoder, item, None) for item in items[start : start + BATCH]])
             if len(waiting) > 2:
-                yield collate([future.result() for future in waiting.popleft()])
+                yield encoder.collate([future.result() for future in waiting.popleft()])
         while waiting:
-            yield collate([future.result() for future in waiting.popleft()])
+            yield encoder.collate([future.result() for future in waiting.popleft()])

@@ -71,7 +71,7 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
-    targets = setting.train.targets
+    targets = setting.train.labels
     mean, scale = features.mean(0), features.std(0)
     scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0  # a feature that never varies says nothing
     values = (features - mean) / scale
@@ -115,7 +115,7 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            fitted = build(head, setting.seed).fit(features, setting.train.targets)
+            fitted = build(head, setting.seed).fit(features, setting.train.labels)
     except Exception as error:  # as manifold as the classifiers
         raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}") from None
     return History(fitted=head.fitting), fitted
@@ -126,7 +126,7 @@ def _by_gradient(
 ) -> History:
     """The head's layers by gradient descent on features: order, rates, schedule and choice of the epoch as in the engine."""
     options, device = setting.options, setting.device
-    inputs, targets = (torch.from_numpy(array).to(device) for array in (features, setting.train.targets))
+    inputs, targets = (torch.from_numpy(array).to(device) for array in (features, setting.train.labels))
     batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0)
     network.to(device)
     blocks = Blocks(network)
@@ -163,7 +163,7 @@ def _by_gradient(
             )
         if held_out is not None and setting.selection is not None:
             where = {key: row[key] for key in ("phase", "epoch")}
-            row |= best.offer(head_outputs(network, held_out), setting.selection.targets, where, network.head)
+            row |= best.offer(head_outputs(network, held_out), setting.selection.labels, where, network.head)
         schedule.observe(row.get("selection_loss", row["loss"]))
         row["seconds"] = time.perf_counter() - started
         history.epochs.append(row)

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from headstart.data.dataset import Examples
+from headstart.models.encoder import Encoder
 from headstart.sections import Train
-from headstart.train.draws import Collate, Encode, Shard
+from headstart.train.draws import Shard
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -22,10 +23,8 @@ class Setting:
 
     train: Examples
     selection: Examples | None  # the held-out part that chooses the epoch
-    augmented: Encode
-    plain: Encode
-    collate: Collate
-    fingerprint: Callable[[str], str]  # SHA-256 of an example's content as it is now
+    augmented: Encoder  # of training examples
+    plain: Encoder
     options: Train
     batch_size: int
     accumulation: int

@@ -21,7 +21,7 @@ class PhaseTrainer(Trainer):
         self,
         network: Network,
         arguments: TrainingArguments,
-        loader: DataLoader[dict[str, Tensor]],
+        loader: DataLoader[Any],
         optimizer: torch.optim.Optimizer,
         schedule: LearningRate,
         phase: TrainerCallback,
@@ -33,7 +33,7 @@ class PhaseTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._loader, self._factor = loader, schedule
 
-    def get_train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         return self._loader
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

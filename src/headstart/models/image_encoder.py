@@ -1,8 +1,8 @@
-"""What is varied at random in a training image, with torchvision's transforms."""
+"""From image files to what a vision network reads, and what is varied at random in a training image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from headstart.data.images import open_rgb
+from headstart.data.images import fingerprint, open_rgb
+from headstart.models.encoder import stack
 
 
 class ImageEncoder:
@@ -31,6 +32,15 @@ class ImageEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return {"pixel_values": self._augmented(image)}
+
+    def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return stack(samples)
+
+    def sizes(self, items: Sequence[str]) -> None:
+        return None
+
+    def fingerprint(self, item: str) -> str:
+        return fingerprint(item)
 
 
 def _as_trained(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:

@@ -1,0 +1,171 @@
+"""Labelled texts as an Arrow file in the cache: written once a content, then mapped into memory and never read whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headstart.data.cache import cache_folder, cache_limit, locked, make_once, make_room
+from headstart.data.column import Column, arrow_table
+from headstart.data.dataset import Examples
+from headstart.data.listing import Listing
+from headstart.data.names import printable
+from headstart.data.tables import Table
+from headstart.errors import HeadstartError
+
+FORMAT = 1  # raise it when what is written changes
+ROWS = 10_000  # of a chunk
+MOST_LABELS = 10_000
+SHOWN = 5
+SCHEMA = pa.schema({"item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32)})
+Record = tuple[str, Any, Any]  # name, text, label
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The labelled texts of one part: labels by their own names, and what was left out (how many, and the first few)."""
+
+    examples: Examples
+    labels: tuple[str, ...]
+    left_out: dict[str, tuple[int, list[str]]]
+
+
+def of_table(table: Table, text: str, label: str) -> Texts:
+    """The texts of a table.
+
+    Raises:
+        HeadstartError: the text column holds numbers only, or the label column no labels.
+    """
+    seen = [row for _, row in islice(table.rows((text,)), 1000)]
+    written = [str(value).strip() for (value,) in seen if value is not None and str(value).strip()]
+    if written and all(map(_is_number, written)):
+        raise HeadstartError(
+            f"data.columns.text: column {text!r} of {table.path} holds numbers only (such as {written[0]}); expected texts. "
+            f"The table has {', '.join(map(printable, table.columns))}"
+        )
+    with table.path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+
+    def records() -> Iterator[Record]:
+        for number, (value, own_label) in table.rows((text, label)):
+            yield f"{printable(table.path.name)}:{number}", value, own_label
+
+    where = f"data.columns.label: column {label!r} of {table.path}"
+    return _kept(records(), [content, text, label, table.path.name], where, table.path.stat().st_size)
+
+
+def of_files(listing: Listing) -> Texts:
+    """The texts of a folder of .txt files, one folder a class."""
+    files = [(name, Path(path)) for name, paths in listing.files.items() for path in paths]
+    states = [(path.stat().st_mtime_ns, path.stat().st_size) for _, path in files]
+    address = [str(listing.folder), [str(path) for _, path in files], states]
+
+    def records() -> Iterator[Record]:
+        for label, path in files:
+            name = printable(path.relative_to(listing.folder).as_posix())
+            try:
+                yield name, path.read_text(encoding="utf-8-sig"), label
+            except UnicodeDecodeError:
+                yield name, None, label
+
+    return _kept(records(), address, str(listing.folder), sum(size for _, size in states))
+
+
+def _kept(records: Iterator[Record], address: list[Any], where: str, size: int) -> Texts:
+    """The records from the cache, written to it on first use."""
+    key = hashlib.sha256(json.dumps([FORMAT, *address]).encode()).hexdigest()[:32]
+    folder = cache_folder() / "texts" / key
+    with locked(folder.with_suffix(".lock")):
+        if not (folder / "about.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make_room(folder.parent, folder, size, cache_limit())
+            make_once(folder, lambda draft: _write(records, draft, where))
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    path = folder / "texts.arrow"
+    table = arrow_table(path)
+    digests = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * 32 :][: len(chunk) * 32]
+        for chunk in table["digest"].chunks
+    ]
+    examples = Examples(
+        Column((path,), "item"),
+        table["label"].to_numpy().astype(np.int64),
+        Column((path,), "name"),
+        np.concatenate([np.zeros(0, np.uint8), *digests]).reshape(-1, 32),
+    )
+    return Texts(examples, tuple(about["labels"]), {key: (n, some) for key, (n, some) in about["left_out"].items()})
+
+
+def _write(records: Iterator[Record], folder: Path, where: str) -> None:
+    labels: dict[str, int] = {}
+    left_out: dict[str, tuple[int, list[str]]] = {}
+    rows: list[tuple[str, str, int, bytes]] = []
+    count = 0
+    with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as file:
+        for name, text, label in records:
+            plain, label = _plain(text), _label(label, where, name)
+            fault = "no label" if label is None else "no UTF-8 text" if text is None else "an empty text"
+            if label is None or not plain.strip():
+                n, some = left_out.get(fault, (0, []))
+                left_out[fault] = n + 1, [*some, name][:SHOWN]
+                continue
+            rows.append((plain, name, labels.setdefault(label, len(labels)), hashlib.sha256(plain.encode()).digest()))
+            count += 1
+            if len(rows) == ROWS:
+                _put(rows, file)
+                _few_enough(labels, count, where)
+        _put(rows, file)
+        _few_enough(labels, count, where)
+    about = {"labels": list(labels), "left_out": left_out}
+    (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+
+
+def _put(rows: list[tuple[str, str, int, bytes]], file: Any) -> None:
+    if rows:
+        columns = zip(*rows, strict=True)
+        file.write_batch(pa.record_batch([pa.array(v, f.type) for v, f in zip(columns, SCHEMA, strict=True)], SCHEMA))
+        rows.clear()
+
+
+def _few_enough(labels: dict[str, int], rows: int, where: str) -> None:
+    if len(labels) > MOST_LABELS or len(labels) > max(100, rows // 2):
+        raise HeadstartError(
+            f"{where} has {len(labels):,} different values in {rows:,} rows (such as {', '.join(list(labels)[:3])}); expected "
+            "a label that repeats itself. Name the column of the labels with data.columns.label"
+        )
+
+
+def _plain(text: Any) -> str:
+    """A text as UTF-8 can hold it."""
+    return "" if text is None else str(text).encode("utf-8", "replace").decode()
+
+
+def _label(value: Any, where: str, name: str) -> str | None:
+    """A label's name; None where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and not value.is_integer():
+        raise HeadstartError(f"{where}: found {value} in {name}; expected names or whole numbers")
+    if not isinstance(value, str | int | float):
+        raise HeadstartError(f"{where}: found {type(value).__name__} in {name}; expected names or whole numbers")
+    return printable(str(int(value)) if isinstance(value, float) else str(value).strip()) or None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""How examples become what a network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Encoder(Protocol):
+    """Belongs to one network. Examples are named by strings: paths of files, or the texts themselves."""
+
+    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
+        """One example, varied at random where a seed is given: the same way whenever the seed is the same."""
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """A batch: the network's inputs by name."""
+
+    def sizes(self, items: Sequence[str]) -> np.ndarray | None:
+        """How large each example is, shape (n,), where that differs: examples of like size then share a batch."""
+
+    def fingerprint(self, item: str) -> str:
+        """SHA-256 of an example's content as it is now."""
+
+
+def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch of samples that all have the same shapes."""
+    return {key: torch.stack([sample[key] for sample in samples]) for key in samples[0]}

