@@ -124,7 +124,11 @@ def test_a_recipe_is_frozen(tmp_path: Path) -> None:
 def test_schema_knows_the_registered_names() -> None:
     schema = recipe_schema()
     assert "fine_tune" in schema["$defs"]["Transfer"]["properties"]["strategy"]["enum"]
-    assert schema["properties"]["task"]["enum"] == ["image_classification"]
+    assert schema["properties"]["task"]["enum"] == [
+        "embedding_classification",
+        "image_classification",
+        "text_classification",
+    ]
     assert "output" not in schema["required"]
     assert schema["additionalProperties"] is False
 

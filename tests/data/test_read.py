@@ -95,7 +95,7 @@ def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write
 def test_copies_are_counted(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     draw_images(tmp_path / "set", 5)
     (tmp_path / "set" / "red" / "copy.png").write_bytes((tmp_path / "set" / "red" / "00.png").read_bytes())
-    assert "1 files are exact copies of others" in read(write_recipe(data={"source": str(tmp_path / "set")})).notes
+    assert "1 examples are exact copies of others" in read(write_recipe(data={"source": str(tmp_path / "set")})).notes
 
 
 def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
@@ -146,7 +146,7 @@ def build(folder: Path, kind: str) -> str:
             return "6 of 6 images cannot be read"
         case "test only":
             draw_images(folder / "test", 2)
-            return "no train folder"
+            return "no training part"
         case "strangers":
             draw_images(folder / "train", 4)
             draw_images(folder / "test", 2)

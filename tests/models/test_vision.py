@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from headstart.errors import HeadstartError
+from headstart.models.packaged import PACKAGED
 from headstart.models.vision import load_vision_network, vision_network
-from headstart.models.weights import PACKAGED
 from headstart.sections import Head, Model, Preprocessing
 from headstart.transfer.blocks import Blocks
 
@@ -181,6 +181,8 @@ def test_packaged_weights_map_onto_timm_and_a_wrong_digest_is_refused(monkeypatc
     assert network.spec["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
     statistics = network.net.bn2.running_var.numpy()  # real statistics, not the 1 of a new network
     assert np.abs(statistics - 1).mean() > 0.1
-    monkeypatch.setitem(PACKAGED, "efficientnet_lite0", replace(PACKAGED["efficientnet_lite0"], sha256="0" * 64))
+    entry = PACKAGED["efficientnet_lite0"]
+    broken = replace(entry, files=dict.fromkeys(entry.files, "0" * 64))
+    monkeypatch.setitem(PACKAGED, "efficientnet_lite0", broken)
     with pytest.raises(HeadstartError, match="SHA-256 is 5793.*; expected 0000.* pip install --force-reinstall"):
         vision_network(model, 3, pretrained=True)

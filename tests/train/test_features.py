@@ -23,6 +23,7 @@ from headstart.train.setting import Setting
 from tests.train.conftest import Pixels, digests, encode, examples, small_network
 
 DIGESTS = digests(range(200))
+KEYS = [digest.tobytes() for digest in DIGESTS]
 
 
 @pytest.fixture(autouse=True)
@@ -150,13 +151,14 @@ def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., Setting])
     log = Log()
     setting, network = make_setting(tell=log.append), pretrained()
 
-    def stop(item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
-        if item == "100":
-            raise KeyboardInterrupt
-        return encode(item, seed)
+    class Stopping(Pixels):
+        def __call__(self, item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
+            if item == "100":
+                raise KeyboardInterrupt
+            return super().__call__(item, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        rows(network, "train", some(150), replace(setting, plain=stop))
+        rows(network, "train", some(150), replace(setting, plain=Stopping()))
     rows(network, "train", some(150), setting)
     assert 50 <= log.computed()[0] < 150
 
@@ -203,18 +205,18 @@ def test_what_killed_writers_left_is_swept_in_time() -> None:
     os.utime(old, (0, time.time() - STALE_SECONDS - 5))
     cache.write(DIGESTS[:2], np.ones((2, 3), np.float32))
     assert (old.exists(), new.exists()) == (False, True)
-    assert set(cache.read(set(DIGESTS))) == set(DIGESTS[:2])
+    assert set(cache.read(set(KEYS))) == set(KEYS[:2])
 
 
-def row_of(digest: str) -> np.ndarray:
-    return np.full(50_000, int(digest, 16), np.float32)
+def row_of(digest: bytes) -> np.ndarray:
+    return np.full(50_000, int.from_bytes(digest), np.float32)
 
 
 def write_for_ever(cache: FeatureCache) -> None:
     while True:
         for start in range(0, 200, 20):
             names = DIGESTS[start : start + 20]
-            cache.write(names, np.stack([row_of(name) for name in names]))
+            cache.write(names, np.stack([row_of(name.tobytes()) for name in names]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks writers")
@@ -231,7 +233,7 @@ def test_two_writers_and_kill_leave_no_wrong_row() -> None:
             writer.kill()
             writer.join()
         drafts += len(list(cache.folder.glob(".*.draft")))
-        found = cache.read(set(DIGESTS))
+        found = cache.read(set(KEYS))
         seen += len(found)
         for digest, row in found.items():
             np.testing.assert_array_equal(row, row_of(digest))

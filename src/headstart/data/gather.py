@@ -96,6 +96,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
         found = list(table.columns)
     if len(found) != 1:
         raise HeadstartError(
-            f"{path}: expected one column of texts, called for instance 'text'; it has {', '.join(map(printable, table.columns))}"
+            f"{path}: expected one column of texts, called for instance 'text'; it has "
+            f"{', '.join(map(printable, table.columns))}"
         )
     return [(f"{path}:{line}", str(value or "")) for line, (value,) in table.rows((found[0],))]

@@ -218,7 +218,8 @@ def _unreadable(faults: list[str], policy: str, readable: int) -> str:
 def _enough(train: Examples, labels: tuple[str, ...], where: Path, noun: str, faults: list[str]) -> None:
     if len(labels) < 2:
         raise HeadstartError(
-            f"{where}: found {f'one class only ({labels[0]})' if labels else 'no label'}; expected {noun} of at least two classes"
+            f"{where}: found {f'one class only ({labels[0]})' if labels else 'no label'}; expected {noun} of at least two "
+            "classes"
         )
     counts = np.bincount(train.labels, minlength=len(labels))
     small = [f"{name} ({counts[index]})" for index, name in enumerate(labels) if counts[index] < 2]

@@ -59,7 +59,7 @@ def _place(path: str, key: str) -> Path:
         return place
     if place.exists():
         raise HeadstartError(
-            f"{key}: {place} is a file of unknown kind {place.suffix!r}; expected a table ({', '.join(KINDS)}), a folder with "
+            f"{key}: {place} is a file, and no table or archive; expected a table ({', '.join(KINDS)}), a folder with "
             "one folder of examples a class, or a .zip or .tar of one"
         )
     parent = next(parent for parent in [*place.parents, Path()] if parent.is_dir())

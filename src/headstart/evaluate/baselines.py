@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,10 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
         model = LogisticRegressionCV(
             Cs=[1, 10, 100], cv=splits, scoring="neg_log_loss", max_iter=300, use_legacy_attributes=False
         )
-    return model.fit(train, labels).predict_proba(vectorizer.transform(dataset.test.items))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(train, labels)
+    return model.predict_proba(vectorizer.transform(dataset.test.items))
 
 
 @baselines.register("glove_forest")

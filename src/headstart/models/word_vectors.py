@@ -178,8 +178,8 @@ def _downloaded(name: str) -> Path:
     """The file of a name of gensim's downloader, fetched on first use. The program that comes with it is not run."""
     if not name.startswith(FAMILIES):
         raise HeadstartError(
-            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv file, packaged:glove_6b_50d, or "
-            "a name of gensim's downloader such as word2vec-google-news-300"
+            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv file, packaged:glove_6b_50d, "
+            "or a name of gensim's downloader such as word2vec-google-news-300"
         )
     from gensim import downloader
 
@@ -228,13 +228,13 @@ def _looked_at(path: Path) -> tuple[bool, bool]:
 class _VectorsOnly(pickle.Unpickler):
     """Reads gensim's own files and nothing else: any other type in them is refused before it is made."""
 
-    _allowed = {
+    _allowed = frozenset({
         ("gensim.models.keyedvectors", "KeyedVectors"),
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
         *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
         *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    }
+    })  # fmt: skip
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:

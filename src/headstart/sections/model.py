@@ -117,8 +117,8 @@ class Model(Section):
     """The pretrained network."""
 
     backbone: Name = Field(
-        description="a timm name, a transformers name on the hub, a local folder (config.json + weights), packaged:NAME, or word "
-        "vectors (a .bin, .txt or .kv file, or a name of gensim's downloader)"
+        description="a timm name, a transformers name on the hub, a local folder (config.json + weights), packaged:NAME, or "
+        "word vectors (a .bin, .txt or .kv file, or a name of gensim's downloader)"
     )
     weights: Name | None = Field(None, description="a local .safetensors or .pth file for a timm name")
     head: Head = Head()
