@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,69 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+POSITIVE, NEGATIVE = ("good", "fine", "great", "lovely"), ("bad", "poor", "awful", "dull")
+PLAIN = ("film", "plot", "the", "a", "cast", "and", "was", "it", "scene", "music")
+
+
+def reviews(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """(text, label) pairs of words in random number and order, one or two of which tell the label."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        telling = (NEGATIVE, POSITIVE)[number % 2]
+        words = [*random.choice(PLAIN, random.integers(3, 12)), *random.choice(telling, 2)]
+        rows.append((" ".join(random.permutation(words)), ("neg", "pos")[number % 2]))
+    return rows
+
+
+def write_table(path: Path, rows: list[tuple[str, str]], header: str = "text\tlabel") -> Path:
+    """A tab-separated table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *("\t".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def review_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.tsv (80 rows) and test.tsv (40 rows) of two classes."""
+    folder = tmp_path_factory.mktemp("reviews")
+    write_table(folder / "train.tsv", reviews(80, seed=1))
+    write_table(folder / "test.tsv", reviews(40, seed=2))
+    return folder
+
+
+def save_bert(folder: Path, words: Iterable[str], **config: Any) -> Path:
+    """A tiny BERT of two layers with random weights and a vocabulary of its own, in the layout of the hub."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, **config}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    BertTokenizer.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny BERT that knows the words of `reviews`."""
+    return save_bert(tmp_path_factory.mktemp("bert"), [*POSITIVE, *NEGATIVE, *PLAIN])
+
+
+@pytest.fixture(scope="session")
+def word2vec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Word vectors of the words of `reviews` in word2vec's text format, in which good and bad words lie apart."""
+    random = np.random.default_rng(0)
+    lines = [f"{len(POSITIVE + NEGATIVE + PLAIN)} 5"]
+    for words, centre in ((POSITIVE, 1.0), (NEGATIVE, -1.0), (PLAIN, 0.0)):
+        lines += [f"{word} {' '.join(f'{n:.4f}' for n in random.normal(centre, 0.3, 5))}" for word in words]
+    path = tmp_path_factory.mktemp("vectors") / "small.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def without_none(table: dict[str, Any]) -> dict[str, Any]:
     """TOML has no None: what a test sets to None is left out."""
     return {k: without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
@@ -51,8 +114,8 @@ WriteRecipe = Callable[..., Path]
 
 
 @pytest.fixture
-def write_recipe(tmp_path: Path, photos: Path) -> WriteRecipe:
-    """Writes a small recipe file (test_resnet from random weights at 32 pixels), with sections changed at will."""
+def write_recipe(tmp_path: Path, photos: Path, review_tables: Path, bert: Path) -> WriteRecipe:
+    """Writes a small recipe file (test_resnet from random weights at 32 pixels; the tiny BERT for texts), changed at will."""
 
     def write(**changes: object) -> Path:
         recipe: dict[str, object] = {
@@ -64,6 +127,8 @@ def write_recipe(tmp_path: Path, photos: Path) -> WriteRecipe:
             "train": {"epochs": 2, "batch_size": 8, "lr": 1e-3, "workers": 0, "precision": "fp32"},
             "evaluate": {"bootstrap": 100},
         }
+        if str(changes.get("task", "")).startswith(("text", "embedding")):
+            recipe |= {"data": {"source": str(review_tables), "validation": 0.2}, "model": {"backbone": str(bert)}}
         for key, value in changes.items():
             before = recipe.get(key)
             recipe[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value

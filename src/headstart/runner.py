@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,8 +132,9 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     from headstart.train.processes import from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
+    everything = dataset.train + dataset.validation if dataset.validation else dataset.train  # it chooses nothing on it
     started = time.perf_counter()
-    probabilities = from_main(lambda: baselines.get(name)(dataset, recipe.seed))
+    probabilities = from_main(lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed))
     seconds = time.perf_counter() - started
     test = score(dataset.test.labels, probabilities, dataset.labels, recipe.evaluate.bootstrap)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})

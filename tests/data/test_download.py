@@ -478,9 +478,10 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.sections import Data; from headstart.data.read import IMAGES; from headstart.data.listing import list_classes;"
-        "from headstart.data.sources import places;"
-        f"print(sum(map(len, list_classes(places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}))['train'], IMAGES).files.values())))"
+        "from headstart.sections import Data; from headstart.data.read import IMAGES;"
+        "from headstart.data.listing import list_classes; from headstart.data.sources import places;"
+        f"train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}))['train'];"
+        "print(sum(map(len, list_classes(train, IMAGES).files.values())))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [worker.communicate()[0] for worker in workers] == ["12\n"] * 3

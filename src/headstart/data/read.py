@@ -87,6 +87,9 @@ def read_texts(recipe: Recipe) -> Dataset:
             columns = Columns(text=text, label=label)  # the same in the parts that follow
             notes += [guessed] if guessed else []
             found[role] = of_table(table, text, label)
+            if role == "test" and recipe.data.test is None and not len(found[role].examples):
+                notes.append(f"{place.name} has no labels, so it cannot be the test; left out")
+                del found[role]
     notes += [_left_out(role, texts, recipe.data.unreadable) for role, texts in found.items() if texts.left_out]
     if set(found) == {"train", "validation"} and not isinstance(recipe.data.validation, str):
         found["test"] = found.pop("validation")

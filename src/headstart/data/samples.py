@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from headstart.data.cache import cache_folder, make_once
+from headstart.data.docstrings import versions, write_docstrings
 from headstart.errors import HeadstartError
 from headstart.registry import unknown
 
@@ -31,7 +32,7 @@ def sample(name: str) -> Path:
     if name not in SAMPLES:
         raise HeadstartError(f"data.source: {unknown('sample', name, sorted(SAMPLES))}")
     version, fill = SAMPLES[name]
-    return make_once(cache_folder() / "samples" / f"{name}-{version}", fill)
+    return make_once(cache_folder() / "samples" / f"{name}-{version()}", fill)
 
 
 def _patches(folder: Path) -> None:
@@ -84,4 +85,9 @@ def _save(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
-SAMPLES: dict[str, tuple[str, Callable[[Path], None]]] = {"patches": ("1", _patches), "digits": ("1", _digits)}
+# what each depends on beside this file, and how it is made
+SAMPLES: dict[str, tuple[Callable[[], str], Callable[[Path], None]]] = {
+    "patches": (lambda: "1", _patches),
+    "digits": (lambda: "1", _digits),
+    "docstrings": (versions, write_docstrings),
+}

@@ -13,7 +13,7 @@ from headstart.data.images import open_rgb
 from headstart.errors import HeadstartError
 from headstart.registry import Registry
 
-WORDS_A_CHARACTER = 0.08  # English has about 0.17, Chinese next to none
+SPACES_A_CHARACTER = 0.05  # English has about 0.17, Chinese next to none
 
 Baseline = Callable[[Dataset, int], np.ndarray]
 baselines: Registry[Baseline] = Registry("baseline")
@@ -44,8 +44,8 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
-    spaced = np.mean([len(text.split()) / len(text) for text in dataset.train.items[:1000]])
-    unit = "word" if spaced > WORDS_A_CHARACTER else "char"
+    some = "".join(dataset.train.items[:1000])
+    unit = "word" if some.count(" ") > SPACES_A_CHARACTER * len(some) else "char"
     vectorizer = TfidfVectorizer(analyzer=unit, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
     try:
         train = vectorizer.fit_transform(dataset.train.items)
