@@ -175,7 +175,7 @@ def test_a_share_of_a_given_test_part_is_refused(write_recipe: WriteRecipe) -> N
 def test_carve_is_stratified_disjoint_complete_and_seeded() -> None:
     labels = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3])
     names = tuple(map(str, range(len(labels))))
-    examples = Examples(names, labels, names, np.zeros((len(labels), 32), np.uint8))
+    examples = Examples(names, labels, names, (bytes(32),) * len(labels))
     stays, carved = carve(examples, 0.2, seed=3)
     assert sorted(stays.items + carved.items) == sorted(names)
     assert np.bincount(carved.labels, minlength=4).tolist() == [10, 2, 1, 0]

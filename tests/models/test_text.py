@@ -40,7 +40,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {  # configur
 
 def texts(count: int = 8) -> Dataset:
     items = tuple(" ".join(PLAIN[: 1 + number % 7]) for number in range(count))
-    part = Examples(items, np.arange(count) % 2, items, np.zeros((count, 32), np.uint8))
+    part = Examples(items, np.arange(count) % 2, items, (bytes(32),) * count)
     return Dataset(("a", "b"), part, None, part)
 
 

@@ -237,7 +237,7 @@ def test_packaged_glove() -> None:
 def dataset(rows: list[tuple[str, str]]) -> Dataset:
     texts = tuple(text for text, _ in rows)
     labels = np.array([label == "pos" for _, label in rows], np.int64)
-    part = Examples(texts, labels, texts, np.zeros((len(rows), 32), np.uint8))
+    part = Examples(texts, labels, texts, (bytes(32),) * len(rows))
     return Dataset(("neg", "pos"), part, None, part)
 
 

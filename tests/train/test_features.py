@@ -23,7 +23,6 @@ from headstart.train.setting import Setting
 from tests.train.conftest import Pixels, digests, encode, examples, small_network
 
 DIGESTS = digests(range(200))
-KEYS = [digest.tobytes() for digest in DIGESTS]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +76,7 @@ def test_each_example_passes_through_the_network_once(make_setting: Callable[...
 
 def test_exact_copies_are_computed_once(make_setting: Callable[..., Setting]) -> None:
     log = Log()
-    twice = replace(examples(6), digests=DIGESTS[[0, 1, 2, 0, 1, 2]])
+    twice = replace(examples(6), digests=DIGESTS[:3] * 2)
     found = rows(pretrained(), "train", twice, make_setting(tell=log.append))
     assert log.computed() == [3]
     assert log[-1]["cached"] == 0
@@ -114,7 +113,7 @@ def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., 
     log = Log()
     setting = make_setting(tell=log.append)
     rows(pretrained(), "train", some(20), setting)
-    changed = replace(some(20), digests=DIGESTS[[*range(19), 99]])
+    changed = replace(some(20), digests=(*DIGESTS[:19], DIGESTS[99]))
     with pytest.raises(HeadstartError, match="19: has changed since the data was read"):
         rows(pretrained(), "train", changed, setting)
     rows(pretrained(), "train", changed, replace(setting, plain=LastChanged()))
@@ -205,7 +204,7 @@ def test_what_killed_writers_left_is_swept_in_time() -> None:
     os.utime(old, (0, time.time() - STALE_SECONDS - 5))
     cache.write(DIGESTS[:2], np.ones((2, 3), np.float32))
     assert (old.exists(), new.exists()) == (False, True)
-    assert set(cache.read(set(KEYS))) == set(KEYS[:2])
+    assert set(cache.read(set(DIGESTS))) == set(DIGESTS[:2])
 
 
 def row_of(digest: bytes) -> np.ndarray:
@@ -216,7 +215,7 @@ def write_for_ever(cache: FeatureCache) -> None:
     while True:
         for start in range(0, 200, 20):
             names = DIGESTS[start : start + 20]
-            cache.write(names, np.stack([row_of(name.tobytes()) for name in names]))
+            cache.write(names, np.stack([row_of(name) for name in names]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks writers")
@@ -233,7 +232,7 @@ def test_two_writers_and_kill_leave_no_wrong_row() -> None:
             writer.kill()
             writer.join()
         drafts += len(list(cache.folder.glob(".*.draft")))
-        found = cache.read(set(KEYS))
+        found = cache.read(set(DIGESTS))
         seen += len(found)
         for digest, row in found.items():
             np.testing.assert_array_equal(row, row_of(digest))

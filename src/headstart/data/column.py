@@ -1,4 +1,4 @@
-"""Strings that stay in files: read by row when they are asked for, so that a table need not fit into memory."""
+"""Values that stay in files: read by row when they are asked for, so that a table need not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
-class Column(Sequence[str]):
+class Column(Sequence[Any]):
     """A field of some rows of Arrow files, which are mapped into memory and not read.
 
     Args:
         paths: the files, one after the other.
-        field: name of a string column in them.
+        field: name of a column in them, of strings or bytes.
         rows: numbers of the rows, counted over all files; None for all rows.
     """
 
     def __init__(self, paths: tuple[Path, ...], field: str, rows: np.ndarray | None = None) -> None:
         self._paths, self._field = paths, field
-        self._rows = np.arange(len(_mapped(paths, field))) if rows is None else rows
+        self._rows = np.arange(len(_mapped(paths, field)), dtype=np.int32) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @overload
-    def __getitem__(self, row: int) -> str: ...
+    def __getitem__(self, row: int) -> Any: ...
     @overload
     def __getitem__(self, row: slice) -> Column: ...
-    def __getitem__(self, row: int | slice) -> str | Column:
+    def __getitem__(self, row: int | slice) -> Any:
         if isinstance(row, slice):
             return Column(self._paths, self._field, self._rows[row])
         return _mapped(self._paths, self._field)[int(self._rows[row])].as_py()
@@ -39,19 +40,23 @@ class Column(Sequence[str]):
     def __add__(self, other: Column) -> Column:
         if self._paths == other._paths:
             return Column(self._paths, self._field, np.concatenate([self._rows, other._rows]))
-        before = len(_mapped(self._paths, self._field))
+        before = np.int32(len(_mapped(self._paths, self._field)))
         rows = np.concatenate([self._rows, other._rows + before])
         return Column(self._paths + other._paths, self._field, rows)
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Column:
-        """The strings at these rows, in this order."""
-        return Column(self._paths, self._field, self._rows[np.asarray(rows, dtype=np.int64)])
+    def take(self, rows: np.ndarray) -> Column:
+        """The values at these rows, in this order."""
+        return Column(self._paths, self._field, self._rows[rows])
+
+    def sizes(self) -> np.ndarray:
+        """Bytes of each value, shape (n,), from the files' offsets alone."""
+        return pc.binary_length(_mapped(self._paths, self._field)).to_numpy()[self._rows]
 
 
 @lru_cache(maxsize=32)
 def _mapped(paths: tuple[Path, ...], field: str) -> Any:
-    chunks = [chunk for path in paths for chunk in arrow_table(path).column(field).chunks]
-    return pa.chunked_array(chunks, pa.string())
+    columns = [arrow_table(path).column(field) for path in paths]
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
 
 def arrow_table(path: Path) -> pa.Table:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +17,13 @@ class Examples:
     """Labelled examples of one part, in a fixed order.
 
     `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label names (shape (n,), int64),
-    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents (shape (n, 32), bytes).
+    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents, 32 bytes each.
     """
 
     items: Sequence[str]
     labels: np.ndarray
     names: Sequence[str]
-    digests: np.ndarray
+    digests: Sequence[bytes]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -30,31 +31,30 @@ class Examples:
     def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
         """The examples at these rows, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return Examples(_take(self.items, chosen), self.labels[chosen], _take(self.names, chosen), self.digests[chosen])
+        items, names, digests = (_take(values, chosen) for values in (self.items, self.names, self.digests))
+        return Examples(items, self.labels[chosen], names, digests)
 
     def __add__(self, other: Examples) -> Examples:
         """These examples and then the others."""
-        return Examples(
-            self.items + other.items,  # type: ignore[operator]
-            np.concatenate([self.labels, other.labels]),
-            self.names + other.names,  # type: ignore[operator]
-            np.concatenate([self.digests, other.digests]),
-        )
+        both: Any = [(self.items, other.items), (self.names, other.names), (self.digests, other.digests)]
+        items, names, digests = (first + second for first, second in both)
+        return Examples(items, np.concatenate([self.labels, other.labels]), names, digests)
 
     def digest(self) -> str:
         """SHA-256 over contents and labels, whatever the order and the files they lie in."""
-        rows = np.hstack([self.digests, self.labels.astype("<i8")[:, None].view(np.uint8)])
-        return hashlib.sha256(np.sort(np.ascontiguousarray(rows).view("S40").ravel()).tobytes()).hexdigest()
+        rows = (d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True))
+        return hashlib.sha256(np.sort(np.fromiter(rows, "S40", len(self))).tobytes()).hexdigest()
 
 
-def _take(values: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+def _take(values: Any, rows: np.ndarray) -> Any:
     return values.take(rows) if isinstance(values, Column) else tuple(values[row] for row in rows)
 
 
-def repeated(parts: Sequence[Examples]) -> int:
+def repeated(parts: Iterable[Examples]) -> int:
     """How many examples are exact copies of others, within the parts and between them."""
-    digests = np.ascontiguousarray(np.concatenate([part.digests for part in parts]))
-    return len(digests) - len(np.unique(digests.view("S32")))
+    digests = np.concatenate([np.fromiter(part.digests, "S32", len(part)) for part in parts])
+    digests.sort()
+    return int((digests[1:] == digests[:-1]).sum())
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _finished(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: list[str]) -> Dataset:
-    copies = repeated(list(parts.values()))
+    copies = repeated(parts.values())
     if copies:
         notes.append(f"{copies} examples are exact copies of others")
     limit, there = recipe.data.limit, len(parts["train"])
@@ -204,7 +204,7 @@ def _readable(listing: Listing, labels: tuple[str, ...]) -> tuple[Examples, list
     faults = [f"{printable(path)} ({fault})" for (path, _), (_, fault) in zip(rows, checked, strict=True) if fault]
     items = tuple(path for path, _, _ in good)
     names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
-    digests = np.frombuffer(bytes.fromhex("".join(digest for *_, digest in good)), np.uint8).reshape(-1, 32)
+    digests = tuple(bytes.fromhex(digest) for *_, digest in good)
     return Examples(items, np.array([label for _, label, _ in good], np.int64), names, digests), faults
 
 

@@ -93,16 +93,8 @@ def _kept(records: Iterator[Record], address: list[Any], where: str, size: int) 
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "texts.arrow"
     table = arrow_table(path)
-    digests = [
-        np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * 32 :][: len(chunk) * 32]
-        for chunk in table["digest"].chunks
-    ]
-    examples = Examples(
-        Column((path,), "item"),
-        table["label"].to_numpy().astype(np.int64),
-        Column((path,), "name"),
-        np.concatenate([np.zeros(0, np.uint8), *digests]).reshape(-1, 32),
-    )
+    labels = table["label"].to_numpy().astype(np.int64)
+    examples = Examples(Column((path,), "item"), labels, Column((path,), "name"), Column((path,), "digest"))
     return Texts(examples, tuple(about["labels"]), {key: (n, some) for key, (n, some) in about["left_out"].items()})
 
 

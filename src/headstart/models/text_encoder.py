@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from headstart.data.column import Column
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forked loader processes do not go together
 LOOKED_AT = 5_000  # texts
 
@@ -38,7 +40,9 @@ class TextEncoder:
         return dict(tokens)
 
     def sizes(self, items: Sequence[str]) -> np.ndarray:
-        return np.fromiter((len(item) for item in items), np.int32, len(items))
+        if isinstance(items, Column):
+            return items.sizes()
+        return np.fromiter((len(item.encode()) for item in items), np.int32, len(items))
 
     def fingerprint(self, item: str) -> str:
         return text_digest(item)

@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,10 +55,10 @@ class FeatureCache:
             os.utime(self.folder)  # the folders used longest ago go first when room is needed
         return found
 
-    def write(self, names: np.ndarray, rows: np.ndarray) -> None:
+    def write(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
         """Keep rows of shape (n, width) of examples with these digests, shape (n, 32), if there is room; a cache that cannot be
         written is left alone."""
-        names = np.ascontiguousarray(names)
+        names = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
         content = save({"digests": names, "features": rows}, {"sha256": _checksum(names, rows)})
         draft = self.folder / f".{uuid.uuid4().hex}.draft"
         try:
@@ -82,7 +82,7 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     """
     cache = FeatureCache(network, setting.precision)
     started = time.perf_counter()
-    digests = _keys(examples)
+    digests = list(examples.digests)
     known = cache.read(set(digests)) if place()[0] == 0 else {}
     first = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # exact copies count once
     missing, cached = from_main(
@@ -112,7 +112,7 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
 
 def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -> float:
     """A guess at the time that `extract` will take, from a few real batches of what the cache lacks."""
-    digests = _keys(examples)
+    digests = list(examples.digests)
     known = FeatureCache(network, setting.precision).read(set(digests))
     missing = [row for row, digest in enumerate(digests) if digest not in known]
     items = [examples.items[row] for row in missing[: 3 * BATCH]]
@@ -122,10 +122,6 @@ def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -
     for batch in features(network, items, setting.plain, setting.device, setting.precision):
         done, seconds = done + len(batch), time.perf_counter() - started
     return len(missing) * seconds / max(done, 1) / place()[1]
-
-
-def _keys(examples: Examples) -> list[bytes]:
-    return [digest.tobytes() for digest in examples.digests]
 
 
 def _compute(
@@ -156,7 +152,7 @@ def _compute(
 def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:
     """Refuse features that are no numbers, or of something else than what was read before."""
     for item, name, digest, row in zip(examples.items, examples.names, examples.digests, batch, strict=True):
-        if setting.plain.fingerprint(item) != digest.tobytes().hex():
+        if setting.plain.fingerprint(item) != digest.hex():
             raise HeadstartError(f"{name}: has changed since the data was read; run the recipe again")
         if not np.isfinite(row).all():
             raise HeadstartError(
