@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from headstart.train.draws import Batches, Pick, Shard, seed_for
@@ -51,3 +52,31 @@ def test_seeds_depend_on_the_whole_key() -> None:
     keys = [(1, 0, 0, 5), (1, 0, 1, 5), (1, 1, 0, 5), (2, 0, 0, 5), (1, 0, 0, 6), (1, 0, 5)]
     assert max(Counter(seed_for(*key) for key in keys).values()) == 1
     assert seed_for(1, 2, 3) == seed_for(1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "world"), [(1000, 8, 1), (1000, 8, 2), (1003, 8, 1), (5, 8, 1), (2000, 16, 2)]
+)
+def test_examples_of_like_size_share_a_batch(count: int, batch_size: int, world: int) -> None:
+    sizes = np.random.default_rng(0).integers(1, 1000, count)
+
+    def batches(sized: np.ndarray | None, number: int = 0) -> list[list[int]]:
+        ranks = []
+        for rank in range(world):
+            made = Batches(count, batch_size, 1, seed=1, phase=0, shard=Shard(rank, world), sizes=sized)
+            made.epoch = number
+            ranks.append([[pick.row for pick in picks if pick.weight] for picks in made])
+        return [[row for part in step for row in part] for step in zip(*ranks, strict=True)]
+
+    def padding(found: list[list[int]]) -> float:
+        return sum(len(rows) * sizes[rows].max() for rows in found) / sizes.sum() - 1
+
+    grouped, plain = batches(sizes), batches(None)
+    assert sorted(row for rows in grouped for row in rows) == list(range(count))
+    assert [len(rows) for rows in sorted(grouped, key=len)] == [len(rows) for rows in sorted(plain, key=len)]
+    assert grouped == batches(sizes)
+    if count > batch_size:
+        assert padding(grouped) < 0.2 * padding(plain)
+        assert grouped != batches(sizes, number=1)
+        largest = [int(sizes[rows].max()) for rows in grouped]
+        assert largest != sorted(largest), "short and long batches come in random order"

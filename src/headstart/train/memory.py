@@ -101,6 +101,6 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # a container's own limit, where there is one
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current"))
         free = min(free, limit - used)
     return free // int(os.environ.get("LOCAL_WORLD_SIZE", 1))

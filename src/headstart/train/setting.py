@@ -42,7 +42,7 @@ class History:
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, int] | None = None
-    fitted: str | None = None  # a head that was fitted as a whole: how, in words
+    fitted: str | None = None  # a head that was fitted as a whole: how, for people
     cached: int = 0  # training examples whose features were there already, which `seconds` does not count
     examples_per_second: float | None = None
     seconds: float = 0.0
