@@ -366,3 +366,95 @@ def test_docstrings_are_the_same_each_time_and_give_no_name_away() -> None:
     words = set(" ".join(texts).replace("`", " ").replace(".", " ").split())
     assert not words & {"numpy", "pandas", "sklearn", "scipy", "torch", "gensim", "pytorch"}
     assert read("sample:docstrings", limit=120).train.digest() == dataset.train.digest()
+
+
+def test_quoted_fields_of_a_tsv_may_hold_lines_and_tabs(tmp_path: Path) -> None:
+    rows = [(f"two {number}\nlines", f"ta\tb {number}") for number in range(2)] * 4
+    pd.DataFrame([(label, text) for text, label in rows], columns=["label", "text"]).to_csv(
+        tmp_path / "t.tsv", sep="\t", index=False
+    )
+    columns = {"text": "text", "label": "label"}
+    found = everything(read(tmp_path / "t.tsv", columns=columns, validation=0.0))
+    assert found == sorted((text, label.replace("\t", "\\t")) for text, label in rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(["a"], "found list"), ({"a": 1}, "found dict"), (True, "found bool")],
+)
+def test_what_is_no_text_is_refused(value: Any, said: str, tmp_path: Path) -> None:
+    rows = [{"text": text, "label": label} for text, label in reviews(20)]
+    rows[3]["text"] = value
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(HeadstartError, match=rf"t\.jsonl:4: {said}.*expected a text"):
+        read(tmp_path / "t.jsonl")
+
+
+def test_bytes_are_texts_and_half_characters_do_not_stop_anything(tmp_path: Path) -> None:
+    rows = reviews(20)
+    frame = pd.DataFrame({"text": [text.encode() for text, _ in rows], "label": [label for _, label in rows]})
+    frame.loc[0, "text"] = b"caf\xe9"
+    frame.to_parquet(tmp_path / "t.parquet")
+    dataset = read(tmp_path / "t.parquet")
+    assert set(everything(dataset)) == set(rows[1:])
+    assert any("1 with no UTF-8 text (t.parquet:1)" in note for note in dataset.notes)
+    half = [{"text": f"half \ud83d {number}", "label": "ab\ud83d"[number % 3 :]} for number in range(20)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, half)))
+    assert ("half ? 0", "ab\\ud83d") in everything(read(tmp_path / "t.jsonl"))
+
+
+def test_folders_of_one_look_but_other_contents_are_not_mixed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    for place, letter in (("one", "a"), ("two", "b")):
+        for label in ("pos", "neg"):
+            (tmp_path / place / "set" / label).mkdir(parents=True)
+            for number in range(3):
+                file = tmp_path / place / "set" / label / f"{number}.txt"
+                file.write_text(letter * 5 + str(number))
+                os.utime(file, (1, 1))
+    for place, letter in (("one", "a"), ("two", "b")):
+        monkeypatch.chdir(tmp_path / place)
+        assert {text[0] for text, _ in everything(read("set", validation=0.0))} == {letter}
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "about"])
+def test_a_damaged_copy_in_the_cache_is_made_again(damage: str, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.tsv", reviews(20))
+    before = everything(read(table))
+    (kept,) = (tmp_path / "cache" / "texts").glob("*/texts.arrow")
+    if damage == "gone":
+        kept.unlink()
+    else:
+        file = kept if damage == "cut" else kept.with_name("about.json")
+        file.write_bytes(file.read_bytes()[: 60 if damage == "cut" else 1])
+    from headstart.data import column
+
+    column._mapped.cache_clear()
+    assert everything(read(table)) == before
+
+
+def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.data import texts
+
+    table = write_table(tmp_path / "t.tsv", reviews(20))
+    plain = texts.plain_text
+
+    def meanwhile(value: Any, name: str) -> str | None:
+        if name.endswith(":9"):
+            write_table(tmp_path / "t.tsv", reviews(30))
+        return plain(value, name)
+
+    monkeypatch.setattr(texts, "plain_text", meanwhile)
+    with pytest.raises(HeadstartError, match="was changed while it was read"):
+        read(table)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("header", ["text,", ",label"])
+def test_a_column_without_a_name_is_refused(header: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{header}\na film,pos\n")
+    with pytest.raises(HeadstartError, match="a column has no name"):
+        read(tmp_path / "t.csv")

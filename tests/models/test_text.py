@@ -213,13 +213,36 @@ def test_a_folder_that_is_no_whole_model(tmp_path: Path) -> None:
         text_network(Model(backbone=str(folder)), texts(), True)
 
 
-def test_a_tokenizer_of_another_model_is_noticed(tmp_path: Path, bert: Path) -> None:
+def test_a_tokenizer_that_does_not_fit_is_noticed(tmp_path: Path, bert: Path) -> None:
     folder = save_bert(tmp_path / "bert", [f"word{number}" for number in range(3)])
-    for path in bert.glob("*token*"):
+    for path in [*bert.glob("*token*"), bert / "vocab.txt"]:
         (folder / path.name).write_bytes(path.read_bytes())
-    (folder / "vocab.txt").write_bytes((bert / "vocab.txt").read_bytes())
-    with pytest.raises(HeadstartError, match="tokenizer"):
+    with pytest.raises(HeadstartError, match="has tokens up to number 22; its encoder has vectors for 8"):
         text_network(Model(backbone=str(folder)), texts(), True)
+    for path in [*folder.glob("*token*"), folder / "vocab.txt"]:
+        path.unlink()
+    with pytest.raises(HeadstartError, match="tokenizer of .* knows no words"):
+        text_network(Model(backbone=str(folder)), texts(), True)
+
+
+@pytest.mark.parametrize("damage", ["gone", "other", "no file", "length", "layers"])
+def test_a_saved_run_with_other_parts_is_refused(damage: str, bert: Path, tmp_path: Path) -> None:
+    text_network(Model(backbone=str(bert)), texts(), True)[0].save(tmp_path)
+    spec = json.loads((tmp_path / "config.json").read_text())
+    held = tmp_path / "tokenizer"
+    if damage == "gone":
+        held.rename(tmp_path / "elsewhere")
+    elif damage == "other":
+        vocabulary = (held / "tokenizer.json").read_text()
+        (held / "tokenizer.json").write_text(vocabulary.replace('"film"', '"flim"'))
+    elif damage == "no file":
+        (held / "tokenizer.json").unlink()
+    elif damage == "length":
+        spec["preprocessing"]["max_length"] = "x"
+    else:
+        spec["config"]["num_attention_heads"] = 0
+    with pytest.raises(HeadstartError, match="damaged|expected the tokenizer of a run"):
+        load_text_network(tmp_path, spec)
 
 
 def test_frozen_layers_stay_frozen_to_the_bit(bert: Path) -> None:

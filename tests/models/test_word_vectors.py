@@ -175,18 +175,37 @@ def too_few(path: Path) -> None:
 
 
 def twice(path: Path) -> None:
-    path.write_text("2 2\nthe 1 2\nthe 3 4\n")
+    path.write_text("3 2\nthe 1 2\nthe 3 4\nfilm 5 6\n")
 
 
 def nothing(path: Path) -> None:
     path.write_text("")
 
 
+def words_only(path: Path) -> None:
+    path.write_text("hello\nworld\n")
+
+
+def broken_gz(path: Path) -> None:
+    content = bytearray(gzip.compress(saved(path.parent, ".bin").read_bytes()))
+    content[40:60] = bytes(20)
+    path.write_bytes(content)
+
+
+def endless(path: Path) -> None:
+    path.write_bytes(b"99999999999999999999 5\n")
+
+
+def infinite(path: Path) -> None:
+    path.write_text("2 2\nthe 1 nan\nfilm 3 4\n")
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
     [
         ("a.kv", hostile), ("b.bin", cut), ("c.kv", cut_kv), ("d.txt", mixed), ("e.txt", mixed_without_header),
-        ("f.txt", too_few), ("h.bin", nothing), ("i.kv", nothing),
+        ("f.txt", too_few), ("h.bin", nothing), ("i.kv", nothing), ("j.txt", words_only), ("k.gz", broken_gz),
+        ("l.bin", endless), ("m.txt", infinite),
     ],
 )  # fmt: skip
 def test_damaged_files_are_one_message(name: str, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +218,13 @@ def test_damaged_files_are_one_message(name: str, write: Any, tmp_path: Path, mo
     ):
         read_vectors(str(path))
     assert not (tmp_path / "touched-by-a-pickle").exists()
+
+
+def test_a_word_that_stands_twice_keeps_its_first_vector(tmp_path: Path) -> None:
+    twice(tmp_path / "v.txt")
+    found = read_vectors(str(tmp_path / "v.txt"))
+    assert list(found.words) == ["the", "film"]
+    np.testing.assert_array_equal(found.values, [[1, 2], [5, 6]])
 
 
 def test_names_that_are_nowhere() -> None:

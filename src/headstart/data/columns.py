@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from headstart.data.names import printable
-from headstart.data.tables import Table
+from headstart.data.tables import LOOKED_AT, Table
 from headstart.errors import HeadstartError
 from headstart.sections import Columns
 
@@ -27,7 +27,6 @@ ITEMS = {
     ),
     "image": ("image", "images", "path", "file", "filename", "file_name", "image_path"),
 }
-LOOKED_AT = 1000  # rows
 
 
 def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
@@ -39,6 +38,11 @@ def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
     Raises:
         HeadstartError: a column that was asked for is missing, or nothing says which one it is.
     """
+    other = "image" if kind == "text" else "text"
+    if getattr(asked, other) is not None:
+        raise HeadstartError(
+            f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with data.columns.{kind}"
+        )
     named = {"label": asked.label, kind: getattr(asked, kind)}
     for role, name in named.items():
         if name is not None and name not in table.columns:
@@ -81,7 +85,7 @@ def _by_name(table: Table, names: tuple[str, ...], other: str | None) -> str | N
 
 def _fewer_values(table: Table) -> str:
     values: list[tuple[Any, ...]] = [row for _, row in islice(table.rows(table.columns), LOOKED_AT)]
-    return min(table.columns, key=lambda name: len({row[table.columns.index(name)] for row in values}))
+    return min(table.columns, key=lambda name: len({str(row[table.columns.index(name)]) for row in values}))
 
 
 def _list(columns: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from headstart.data.images import digests_or_faults, is_image_name
 from headstart.data.listing import walk
 from headstart.data.names import printable
 from headstart.data.tables import is_table_name, open_table
+from headstart.data.texts import plain_text
 from headstart.errors import HeadstartError
 
 
@@ -50,29 +51,28 @@ def texts_at(given: list[str]) -> Gathered:
     Raises:
         HeadstartError: a file of these kinds does not exist, a table has no text column, or there is no text at all.
     """
-    items: list[str] = []
-    names: list[str] = []
-    faults: dict[str, str] = {}
+    found: list[tuple[str, str | None]] = []  # name and content
     for text in given:
-        path = Path(text) if len(text) < 1024 and "\0" not in text else None
+        path = Path(text) if text.strip() and len(text) < 1024 and "\0" not in text else None
         if path is not None and _exists(path):
             files = [file for file in walk(path) if file.suffix.lower() == ".txt"] if path.is_dir() else [path]
+            if not files:
+                raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
             for file in files:
-                rows = _rows(file) if is_table_name(file) else [(str(file), _content(file))]
-                for name, content in rows:
-                    if content and content.strip():
-                        items.append(content)
-                        names.append(printable(name))
-                    else:
-                        faults[printable(name)] = "an empty text" if content is not None else "no UTF-8 text"
+                found += _rows(file) if is_table_name(file) else [(str(file), plain_text(file.read_bytes(), str(file)))]
         elif path is not None and " " not in text and (is_table_name(path) or path.suffix.lower() == ".txt"):
             raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
-        elif text.strip():
-            items.append(text)
-            names.append(printable(text))
-    if not items and not faults:
+        else:
+            found.append((text, plain_text(text, "the text")))
+    if not found:
         raise HeadstartError("found no text; expected texts, .txt files, folders of them, or tables")
-    return Gathered(items, names, faults)
+    faults = {
+        printable(name) or '""': "an empty text" if content is not None else "no UTF-8 text"
+        for name, content in found
+        if not content or not content.strip()
+    }
+    good = [(name, content) for name, content in found if content and content.strip()]
+    return Gathered([content for _, content in good], [printable(name) for name, _ in good], faults)
 
 
 def _exists(path: Path) -> bool:
@@ -82,14 +82,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _content(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-
-
-def _rows(path: Path) -> list[tuple[str, str]]:
+def _rows(path: Path) -> list[tuple[str, str | None]]:
     table = open_table(path)
     found = [name for name in table.columns if name.lower() in ITEMS["text"]]
     if len(table.columns) == 1:
@@ -99,4 +92,4 @@ def _rows(path: Path) -> list[tuple[str, str]]:
             f"{path}: expected one column of texts, called for instance 'text'; it has "
             f"{', '.join(map(printable, table.columns))}"
         )
-    return [(f"{path}:{line}", str(value or "")) for line, (value,) in table.rows((found[0],))]
+    return [(f"{path}:{line}", plain_text(value, f"{path}:{line}")) for line, (value,) in table.rows((found[0],))]

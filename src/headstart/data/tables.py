@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from headstart.data.names import printable
 from headstart.errors import HeadstartError, first_line
 
+LOOKED_AT = 1000  # rows, where something is to be guessed
 Rows = Iterator[tuple[int, tuple[Any, ...]]]
 
 
@@ -40,6 +42,8 @@ def open_table(path: Path) -> Table:
     if not is_table_name(path):
         raise HeadstartError(f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(KINDS)}")
     table = KINDS[path.suffix.lower()](path)
+    if not all(name.strip() for name in table.columns):
+        raise HeadstartError(f"{path}: a column has no name; expected a first line that names them all")
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise HeadstartError(f"{path}: two columns are named {twice[0]!r}; rename one")
@@ -48,7 +52,7 @@ def open_table(path: Path) -> Table:
 
 def _csv(path: Path) -> Table:
     with _utf8(path) as file:
-        header = file.readline()
+        header = re.sub(r'"[^"]*"', "", file.readline())
     counts = {sign: header.count(sign) for sign in ",;\t"}
     return _delimited(path, max(counts, key=lambda sign: counts[sign]), csv.QUOTE_MINIMAL)
 
@@ -60,45 +64,39 @@ def _tsv(path: Path) -> Table:
 def _is_quoted(path: Path) -> bool:
     """Whether quotes in a tab-separated file enclose fields, as spreadsheets write them, or are plain characters.
 
-    They enclose fields if some line has another number of tabs than the first, or every field that begins with a quote is
-    a well-formed quoted field.
+    They enclose fields if, read so, the file is well-formed from start to end and every row has as many fields as the first.
     """
+    try:
+        widths = {len(values) for _, values in _records(path, "\t", csv.QUOTE_MINIMAL)}
+    except HeadstartError:
+        return False
+    return len(widths) == 1
+
+
+def _records(path: Path, delimiter: str, quoting: Any) -> Rows:
+    """(Line, fields) of a delimited file, blank lines left out."""
+    csv.field_size_limit(2**31 - 1)
     with _utf8(path) as file:
-        tabs = file.readline().count("\t")
-        for line in file:
-            if line.count("\t") != tabs and '"' in line:
-                return True
-            if '"' in line and not all(
-                re.fullmatch(r'"([^"]|"")*"', field)
-                for field in line.rstrip("\r\n").split("\t")
-                if field.startswith('"')
-            ):
-                return False
-    return True
+        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+        line = 1
+        try:
+            for values in reader:
+                if values:
+                    yield line, tuple(values)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise HeadstartError(f"{path}, line {line}: {first_line(error)}; mend the line") from None
 
 
 def _delimited(path: Path, delimiter: str, quoting: Any) -> Table:
-    def records() -> Rows:
-        csv.field_size_limit(2**31 - 1)
-        with _utf8(path) as file:
-            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
-            line = 1
-            try:
-                for values in reader:
-                    if values:
-                        yield line, tuple(values)
-                    line = reader.line_num + 1
-            except csv.Error as error:
-                raise HeadstartError(f"{path}, line {line}: {first_line(error)}; mend the line") from None
-
-    _, header = next(records(), (0, ()))
+    _, header = next(_records(path, delimiter, quoting), (0, ()))
     if not header:
         _empty(path)
     columns = tuple(str(name).strip() for name in header)
 
     def rows(wanted: tuple[str, ...]) -> Rows:
         places = [columns.index(name) for name in wanted]
-        following = records()
+        following = _records(path, delimiter, quoting)
         next(following)
         for line, values in following:
             if len(values) != len(columns):
@@ -126,15 +124,15 @@ def _json_lines(path: Path) -> Table:
                     raise HeadstartError(f'{path}, line {line}: expected an object such as {{"text": …, "label": …}}')
                 yield line, record
 
-    _, first = next(records(), (0, {}))
-    if not first:
+    keys = {key: None for _, record in islice(records(), LOOKED_AT) for key in record}
+    if not keys:
         _empty(path)
 
     def rows(wanted: tuple[str, ...]) -> Rows:
         for line, record in records():
             yield line, tuple(record.get(name) for name in wanted)
 
-    return Table(path, tuple(first), rows)
+    return Table(path, tuple(keys), rows)
 
 
 def _parquet(path: Path) -> Table:
@@ -153,7 +151,7 @@ def _parquet(path: Path) -> Table:
                 for values in zip(*(batch.column(name).to_pylist() for name in wanted), strict=True):
                     number += 1
                     yield number, values
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise HeadstartError(f"{path}: damaged after row {number}: {first_line(error)}") from None
 
     return Table(path, tuple(file.schema_arrow.names), rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from headstart.data.column import Column, arrow_table
 from headstart.data.dataset import Examples
 from headstart.data.listing import Listing
 from headstart.data.names import printable
-from headstart.data.tables import Table
+from headstart.data.tables import LOOKED_AT, Table
 from headstart.errors import HeadstartError
 
 FORMAT = 1  # raise it when what is written changes
@@ -28,7 +29,7 @@ ROWS = 10_000  # of a chunk
 MOST_LABELS = 10_000
 SHOWN = 5
 SCHEMA = pa.schema({"item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32)})
-Record = tuple[str, Any, Any]  # name, text, label
+Record = tuple[str, str | None, Any]  # name, text, label
 
 
 @dataclass(frozen=True)
@@ -46,39 +47,44 @@ def of_table(table: Table, text: str, label: str) -> Texts:
     Raises:
         HeadstartError: the text column holds numbers only, or the label column no labels.
     """
-    seen = [row for _, row in islice(table.rows((text,)), 1000)]
+    seen = [row for _, row in islice(table.rows((text,)), LOOKED_AT)]
     written = [str(value).strip() for (value,) in seen if value is not None and str(value).strip()]
     if written and all(map(_is_number, written)):
         raise HeadstartError(
             f"data.columns.text: column {text!r} of {table.path} holds numbers only (such as {written[0]}); expected texts. "
             f"The table has {', '.join(map(printable, table.columns))}"
         )
+    before = table.path.stat()
     with table.path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
 
     def records() -> Iterator[Record]:
         for number, (value, own_label) in table.rows((text, label)):
-            yield f"{printable(table.path.name)}:{number}", value, own_label
+            name = f"{printable(table.path.name)}:{number}"
+            yield name, plain_text(value, name), own_label
+        after = table.path.stat()
+        if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
+            raise HeadstartError(f"{table.path}: was changed while it was read; run the recipe again")
 
     where = f"data.columns.label: column {label!r} of {table.path}"
-    return _kept(records(), [content, text, label, table.path.name], where, table.path.stat().st_size)
+    return _kept(records(), [content, text, label, table.path.name], where, before.st_size)
 
 
 def of_files(listing: Listing) -> Texts:
     """The texts of a folder of .txt files, one folder a class."""
-    files = [(name, Path(path)) for name, paths in listing.files.items() for path in paths]
-    states = [(path.stat().st_mtime_ns, path.stat().st_size) for _, path in files]
-    address = [str(listing.folder), [str(path) for _, path in files], states]
+    files = [(label, Path(path)) for label, paths in listing.files.items() for path in paths]
+    names = [path.relative_to(listing.folder).as_posix() for _, path in files]
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for _, path in files]
 
     def records() -> Iterator[Record]:
-        for label, path in files:
-            name = printable(path.relative_to(listing.folder).as_posix())
-            try:
-                yield name, path.read_text(encoding="utf-8-sig"), label
-            except UnicodeDecodeError:
-                yield name, None, label
+        for (label, path), name, content in zip(files, names, contents, strict=True):
+            held = path.read_bytes()
+            if hashlib.sha256(held).hexdigest() != content:
+                raise HeadstartError(f"{path}: was changed while it was read; run the recipe again")
+            yield printable(name), plain_text(held, name), label
 
-    return _kept(records(), address, str(listing.folder), sum(size for _, size in states))
+    size = sum(path.stat().st_size for _, path in files)
+    return _kept(records(), [names, contents], str(listing.folder), size)
 
 
 def _kept(records: Iterator[Record], address: list[Any], where: str, size: int) -> Texts:
@@ -86,15 +92,21 @@ def _kept(records: Iterator[Record], address: list[Any], where: str, size: int) 
     key = hashlib.sha256(json.dumps([FORMAT, *address]).encode()).hexdigest()[:32]
     folder = cache_folder() / "texts" / key
     with locked(folder.with_suffix(".lock")):
-        if not (folder / "about.json").exists():
+        try:
+            return _opened(folder)
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
             shutil.rmtree(folder, ignore_errors=True)
-            make_room(folder.parent, folder, size, cache_limit())
-            make_once(folder, lambda draft: _write(records, draft, where))
+        make_room(folder.parent, folder, size, cache_limit())
+        make_once(folder, lambda draft: _write(records, draft, where))
+        return _opened(folder)
+
+
+def _opened(folder: Path) -> Texts:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "texts.arrow"
-    table = arrow_table(path)
-    labels = table["label"].to_numpy().astype(np.int64)
+    labels = arrow_table(path)["label"].to_numpy().astype(np.int64)
     examples = Examples(Column((path,), "item"), labels, Column((path,), "name"), Column((path,), "digest"))
+    os.utime(folder)  # the folders used longest ago go first when room is needed
     return Texts(examples, tuple(about["labels"]), {key: (n, some) for key, (n, some) in about["left_out"].items()})
 
 
@@ -105,13 +117,13 @@ def _write(records: Iterator[Record], folder: Path, where: str) -> None:
     count = 0
     with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as file:
         for name, text, label in records:
-            plain, label = _plain(text), _label(label, where, name)
-            fault = "no label" if label is None else "no UTF-8 text" if text is None else "an empty text"
-            if label is None or not plain.strip():
+            label = _label(label, where, name)
+            if label is None or text is None or not text.strip():
+                fault = "no label" if label is None else "no UTF-8 text" if text is None else "an empty text"
                 n, some = left_out.get(fault, (0, []))
                 left_out[fault] = n + 1, [*some, name][:SHOWN]
                 continue
-            rows.append((plain, name, labels.setdefault(label, len(labels)), hashlib.sha256(plain.encode()).digest()))
+            rows.append((text, name, labels.setdefault(label, len(labels)), hashlib.sha256(text.encode()).digest()))
             count += 1
             if len(rows) == ROWS:
                 _put(rows, file)
@@ -137,9 +149,22 @@ def _few_enough(labels: dict[str, int], rows: int, where: str) -> None:
         )
 
 
-def _plain(text: Any) -> str:
-    """A text as UTF-8 can hold it."""
-    return "" if text is None else str(text).encode("utf-8", "replace").decode()
+def plain_text(value: Any, name: str) -> str | None:
+    """A text as UTF-8 can hold it, "" where there is none; None for bytes that are no UTF-8.
+
+    Raises:
+        HeadstartError: it is no text at all.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise HeadstartError(f"{name}: found {type(value).__name__} ({str(value)[:40]}); expected a text")
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _label(value: Any, where: str, name: str) -> str | None:

@@ -39,7 +39,7 @@ class Predictor:
 
         self.network = network.eval()
         self.labels: tuple[str, ...] = tuple(map(str, network.spec["labels"]))
-        if len(self.labels) != network.spec["classes"]:
+        if len(set(self.labels)) != network.spec["classes"] or not isinstance(network.spec["labels"], list):
             raise ValueError(f"{len(self.labels)} labels for {network.spec['classes']} classes")
         self._task = task
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

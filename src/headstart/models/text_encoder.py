@@ -42,7 +42,7 @@ class TextEncoder:
     def sizes(self, items: Sequence[str]) -> np.ndarray:
         if isinstance(items, Column):
             return items.sizes()
-        return np.fromiter((len(item.encode()) for item in items), np.int32, len(items))
+        return np.fromiter((len(item) for item in items), np.int32, len(items))
 
     def fingerprint(self, item: str) -> str:
         return text_digest(item)
@@ -62,14 +62,18 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def tokenizer_digest(tokenizer: Any, folder: Path) -> str:
-    """SHA-256 of all that decides how a tokenizer splits texts. It is saved into an empty folder to tell."""
+def save_tokenizer(tokenizer: Any, folder: Path) -> str:
+    """Write a tokenizer's files, without the place it came from, into a folder: their SHA-256."""
     tokenizer.save_pretrained(folder)
+    config = folder / "tokenizer_config.json"
+    plain = {key: value for key, value in json.loads(config.read_bytes()).items() if key != "name_or_path"}
+    config.write_text(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return files_digest(folder)
+
+
+def files_digest(folder: Path) -> str:
+    """SHA-256 over names and contents of the files in a folder."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        if path.name == "tokenizer_config.json":
-            plain = {key: value for key, value in json.loads(content).items() if key != "name_or_path"}
-            content = json.dumps(plain, sort_keys=True).encode()
-        total.update(path.name.encode() + content)
+        total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()

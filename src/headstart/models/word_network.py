@@ -92,8 +92,6 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         raise HeadstartError("model.weights: word vectors are named by model.backbone alone; remove it")
     vectors = read_vectors(model.backbone)
     vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
-    total = hashlib.sha256(np.ascontiguousarray(vectors.values).data)
-    total.update("\n".join(vectors.words).encode())
     width = vectors.values.shape[1]
     spec = {
         "kind": KIND,
@@ -107,7 +105,7 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
             "lower": bool(vectorizer.lower_),
             "weights": hashlib.sha256(vectorizer.weights_.tobytes()).hexdigest(),
         },
-        "pretrained": {"from": model.backbone, "sha256": total.hexdigest()},
+        "pretrained": {"from": model.backbone, "sha256": _digest(vectors)},
     }
     share, shown = vectorizer.unknown_share_, ", ".join(vectorizer.unknown_)
     note = f"{100 * share:.1f} % of the words in the training texts have no vector" + (
@@ -123,19 +121,31 @@ def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNe
     Raises:
         HeadstartError: its vectors are missing or damaged.
     """
+    look = spec["preprocessing"]
     try:
         held = load_file(folder / VECTORS)
-        words = pd.Index(json.loads((folder / WORDS).read_text(encoding="utf-8")), dtype="str")
-        if held["vectors"].shape != (len(words), spec["width"]) or held["weights"].shape != (len(words),):
+        words = json.loads((folder / WORDS).read_text(encoding="utf-8"))
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"{WORDS} is no list of words")
+        vectors, weights = WordVectors(pd.Index(words, dtype="str"), held["vectors"]), held["weights"]
+        if held["vectors"].shape != (len(words), spec["width"]) or weights.shape != (len(words),):
             raise ValueError(f"{len(words)} words for vectors of shape {held['vectors'].shape}")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        if (_digest(vectors), hashlib.sha256(weights.tobytes()).hexdigest()) != (
+            spec["pretrained"]["sha256"],
+            look["weights"],
+        ):
+            raise ValueError("another checksum than when they were saved")
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeadstartError(f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}") from None
-    look = spec["preprocessing"]
-    vectorizer = WordVectorizer(
-        WordVectors(words, held["vectors"]), look["pooling"], "lower" if look["lower"] else "keep"
-    )
-    vectorizer.lower_, vectorizer.weights_ = bool(look["lower"]), held["weights"]
+    vectorizer = WordVectorizer(vectors, look["pooling"], "lower" if look["lower"] else "keep")
+    vectorizer.lower_, vectorizer.weights_ = bool(look["lower"]), weights
     head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
     network = WordVectorNetwork(vectorizer, head, spec)
     network.load_weights(folder)
     return network
+
+
+def _digest(vectors: WordVectors) -> str:
+    total = hashlib.sha256(np.ascontiguousarray(vectors.values).data)
+    total.update("\n".join(vectors.words).encode("utf-8", "surrogatepass"))
+    return total.hexdigest()

@@ -150,24 +150,20 @@ def read_vectors(backbone: str) -> WordVectors:
     if not path.is_file():
         path = _downloaded(backbone)
     try:
-        words, values = _of_pickle(path) if path.suffix == ".kv" else _of_word2vec(path)
-        if not len(words) or values.ndim != 2 or len(words) != len(values):
+        words, values = _of_pickle(path) if path.suffix.lower() == ".kv" else _of_word2vec(path)
+        if not len(words) or values.ndim != 2 or len(words) != len(values) or not values.shape[1]:
             raise ValueError(f"{len(words)} words for vectors of shape {values.shape}")
-        vocabulary = pd.Index(words, dtype="str")
+        known = [
+            row for row, word in enumerate(words) if isinstance(word, str) and word
+        ]  # gensim drops a word's second vector
+        vocabulary = pd.Index([words[row] for row in known], dtype="str")
         if not vocabulary.is_unique:
             raise ValueError(f"the word {vocabulary[vocabulary.duplicated()][0]!r} has two vectors")
-        return WordVectors(vocabulary, np.asarray(values, dtype=np.float32))
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        AssertionError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-        pickle.PickleError,
-    ) as error:
+        values = np.asarray(values if len(known) == len(words) else values[known], dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise ValueError("some of the numbers are not finite")
+        return WordVectors(vocabulary, values)
+    except Exception as error:  # as manifold as damaged files
         raise HeadstartError(
             f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. Expected word2vec's binary or text "
             "format, GloVe's text format, or a .kv file of gensim, whole and with vectors of one length"
@@ -210,7 +206,7 @@ def _of_word2vec(path: Path) -> tuple[list[str], np.ndarray]:
 
 def _looked_at(path: Path) -> tuple[bool, bool]:
     """(Whether the file begins with a line of two counts, whether the vectors are binary)."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
         first = file.readline(100_000)
         following = file.read(1_000_000)
     fields = first.split()
