@@ -1,14 +1,45 @@
-"""Data sets of the Hugging Face hub, as tables in the cache."""
+"""The Hugging Face hub: asked in one way for everything, and its data sets as tables in the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
+
 from headstart.data.cache import cache_folder, make_once
 from headstart.errors import HeadstartError, first_line
+
+
+@contextmanager
+def hub() -> Iterator[bool]:
+    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses its cache only.
+
+    Left alone it tries again for most of a minute before it gives up on a machine without a network. The value is whether there
+    is a hub to ask.
+    """
+    constants = huggingface_hub.constants
+    log = logging.getLogger("huggingface_hub")
+    before = (constants.HF_HUB_OFFLINE, log.level)
+    log.setLevel(logging.ERROR)
+    host = constants.ENDPOINT.partition("://")[2].partition("/")[0].partition(":")[0]
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    if not constants.HF_HUB_OFFLINE and not proxied:
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            constants.HF_HUB_OFFLINE = True
+    try:
+        yield not constants.HF_HUB_OFFLINE
+    finally:
+        constants.HF_HUB_OFFLINE, level = before
+        log.setLevel(level)
 
 
 def hub_tables(name: str) -> Path:
@@ -23,11 +54,11 @@ def hub_tables(name: str) -> Path:
     import datasets
 
     where, configuration = _parted(name)
-    for log in ("datasets", "huggingface_hub"):
-        logging.getLogger(log).setLevel(logging.ERROR)
+    logging.getLogger("datasets").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     try:
-        found: Any = datasets.load_dataset(where, configuration)
+        with hub():
+            found: Any = datasets.load_dataset(where, configuration)
     except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
         raise HeadstartError(
             f"data.source: hub:{name} could not be had from the hub ({type(error).__name__}: {first_line(error)}). Expected "

@@ -15,6 +15,7 @@ from timm.data import resolve_data_config
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
+from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.image_encoder import ImageEncoder
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
@@ -26,7 +27,6 @@ from headstart.models.weights import (
     folder_weights,
     from_file,
     from_folder,
-    hub,
 )
 from headstart.registry import suggest
 from headstart.sections import Head, Model, Preprocessing, Section

