@@ -39,7 +39,9 @@ class FeatureCache:
     def __init__(self, network: Network, precision: str) -> None:
         pretrained = network.spec["pretrained"]
         assert pretrained is not None, "features of random weights are not worth keeping"
-        address = [FORMAT, network.spec["backbone"], pretrained["sha256"], network.spec["preprocessing"], precision]
+        spec = network.spec
+        look, config = spec["preprocessing"], spec.get("config")
+        address = [FORMAT, spec["backbone"], config, pretrained["sha256"], look, precision]
         name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
         cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
