@@ -79,6 +79,16 @@ def test_padding_and_order_change_no_prediction(write_recipe: WriteRecipe, tmp_p
     np.testing.assert_allclose(model.probabilities(texts[::-1]), together[::-1], atol=1e-5)
 
 
+def test_the_page_says_what_chose_the_epoch_of_each_result(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    beside = {"beside": ["fine_tune"]}
+    path = write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"}, evaluate=beside)
+    said = {"": "the epoch was chosen on the validation part", "data.validation=0.0": "the last one was kept"}
+    for number, (override, sentence) in enumerate(said.items()):
+        headstart.run(path, [*filter(None, [override]), f"output={tmp_path / str(number)}"])
+        page = (tmp_path / str(number) / "report.html").read_text(encoding="utf-8")
+        assert [other in page for other in said.values()] == [other == sentence for other in said.values()]
+
+
 @pytest.mark.parametrize("strategy", [{"strategy": "partial", "last_blocks": 1}, {"strategy": "feature_extraction"}])
 def test_strategies_keep_the_rest_of_a_text_network_to_the_bit(
     strategy: dict[str, Any], write_recipe: WriteRecipe, bert: Path, tmp_path: Path
