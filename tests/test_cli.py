@@ -71,7 +71,7 @@ BAD = {
     "wrong type": ({"train": {"epochs": "3"}}, "train.epochs: found '3'; expected a valid integer"),
     "unknown backbone": ({"model": {"backbone": "resnet81"}}, "did you mean 'resnet18'"),
     "unknown strategy": ({"transfer": {"strategy": "finetune"}}, "did you mean 'fine_tune'"),
-    "missing folder": ({"data": {"source": "nowhere"}}, "no folder nowhere"),
+    "missing folder": ({"data": {"source": "nowhere"}}, "no folder or table nowhere"),
     "frozen scratch": ({"transfer": {"strategy": "scratch", "last_blocks": 1}}, "nothing may stay frozen"),
     "hub without network": (
         {"model": {"backbone": "resnet18.tv_in1k"}, "transfer": {"strategy": "fine_tune"}},

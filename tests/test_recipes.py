@@ -58,7 +58,7 @@ def test_every_recipe_can_be_planned(
         table = review_tables / "train.tsv"
         given = [f"data.train={table}", f"data.test={review_tables / 'test.tsv'}"] if recipe.data.train else []
         small += given or [f"data.source={review_tables}"]
-        small += ["data.columns.text=text", "evaluate.beside=[]"]
+        small += ["data.columns.text=text", "evaluate.beside=[]", "data.validation=0.2"]
     small += ["train.workers=0", f"output={tmp_path / 'run'}"]
     with pytest.raises(SystemExit) as stopped:
         main(["plan", str(path), *small])
