@@ -125,4 +125,4 @@ def test_two_processes_share_a_classifier(write_recipe: WriteRecipe, weights: Pa
 def test_an_error_is_said_once(write_recipe: WriteRecipe) -> None:
     done = launch(2, "run.py", str(write_recipe(data={"source": "nowhere"})))
     assert done.returncode != 0
-    assert done.stderr.count("error: data.source: no folder nowhere") == 1
+    assert done.stderr.count("error: data.source: no folder or table nowhere") == 1
