@@ -196,6 +196,24 @@ def test_texts_for_prediction_that_are_not_there(write_recipe: WriteRecipe, tmp_
     run = str(tmp_path / "run")
     code, _, err = command(capsys, "predict", run, "gone.csv")
     assert (code, "gone.csv: no such file" in err) == (2, True)
+    for path in ("./nowhere", "folder/nowhere/"):
+        code, _, err = command(capsys, "predict", run, path)
+        assert (code, f"{path}: no such file" in err) == (2, True)
+    write_table(tmp_path / "trained.tsv", reviews(20), header="opinion\tlabel")
+    named = write_recipe(
+        task="text_classification",
+        transfer={"strategy": "feature_extraction"},
+        data={"source": str(tmp_path / "trained.tsv"), "columns": {"text": "opinion", "label": "label"}},
+        output=str(tmp_path / "named"),
+    )
+    headstart.run(named)
+    write_table(tmp_path / "two.tsv", [("a film", "fine")], header="text\topinion")
+    assert command(capsys, "predict", str(tmp_path / "named"), str(tmp_path / "two.tsv"))[0] == 0
+    (found,) = headstart.load(tmp_path / "named").predict([str(tmp_path / "two.tsv")])
+    assert found.probabilities == headstart.load(tmp_path / "named").predict(["fine"])[0].probabilities
+    write_table(tmp_path / "none.tsv", [("a film", "fine")], header="x\ty")
+    code, _, err = command(capsys, "predict", str(tmp_path / "named"), str(tmp_path / "none.tsv"))
+    assert (code, "called 'opinion', as in training; it has x, y" in err) == (2, True)
     for nothing in ("", "  "):
         code, out, err = command(capsys, "predict", run, nothing, "a film")
         assert (code, out.count("\n"), "an empty text" in err) == (1, 1, True)

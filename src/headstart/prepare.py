@@ -163,6 +163,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     made = plan(recipe, blocks.names)
     precision = choose_precision(recipe.train.precision, network.net, machine.device)
     network.spec |= {"task": recipe.task, "labels": list(dataset.labels), "precision": precision}
+    network.spec["column"] = dataset.column
     size = batch_size(recipe.train.batch_size, len(dataset.train))
     prepared = Prepared(
         recipe=recipe,

@@ -17,6 +17,7 @@ import pytest
 
 from headstart.data.column import Column
 from headstart.data.dataset import Dataset
+from headstart.data.gather import images_at
 from headstart.data.read import read_images, read_texts
 from headstart.data.tables import open_table
 from headstart.errors import HeadstartError
@@ -162,6 +163,9 @@ def test_limit_is_seeded_and_stratified(tmp_path: Path) -> None:
     assert list(first.items) == list(again.items)
     other = read_texts(recipe(tmp_path, seed=1, limit=100, validation=0.0)).train
     assert list(other.items) != list(first.items)
+    unsplit = read(tmp_path / "train.tsv", limit=100, test=0.2, validation=0.0)
+    assert [len(part) for part in unsplit.parts().values()] == [100, 60]
+    assert "data.limit: 100 of 240 training examples" in " ".join(unsplit.notes)
     assert "data.limit: 100 of 300 training examples" in " ".join(read(tmp_path, limit=100).notes)
 
 
@@ -320,6 +324,9 @@ def test_images_by_their_paths_in_a_table(tmp_path: Path) -> None:
     assert any("images are column 'image'" in note for note in dataset.notes)
     write_table(tmp_path / "all.csv", [*[(",".join(row),) for row in rows], ("gone.png,red",)], header="image,label")
     assert any("gone.png (FileNotFoundError" in note for note in read_images(asked).notes)
+    found = images_at([str(tmp_path / "all.csv")], dataset.column)
+    assert (len(found.items), dataset.column) == (12, "image")
+    assert [Path(name).name for name in found.faults] == ["gone.png"]
 
 
 def test_a_hub_data_set_comes_as_tables_with_the_names_of_its_labels(

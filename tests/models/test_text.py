@@ -136,6 +136,14 @@ def test_texts_that_are_cut_are_counted(bert: Path) -> None:
     ]
 
 
+def test_a_language_that_the_tokenizer_does_not_know_is_said(bert: Path) -> None:
+    items = ("le", "film", "nul", "plot") * 4
+    part = Examples(items, np.arange(16) % 2, items, (bytes(32),) * 16)
+    foreign = Dataset(("a", "b"), part, None, part)
+    _, notes = text_network(Model(backbone=str(bert)), foreign, True)  # of [CLS] word [SEP], half of the words
+    assert notes == [f"17 % of the tokens of the training texts are unknown to {bert}; was it made for their language?"]
+
+
 def test_a_sentence_embedder_says_how_it_pools(tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "embedder", PLAIN)
     (folder / "1_Pooling").mkdir()
@@ -180,7 +188,7 @@ def test_gpt2_needs_a_pad_token_and_pools_the_last_one(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"preprocessing": {"max_length": 65}}, "max_length: found 65; .* allows texts of at most 64 tokens"),
-        ({"preprocessing": {"size": 32}}, "model.preprocessing.size: this backbone does not read such"),
+        ({"preprocessing": {"size": 32}}, "model.preprocessing.size: this backbone has no use for it"),
         ({"preprocessing": {"pooling": "tfidf"}}, "tfidf weighs word vectors"),
         ({"weights": "w.safetensors"}, "text backbones bring their own weights"),
         ({"backbone": "packaged:efficientnet_lite0"}, "is of the kind 'vision'.*such as packaged:minilm_l6"),

@@ -66,6 +66,7 @@ class Dataset:
     validation: Examples | None
     test: Examples
     notes: tuple[str, ...] = field(default=())
+    column: str | None = None  # of a table that the examples came from
 
     def parts(self) -> dict[str, Examples]:
         """The parts there are, by role."""

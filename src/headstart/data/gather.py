@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headstart.data.columns import ITEMS
 from headstart.data.images import digests_or_faults, is_image_name
@@ -23,33 +23,43 @@ class Gathered(NamedTuple):
     faults: dict[str, str]
 
 
-def images_at(paths: list[str]) -> Gathered:
-    """The image files that paths stand for (folders with all below them).
+def images_at(paths: list[str], column: str | None = None) -> Gathered:
+    """The image files that paths stand for: files, folders with all below them, and what tables name.
+
+    Args:
+        column: of the tables that the model was trained on, if it was.
 
     Raises:
-        HeadstartError: a path does not exist, or there is no image at any of them.
+        HeadstartError: a path does not exist, there is no image at any of them, or a table has no column of paths.
     """
     files: list[str] = []
     for path in map(Path, filter(None, paths)):
         if path.is_dir():
             files += [str(file) for file in walk(path) if is_image_name(file)]
+        elif path.is_file() and is_table_name(path):
+            files += [str(path.parent / str(named)) for _, named in _rows(path, "image", column)]
         elif path.is_file():
             files.append(str(path))
         else:
-            raise HeadstartError(f"{path}: no such file or folder; expected images or folders of images")
+            raise HeadstartError(f"{path}: no such file or folder; expected images, folders of them, or tables")
     if not files:
-        raise HeadstartError(f"{', '.join(paths) or 'no path'}: found no image; expected images or folders of images")
+        raise HeadstartError(
+            f"{', '.join(paths) or 'no path'}: found no image; expected images, folders of them, or tables"
+        )
     checked = dict(zip(files, digests_or_faults(files), strict=True))
     faults = {file: fault for file, (_, fault) in checked.items() if fault}
     readable = [file for file in files if file not in faults]
     return Gathered(readable, readable, faults)
 
 
-def texts_at(given: list[str]) -> Gathered:
+def texts_at(given: list[str], column: str | None = None) -> Gathered:
     """The texts that arguments stand for: .txt files, folders of them, the rows of tables; any other is a text as it stands.
 
+    Args:
+        column: of the tables that the model was trained on, if it was.
+
     Raises:
-        HeadstartError: a file of these kinds does not exist, a table has no text column, or there is no text at all.
+        HeadstartError: a path does not exist, a table has no text column, or there is no text at all.
     """
     found: list[tuple[str, str | None]] = []  # name and content
     for text in given:
@@ -59,8 +69,11 @@ def texts_at(given: list[str]) -> Gathered:
             if not files:
                 raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
             for file in files:
-                found += _rows(file) if is_table_name(file) else [(str(file), plain_text(file.read_bytes(), str(file)))]
-        elif path is not None and " " not in text and (is_table_name(path) or path.suffix.lower() == ".txt"):
+                if is_table_name(file):
+                    found += [(name, plain_text(value, name)) for name, value in _rows(file, "text", column)]
+                else:
+                    found.append((str(file), plain_text(file.read_bytes(), str(file))))
+        elif path is not None and _looks_like_a_path(text):
             raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
         else:
             found.append((text, plain_text(text, "the text")))
@@ -82,14 +95,20 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _rows(path: Path) -> list[tuple[str, str | None]]:
+def _looks_like_a_path(text: str) -> bool:
+    return " " not in text and (is_table_name(Path(text)) or text.lower().endswith(".txt") or "/" in text)
+
+
+def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]]:
+    """What each row of a table has in the column that the model was trained on, or else in the one that is called so."""
     table = open_table(path)
-    found = [name for name in table.columns if name.lower() in ITEMS["text"]]
+    found = [name for name in table.columns if name == column] or [n for n in table.columns if n.lower() in ITEMS[kind]]
     if len(table.columns) == 1:
         found = list(table.columns)
     if len(found) != 1:
+        known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
         raise HeadstartError(
-            f"{path}: expected one column of texts, called for instance 'text'; it has "
-            f"{', '.join(map(printable, table.columns))}"
+            f"{path}: expected one column of {kind}s, called {known}; it has {', '.join(map(printable, table.columns))}"
         )
-    return [(f"{path}:{line}", plain_text(value, f"{path}:{line}")) for line, (value,) in table.rows((found[0],))]
+    for line, (value,) in table.rows((found[0],)):
+        yield f"{path}:{line}", value

@@ -58,7 +58,7 @@ def read_images(recipe: Recipe) -> Dataset:
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
     _enough(parts["train"], labels, listings["train"].folder, "images", faults)
-    return _finished(parts, labels, recipe, notes)
+    return _finished(parts, labels, recipe, notes, columns.image)
 
 
 def read_texts(recipe: Recipe) -> Dataset:
@@ -102,7 +102,7 @@ def read_texts(recipe: Recipe) -> Dataset:
             )
     parts = {role: _relabelled(texts, labels) for role, texts in found.items()}
     _enough(parts["train"], labels, where["train"], "texts", [])
-    return _finished(parts, labels, recipe, notes)
+    return _finished(parts, labels, recipe, notes, columns.text)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -113,25 +113,25 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def _finished(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: list[str]) -> Dataset:
+def _finished(
+    parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: list[str], column: str | None
+) -> Dataset:
     copies = repeated(parts.values())
     if copies:
         notes.append(f"{copies} examples are exact copies of others")
-    limit, there = recipe.data.limit, len(parts["train"])
-    if limit is not None and limit < there:
-        parts["train"] = subset(parts["train"], limit, recipe.seed)
-        notes.append(f"data.limit: {len(parts['train'])} of {there} training examples, chosen at random by class")
-        _enough(parts["train"], labels, Path("data.limit"), "examples", [])
-    return assign_roles(parts, labels, recipe).noting(*notes)
+    return replace(assign_roles(parts, labels, recipe), column=column).noting(*notes)
 
 
 def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
-    """Carve what the recipe wants carved from the training part; a share of 0 means no validation part.
+    """Carve the test from the training part, take what data.limit leaves, and carve the validation, each where wanted.
+
+    A share of 0 means no validation part.
 
     Raises:
         HeadstartError: a class of the training part is too small to give an example to each part.
     """
     data = recipe.data
+    notes = []
     if "test" in parts and isinstance(data.test, float):
         raise HeadstartError(
             f"data.test: {data.test} asks for a share of the training part, but the data brings a test part of "
@@ -140,12 +140,17 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
     if "test" not in parts:
         share = data.test if isinstance(data.test, float) else TEST_SHARE
         parts["train"], parts["test"] = _carve(parts["train"], share, recipe.seed, "data.test")
+    there = len(parts["train"])
+    if data.limit is not None and data.limit < there:
+        parts["train"] = subset(parts["train"], data.limit, recipe.seed)
+        notes.append(f"data.limit: {len(parts['train'])} of {there} training examples, chosen at random by class")
+        _enough(parts["train"], labels, Path("data.limit"), "examples", [])
     if data.validation == 0 or recipe.train.select_on == "test":
         parts.pop("validation", None)
     elif isinstance(data.validation, float) or "validation" not in parts:
         share = data.validation if isinstance(data.validation, float) else VALIDATION_SHARE
         parts["train"], parts["validation"] = _carve(parts["train"], share, recipe.seed + 1, "data.validation")
-    return Dataset(labels, parts["train"], parts.get("validation"), parts["test"])
+    return Dataset(labels, parts["train"], parts.get("validation"), parts["test"]).noting(*notes)
 
 
 def _carve(train: Examples, share: float, seed: int, key: str) -> tuple[Examples, Examples]:

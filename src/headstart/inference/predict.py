@@ -68,7 +68,7 @@ class Predictor:
             HeadstartError: a path does not exist or a file cannot be read; the message names it.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
-        found = self._task.gather([str(path) for path in given])
+        found = self._task.gather([str(path) for path in given], self.network.spec.get("column"))
         if found.faults:
             name, fault = next(iter(found.faults.items()))
             bad, good = len(found.faults), len(found.items)
@@ -77,7 +77,7 @@ class Predictor:
 
     def predict_readable(self, paths: list[str]) -> tuple[list[Prediction], dict[str, str]]:
         """As `predict`, but what cannot be read is given back beside: path → reason."""
-        found = self._task.gather(paths)
+        found = self._task.gather(paths, self.network.spec.get("column"))
         return self._named(found), found.faults
 
     def _named(self, found: Gathered) -> list[Prediction]:

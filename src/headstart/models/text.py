@@ -30,6 +30,7 @@ from headstart.sections import Head, Model
 
 TOKENIZER = "tokenizer"  # folder beside the weights
 DEFAULT_LENGTH = 128  # tokens
+MANY_UNKNOWN = 0.05  # of all tokens
 EARLY = ("embed", "wte", "wpe", "encoder.LayerNorm", "encoder.conv")  # what is no layer, yet stands before them
 
 
@@ -81,7 +82,7 @@ POOLINGS = {
 
 
 def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[TextNetwork, list[str]]:
-    """The recipe's encoder with a new head for the dataset's labels, and a note on texts that are cut.
+    """The recipe's encoder with a new head for the dataset's labels, and a note on texts that are cut or not understood.
 
     Weights come with `pretrained` only; without it the architecture starts from random numbers, with the tokenizer it
     was made for. Seed torch first: the head (and a network from scratch) draw from its global generator.
@@ -122,14 +123,20 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
     network = TextNetwork(
         encoder, build_head(model.head, width, len(dataset.labels)), tokenizer, {**spec, "width": width}
     )
-    cut, seen = network.encoder().too_long(dataset.train.items)
-    if not cut:
-        return network, []
+    cut, unknown, seen = network.encoder().look(dataset.train.items)
     of = "" if seen == len(dataset.train) else f" (of {seen:,} that were looked at)"
-    return network, [
-        f"{100 * cut / seen:.1f} % of the training texts{of} are longer than {spec['preprocessing']['max_length']} tokens and "
-        f"are cut there (model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
-    ]
+    notes = []
+    if cut:
+        notes.append(
+            f"{100 * cut / seen:.1f} % of the training texts{of} are longer than {spec['preprocessing']['max_length']} tokens "
+            f"and are cut there (model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
+        )
+    if unknown > MANY_UNKNOWN:
+        notes.append(
+            f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to {model.backbone}; was it made for "
+            "their language?"
+        )
+    return network, notes
 
 
 def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:

@@ -47,14 +47,17 @@ class TextEncoder:
     def fingerprint(self, item: str) -> str:
         return text_digest(item)
 
-    def too_long(self, items: Sequence[str]) -> tuple[int, int]:
-        """(How many texts are cut, of how many that were looked at: all, or 5,000 evenly spaced)."""
+    def look(self, items: Sequence[str]) -> tuple[int, float, int]:
+        """(How many texts are cut, the share of tokens that the tokenizer does not know, how many texts were looked at: all,
+        or 5,000 evenly spaced)."""
         rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int))
-        cut = 0
+        cut = tokens = unknown = 0
         for some in np.array_split(rows, -(-len(rows) // 500)):
-            tokens = self._tokenizer([items[int(row)] for row in some], truncation=False, verbose=False)["input_ids"]
-            cut += sum(len(ids) > self._max_length for ids in tokens)
-        return cut, len(rows)
+            made = self._tokenizer([items[int(row)] for row in some], truncation=False, verbose=False)["input_ids"]
+            cut += sum(len(ids) > self._max_length for ids in made)
+            tokens += sum(map(len, made))
+            unknown += sum(ids.count(self._tokenizer.unk_token_id) for ids in made)
+        return cut, unknown / max(tokens, 1), len(rows)
 
 
 def text_digest(text: str) -> str:

@@ -107,7 +107,7 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         },
         "pretrained": {"from": model.backbone, "sha256": _digest(vectors)},
     }
-    share, shown = vectorizer.unknown_share_, ", ".join(vectorizer.unknown_)
+    share, shown = vectorizer.unknown_share_, ", ".join(f"'{word}'" for word in vectorizer.unknown_)
     note = f"{100 * share:.1f} % of the words in the training texts have no vector" + (
         f" (such as {shown})" if shown else ""
     )

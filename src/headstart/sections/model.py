@@ -108,7 +108,7 @@ class Preprocessing(Section):
         strange = [key for key in type(self).model_fields if getattr(self, key) is not None and key not in keys]
         if strange:
             raise HeadstartError(
-                f"model.preprocessing.{strange[0]}: this backbone does not read such examples; remove it (expected "
+                f"model.preprocessing.{strange[0]}: this backbone has no use for it; remove it (it reads "
                 f"{', '.join(keys)})"
             )
 

@@ -22,14 +22,15 @@ class Task:
     """What differs between kinds of examples, and nothing else.
 
     read: the recipe's data. network: the backbone with a head for a data set's labels, pretrained or not, and notes on it.
-    load: the network that a run saved. gather: the examples that arguments of a prediction stand for. baselines: names of
-    those in evaluate.baselines that can read such examples. policies: how training examples may be varied, the default first.
+    load: the network that a run saved. gather: the examples that arguments of a prediction stand for, given the column of
+    tables that was trained on. baselines: names of those in evaluate.baselines that can read such examples. policies: how
+    training examples may be varied, the default first.
     """
 
     read: Callable[[Recipe], Dataset]
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
     load: Callable[[Path, dict[str, Any]], Network]
-    gather: Callable[[list[str]], Gathered]
+    gather: Callable[[list[str], str | None], Gathered]
     baselines: tuple[str, ...]
     policies: tuple[str, ...]
 
