@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.recipe import Recipe
 from headstart.train.draws import Batches, TrainingSet, seed_for
-from headstart.train.engine import loader_workers, tune
+from headstart.train.engine import tune
 from headstart.train.meter import Meter
+from headstart.train.phase import loader_workers
 from headstart.train.setting import Setting
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
@@ -38,7 +39,7 @@ def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None) 
     network = prepared.network.train()
     batches = Batches(len(setting.train), BATCH, 1, setting.seed, phase=0)
     workers = loader_workers(setting.options.workers, setting.device)
-    examples = TrainingSet(setting.train, setting.augmented)
+    examples = TrainingSet(setting.train, setting.augmented, 2)
     loader = DataLoader(examples, batch_sampler=batches, collate_fn=examples.collate, num_workers=workers)
     matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]

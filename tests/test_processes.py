@@ -16,21 +16,9 @@ from safetensors.torch import load_file
 
 from headstart.report.report import Report
 from tests.conftest import WriteRecipe, draw_images
+from tests.processes import start
 
 ROOT = Path(__file__).parents[1]
-
-SPY = """
-import sys, torch, torch.distributed as dist
-from headstart.train import engine
-tune = engine.tune
-def spied(network, plan, setting):
-    history = tune(network, plan, setting)
-    torch.save(network.net.state_dict(), f"{sys.argv[1]}/rank{dist.get_rank()}.pt")
-    return history
-engine.tune = spied
-from headstart.cli import main
-main(["run", *sys.argv[2:]])
-"""
 
 
 def launch(count: int, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -41,15 +29,13 @@ def launch(count: int, *command: str, **variables: str) -> subprocess.CompletedP
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path) -> None:
-    spy = tmp_path / "spy.py"
-    spy.write_text(SPY)
     statistics = backbone == "test_resnet"  # BatchNorm sees each process's share of a batch, so figures differ a little
     train = {"accumulation": 1 if statistics else 2, "epochs": 4, "optimizer": "sgd", "lr": 0.05}
     beside = {"beside": ["raw_pixels_forest"]}
     path = write_recipe(model={"backbone": backbone}, train=train, augment={"policy": "crop_flip"}, evaluate=beside)
-    done = launch(2, str(spy), str(tmp_path), str(path))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test accuracy") == 1, "one process speaks"
+    assert start(path, ("leave", 0, 0), 2) == [0, 0]
+    said = [path.with_suffix(f".{rank}.log").read_text() for rank in (0, 1)]
+    assert [text.count("test accuracy") for text in said] == [1, 0], "one process speaks"
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     assert all(torch.equal(ranks[0][name], value) for name, value in ranks[1].items())
     saved = load_file(tmp_path / "run" / "model" / "network.safetensors")
@@ -59,8 +45,7 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
     rows = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]
     assert len(rows) == len({row.split(",")[0] for row in rows}) == two.test.n == 18
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["processes"] == 2
-    alone = launch(1, "run.py", str(path), f"output={tmp_path / 'alone'}")
-    assert alone.returncode == 0, alone.stderr
+    assert start(path, None, 1, f"output={tmp_path / 'alone'}") == [0]
     one = Report.read(tmp_path / "alone")
     assert one.counts == two.counts
     assert one.beside[0].test == two.beside[0].test
@@ -86,9 +71,7 @@ def test_two_processes_share_an_extraction(write_recipe: WriteRecipe, weights: P
             transfer={"strategy": "feature_extraction"},
             output=str(tmp_path / f"run{count}"),
         )
-        done = launch(count, "run.py", str(path), HEADSTART_CACHE=str(tmp_path / f"cache{count}"))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("test accuracy") == 1
+        assert start(path, None, count, HEADSTART_CACHE=str(tmp_path / f"cache{count}")) == [0] * count
         files = list((tmp_path / f"cache{count}" / "features").rglob("*.safetensors"))
         assert len(files) == 2 * count, "a file of each process for each part"
         rows: dict[str, np.ndarray] = {}
@@ -115,8 +98,7 @@ def test_two_processes_share_a_classifier(write_recipe: WriteRecipe, weights: Pa
         train={"epochs": 1},
         evaluate={"beside": ["feature_extraction"]},
     )
-    done = launch(2, "run.py", str(path))
-    assert done.returncode == 0, done.stderr
+    assert start(path, None, 2) == [0, 0]
     (forest,) = Report.read(tmp_path / "run").beside
     assert forest.fitted == "RandomForestClassifier"
     assert forest.test.accuracy.value > 0.5

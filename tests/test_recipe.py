@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart.catalogue import read_recipe, recipe_schema
 from headstart.errors import HeadstartError
-from headstart.prepare import read_recipe, recipe_schema
 
 MINIMAL = 'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
 
@@ -78,7 +78,7 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
         ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
         ("data.sha256=beef", "data.sha256: found 'beef'; expected 64 hexadecimal digits"),
-        ("evaluate.beside=['partial']", "'partial' takes its blocks from [transfer]"),
+        ("evaluate.beside=['partial']", "exactly one of transfer.last_blocks"),
     ],
 )
 def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:
@@ -135,7 +135,7 @@ def test_schema_knows_the_registered_names() -> None:
 
 def test_reading_a_recipe_imports_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
-    code = f"import sys, headstart; from headstart.prepare import read_recipe; read_recipe({str(path)!r}); "
+    code = f"import sys, headstart; from headstart.catalogue import read_recipe; read_recipe({str(path)!r}); "
     code += "assert not {'torch', 'transformers', 'timm', 'sklearn'} & set(sys.modules), 'heavy imports'"
     subprocess.run([sys.executable, "-c", code], check=True)
 

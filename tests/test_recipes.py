@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart.catalogue import read_recipe
 from headstart.cli import main
-from headstart.prepare import read_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -27,6 +27,7 @@ def test_all_recipes_are_seen() -> None:
         "sentiment_bert",
         "sentiment_chinese",
         "sentiment_glove_forest",
+        "sentiment_lora",
         "sentiment_minilm",
         "sentiment_word2vec_forest",
         "zoo",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import headstart
+from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
-from headstart.prepare import read_recipe
 from headstart.report import html
 from headstart.report.report import Report
 from tests.conftest import WriteRecipe
@@ -103,7 +103,10 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(html, "write_html", full)
     with pytest.raises(HeadstartError, match="could not be written: no space left on the device"):
         headstart.run(write_recipe(train={"epochs": 1}))
-    assert not [file.name for file in tmp_path.iterdir() if "run" in file.name]
+    assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [".run.headstart-checkpoints"]
+    monkeypatch.undo()
+    assert headstart.run(write_recipe(train={"epochs": 1})).main.epochs, "what was trained is still there"
+    assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == ["run"]
 
 
 def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteRecipe) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,7 +37,8 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
-    from headstart.prepare import describe, estimate, prepare, read_recipe, start
+    from headstart.catalogue import read_recipe
+    from headstart.prepare import describe, estimate, prepare, start
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -47,10 +50,46 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is trained for good."""
+    from headstart.catalogue import read_recipe
+    from headstart.prepare import prepare, setting_of, start
+
+    checked = read_recipe(recipe, overrides or [])
+    machine = start()
+    prepared = prepare(checked, machine)
+    from headstart.report.plots import plot_rates
+    from headstart.train.lr_range import lr_range
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = lr_range(
+            prepared.network, prepared.plan, setting_of(prepared, machine, Path(folder), lambda event: None)
+        )
+    if machine.rank == 0:
+        plot = Path(checked.output).with_name(f"{Path(checked.output).name}.lr-find.png")
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        plot_rates(found.rates, found.losses, found.suggestion, checked.train.lr, plot)
+        typer.echo(
+            f"suggested: train.lr={found.suggestion:g} (the loss falls fastest there; the recipe has {checked.train.lr:g})"
+        )
+        typer.echo(f"plot:      {plot}")
+
+
+@app.command()
+def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
+    """Try what the recipe's [search] spans, by the held-out part; the best recipe becomes a file. Start it again to go on."""
+    from headstart.search import search as search_for
+
+    found = search_for(recipe, overrides or [])
+    typer.echo(f"best held-out {found.metric} of {found.trials} trials: {found.value:.4f}")
+    typer.echo(f"recipe: {found.recipe}\ntrials: {found.table}")
+
+
+@app.command()
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
+    from headstart.catalogue import read_recipe
     from headstart.prepare import fetch as fetch_for
-    from headstart.prepare import read_recipe
 
     typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
 
@@ -82,7 +121,7 @@ def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     import json
 
-    from headstart.prepare import recipe_schema
+    from headstart.catalogue import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,56 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.evaluate.baselines import baselines
 from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
-from headstart.recipe_file import read
 from headstart.registry import unknown
 from headstart.report.report import Phase
-from headstart.tasks import Task, task_for, tasks
+from headstart.sections import Head
+from headstart.sections.transfer import AUTO, FROZEN
+from headstart.tasks import Task, task_for
+from headstart.transfer.choice import choose
 from headstart.transfer.strategies import plan, strategies
 
 if TYPE_CHECKING:
     import torch
 
-    from headstart.data.dataset import Dataset
+    from headstart.data.dataset import Dataset, Examples
     from headstart.models.network import Network
     from headstart.train.setting import Setting
     from headstart.transfer.plan import Plan
 
 LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
-
-
-def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe file, checked against what is registered.
-
-    Raises:
-        HeadstartError: see `recipe_file.read`.
-    """
-    return read(path, overrides, _names())
-
-
-def _names() -> dict[str, list[str]]:
-    """What a recipe may name, by kind."""
-    return {
-        "task": tasks.names(),
-        "strategy": strategies.names(),
-        "beside": [*strategies.names(), *baselines.names()],
-        "classifier": classifier.names(),
-    }
-
-
-def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of recipes, with the registered names in it."""
-    schema = Recipe.model_json_schema()
-    schema["title"] = "headstart recipe"
-    schema["required"] = [key for key in schema["required"] if key != "output"]
-    names, parts = _names(), schema["$defs"]
-    schema["properties"]["task"]["enum"] = names["task"]
-    parts["Transfer"]["properties"]["strategy"]["enum"] = names["strategy"]
-    parts["Beside"]["properties"]["name"]["enum"] = names["beside"]
-    parts["Head"]["properties"]["classifier"]["anyOf"][0]["enum"] = names["classifier"]
-    return schema
 
 
 @dataclass(frozen=True)
@@ -129,10 +98,14 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     """
     import torch
 
+    from headstart.models.encoder import Mixer
     from headstart.train.memory import batch_size
     from headstart.train.precision import choose_precision
+    from headstart.transfer.adapters import put_in
     from headstart.transfer.blocks import Blocks
 
+    if recipe.transfer.strategy == AUTO:
+        return _prepare_what_is_best(recipe, machine, dataset)
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(
@@ -159,6 +132,16 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     network, notes = task.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
         classifier.try_out(head, network.spec["width"], len(dataset.labels))
+    if recipe.transfer.adapted:
+        asked_for = recipe.transfer.adapters
+        put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)
+    if recipe.transfer.freeze_statistics and not network.statistics:
+        raise HeadstartError(
+            f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics (it has no BatchNorm); remove it"
+        )
+    if recipe.augment.mixes and not isinstance(network.encoder(), Mixer):
+        key = "mixup" if recipe.augment.mixup else "cutmix"
+        raise HeadstartError(f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it")
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     precision = choose_precision(recipe.train.precision, network.net, machine.device)
@@ -178,6 +161,21 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
         phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
     )
     return replace(prepared, accumulation=_accumulation(prepared, machine))
+
+
+def _prepare_what_is_best(recipe: Recipe, machine: Machine, dataset: Dataset | None) -> Prepared:
+    """A recipe with the strategy that its data calls for."""
+    from headstart.train.probe import separated
+
+    frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, dataset)
+    with tempfile.TemporaryDirectory() as folder:
+        found = separated(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
+    strategy, reason = choose(len(frozen.dataset.train), found)
+    head = recipe.model.head
+    if head.is_estimator and strategy != FROZEN:
+        head = head.model_copy(update={"classifier": None, "options": {}})
+    settled = recipe.but(transfer={"strategy": strategy}, model={"head": head})
+    return prepare(settled, machine, frozen.dataset.noting(reason))
 
 
 def _accumulation(prepared: Prepared, machine: Machine) -> int:
@@ -255,6 +253,21 @@ def estimate(prepared: Prepared, machine: Machine) -> float:
         return seconds
 
 
+def _class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> np.ndarray | None:
+    """Of each class in the loss, shape (classes,), or None where all weigh the same."""
+    from headstart.train.loss import balanced
+
+    asked = recipe.train.class_weights
+    if asked is None:
+        return None
+    if isinstance(asked, str):
+        return balanced(train.labels, len(labels))
+    strangers = [name for name in asked if name not in labels]
+    if strangers:
+        raise HeadstartError(f"train.class_weights: {unknown('class', strangers[0], list(labels))}")
+    return np.array([asked.get(name, 1.0) for name in labels])
+
+
 def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:
     """What training needs beside network and plan.
 
@@ -273,6 +286,9 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         augmented=prepared.network.encoder(prepared.policy),
         plain=prepared.network.encoder(),
         options=recipe.train,
+        transfer=recipe.transfer,
+        augment=recipe.augment,
+        class_weights=_class_weights(recipe, train, dataset.labels),
         batch_size=prepared.batch_size,
         accumulation=prepared.accumulation,
         seed=recipe.seed,

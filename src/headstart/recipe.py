@@ -14,9 +14,11 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from headstart.sections import Augment, Data, Evaluate, Head, Model, Section, Train, Transfer, registered
+from headstart.sections import Augment, Data, Evaluate, Head, Model, Search, Section, Train, Transfer, registered
+from headstart.sections.transfer import AUTO, FROZEN, PROBES
 
 EMBEDDING = "embedding_classification"
+NEED_STEPS = ("loss", "label_smoothing", "sampling", "max_grad_norm", "early_stopping")  # keys of [train]
 
 
 class Recipe(Section):
@@ -31,6 +33,7 @@ class Recipe(Section):
     train: Train = Train()
     augment: Augment = Augment()
     evaluate: Evaluate = Evaluate()
+    search: Search | None = None
 
     @field_validator("task")
     @classmethod
@@ -54,28 +57,50 @@ class Recipe(Section):
             raise ValueError(f"found {output!r}; expected the name of a folder to make, such as runs/first")
         return os.path.expanduser(output)
 
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """All that are to train: the recipe's own strategy, and what stands beside it (baselines among them)."""
+        return (self.transfer.strategy, *(other.name for other in self.evaluate.beside))
+
     @model_validator(mode="after")
-    def _rivals(self) -> Recipe:
-        if self.transfer.strategy != "partial" and any(other.name == "partial" for other in self.evaluate.beside):
+    def _transfer(self) -> Recipe:
+        self.transfer.check(self.strategies)
+        return self
+
+    @model_validator(mode="after")
+    def _classifier(self) -> Recipe:
+        classifier = self.model.head.classifier
+        if classifier and set(self.strategies).isdisjoint(
+            (FROZEN, AUTO) if self.model.head.is_estimator else (*PROBES, AUTO)
+        ):
             raise ValueError(
-                "evaluate.beside: 'partial' takes its blocks from [transfer], where only strategy 'partial' may name them; "
-                "found strategy " + repr(self.transfer.strategy)
+                f"model.head.classifier: {classifier!r} is fitted on frozen features; set transfer.strategy = "
+                "'feature_extraction', or remove it"
             )
         return self
 
     @model_validator(mode="after")
     def _frozen_features(self) -> Recipe:
-        strategies = [self.transfer.strategy, *(other.name for other in self.evaluate.beside)]
-        if self.model.head.classifier and "feature_extraction" not in strategies:
+        if not self.transfer.frozen:
+            return self
+        mixed = [key for key in ("mixup", "cutmix") if getattr(self.augment, key)]
+        varied = [*(["policy"] if self.augment.policy not in (None, "none") else []), *mixed]
+        if varied:
             raise ValueError(
-                f"model.head.classifier: {self.model.head.classifier!r} is fitted on frozen features; set transfer.strategy "
-                "= 'feature_extraction', or remove it"
+                f"augment.{varied[0]}: found {getattr(self.augment, varied[0])!r}; strategy 'feature_extraction' passes each "
+                "example through the frozen backbone once and keeps its features, so an example cannot look different each "
+                f"epoch. Remove augment.{varied[0]}, or choose a strategy that trains the backbone, such as 'fine_tune'"
             )
-        if self.augment.policy not in (None, "none") and self.transfer.frozen:
+        default = Train()
+        unread = [key for key in NEED_STEPS if getattr(self.train, key) != getattr(default, key)]
+        if unread and self.model.head.fitting != "gradient":
             raise ValueError(
-                f"augment.policy: found {self.augment.policy!r}; strategy 'feature_extraction' passes each example through "
-                "the frozen backbone once and keeps its features, so an example cannot look different each epoch. Remove "
-                "augment.policy, or choose a strategy that trains the backbone, such as 'fine_tune'"
+                f"train.{unread[0]}: strategy 'feature_extraction' fits this head as a whole, without epochs; remove it, or "
+                "set model.head.classifier = 'gradient'"
+            )
+        if self.train.ema is not None:
+            raise ValueError(
+                "train.ema: averages a backbone that trains; strategy 'feature_extraction' trains a head only"
             )
         return self
 
@@ -85,6 +110,11 @@ class Recipe(Section):
             raise ValueError(
                 "train.select_on = 'test' leaves a validation part without a role; set data.validation = 0.0 or "
                 "train.select_on = 'validation'"
+            )
+        if self.train.early_stopping and self.data.validation == 0 and self.train.select_on == "validation":
+            raise ValueError(
+                f"train.early_stopping: found {self.train.early_stopping} and data.validation = 0, so nothing says when to "
+                "stop; give a validation part (data.validation = 0.15), or remove train.early_stopping"
             )
         return self
 
@@ -97,8 +127,10 @@ class Recipe(Section):
     def head(self) -> Head:
         """The head as the strategy fits it: `classifier` says how on frozen features, and is None where gradients do."""
         head = self.model.head
-        fitting = head.fitting if self.transfer.frozen else None
-        return head.model_copy(update={"classifier": fitting, "options": head.options if fitting else {}})
+        if self.transfer.probes and not self.transfer.frozen and head.is_estimator:  # that is for one beside
+            head = head.model_copy(update={"classifier": None})
+        fitting = head.fitting if self.transfer.probes else None
+        return head.model_copy(update={"classifier": fitting, "options": head.options if self.transfer.frozen else {}})
 
     def resolved(self) -> dict[str, Any]:
         """Every field, defaults included, as plain values that TOML can hold; what is unset is left out."""

@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
-from headstart.prepare import Machine, Prepared, describe, prepare, read_recipe, setting_of, start
+from headstart.prepare import Machine, Prepared, describe, prepare, setting_of, start
 from headstart.recipe import Recipe
-from headstart.report.folder import MODEL, check_free, drafted
+from headstart.report.folder import MODEL, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
 from headstart.sections import Beside
 from headstart.transfer.strategies import strategies
 
 if TYPE_CHECKING:
+    from headstart.train.checkpoints import Checkpoints
     from headstart.train.setting import History, Setting
+
+RESULT = "result"  # the name of the last checkpoint of a strategy
 
 
 def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Progress | None = None) -> Report:
@@ -52,10 +56,12 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
-        main, probabilities = _learn(prepared, machine, folder, say)
+        main, probabilities = _learn(prepared, machine, folder, "main", say)
         beside = [
-            _learn(rival, machine, folder, say)[0] if isinstance(rival, Prepared) else _baseline(rival, prepared, say)
-            for rival in rivals
+            _learn(rival, machine, folder, f"beside-{number}", say)[0]
+            if isinstance(rival, Prepared)
+            else _baseline(rival, prepared, say)
+            for number, rival in enumerate(rivals, 1)
         ]
         report = _report(prepared, main, beside)
         if machine.rank == 0:
@@ -65,14 +71,28 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     return report
 
 
-def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) -> tuple[Result, np.ndarray]:
-    """Train by the plan and look at the test part once: the result and the probabilities, shape (n, classes)."""
+def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: Progress) -> tuple[Result, np.ndarray]:
+    """Train by the plan and look at the test part once: the result and the probabilities, shape (n, classes).
+
+    What an interrupted run had finished is not done again.
+    """
+    import torch
+
     from headstart.evaluate.metrics import score
 
     name = prepared.recipe.transfer.strategy
     setting = setting_of(prepared, machine, folder, say.tell)
     setting.tell({"event": "strategy", "name": name})
-    history, probabilities = _train(prepared, setting)
+    checkpoints = _checkpoints(prepared, part, setting) if prepared.plan.tuned else None
+    done = checkpoints.latest() if checkpoints else None
+    if done and RESULT in done.state:
+        _merge_if_asked(prepared)
+        prepared.network.net.load_state_dict(done.tensors["network"])
+        setting.tell({"event": "note", "note": f"{name} was finished before the interruption"})
+        return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"]["rows"].numpy()
+    setting = replace(setting, checkpoints=checkpoints, found=done)
+    history = learn(prepared, setting)
+    probabilities = _probabilities(prepared, setting)
     test = prepared.dataset.test
     result = Result(
         name=name,
@@ -85,33 +105,67 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, say: Progress) ->
         cached=history.cached,
         precision=prepared.precision,
         examples_per_second=history.examples_per_second,
+        notes=tuple(history.notes),
     )
+    if checkpoints:
+        rows = {"rows": torch.from_numpy(probabilities)}
+        tensors = {"network": prepared.network.net.state_dict(), "probabilities": rows}
+        checkpoints.save(RESULT, {RESULT: result.model_dump(mode="json")}, tensors)
     setting.tell({"event": "result", "name": name, "test_accuracy": result.test.accuracy.value})
     return result, probabilities
 
 
-def _train(prepared: Prepared, setting: Setting) -> tuple[History, np.ndarray]:
-    """The two ways to learn; the probabilities of the test part come the same way."""
+def _checkpoints(prepared: Prepared, part: str, setting: Setting) -> Checkpoints:
+    """Those of one strategy of a run; another one's, or another data set's, do not serve it."""
+    from headstart.train.checkpoints import Checkpoints
+
+    key = {
+        "the strategy": prepared.recipe.transfer.strategy,
+        "the data": setting.train.digest(),
+        "the weights": (prepared.network.spec["pretrained"] or {}).get("sha256"),
+        "the number format": prepared.precision,
+    }
+    folder = checkpoints_of(prepared.recipe) / part
+    return Checkpoints(folder, key, prepared.recipe.train.checkpoint_seconds, setting.tell)
+
+
+def learn(prepared: Prepared, setting: Setting) -> History:
+    """The two ways to learn, on the training part, in place."""
+    if prepared.plan.tuned:
+        from headstart.train.engine import tune
+
+        history = tune(prepared.network, prepared.plan, setting)
+        _merge_if_asked(prepared)
+        return history
+    from headstart.train.probe import probe
+
+    return probe(prepared.network, prepared.plan.phases[0], setting)
+
+
+def _probabilities(prepared: Prepared, setting: Setting) -> np.ndarray:
+    """Of the test part, shape (n, classes), in the way the network has learned."""
     from headstart.train.forward import classify, head_outputs, logits
 
     network, test = prepared.network, prepared.dataset.test
     if prepared.plan.tuned:
-        from headstart.train.engine import tune
-
-        history = tune(network, prepared.plan, setting)
-        return history, classify(network, logits(network, test.items, setting.plain, setting.device, setting.precision))
+        return classify(network, logits(network, test.items, setting.plain, setting.device, setting.precision))
     from headstart.train.features import extract
-    from headstart.train.probe import probe
     from headstart.train.processes import from_main
 
-    history = probe(network, prepared.plan.phases[0], setting)
     features, _ = extract(network, "test", test, setting)
 
     def probabilities() -> np.ndarray:
         assert features is not None
         return classify(network, head_outputs(network, features))
 
-    return history, from_main(probabilities)
+    return from_main(probabilities)
+
+
+def _merge_if_asked(prepared: Prepared) -> None:
+    from headstart.transfer.adapters import merge
+
+    if prepared.recipe.transfer.adapted and prepared.recipe.transfer.adapters.merge:
+        merge(prepared.network)
 
 
 def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | str:
@@ -189,6 +243,6 @@ def _space_left(recipe: Recipe) -> Iterator[None]:
         if not full and "No space left" not in str(error):
             raise
         raise HeadstartError(
-            f"output: {recipe.output} could not be written: no space left on the device. Nothing of the run was kept; "
-            "free some space, or give another place with output=NAME"
+            f"output: {recipe.output} could not be written: no space left on the device. Free some space and run it "
+            "again, or give another place with output=NAME"
         ) from error

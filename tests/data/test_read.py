@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.read import read_images
 from headstart.data.splits import carve
 from headstart.errors import HeadstartError
-from headstart.prepare import read_recipe
 from tests.conftest import WriteRecipe, draw_images
 
 

@@ -14,7 +14,7 @@ from headstart.data.dataset import Examples
 from headstart.models.encoder import stack
 from headstart.models.network import Network
 from headstart.models.vision import vision_network
-from headstart.sections import Model, Preprocessing, Train
+from headstart.sections import Augment, Model, Preprocessing, Train, Transfer
 from headstart.train.draws import Shard
 from headstart.train.setting import Setting
 
@@ -61,6 +61,9 @@ def make_setting(tmp_path: Path) -> Callable[..., Setting]:
             augmented=encode,
             plain=encode,
             options=read,
+            transfer=Transfer(),
+            augment=Augment(),
+            class_weights=None,
             batch_size=int(read.batch_size),
             accumulation=1 if read.accumulation == "auto" else read.accumulation,
             seed=3,

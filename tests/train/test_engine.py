@@ -11,7 +11,7 @@ import torch
 
 from headstart.errors import HeadstartError
 from headstart.models.image_encoder import POLICIES, ImageEncoder
-from headstart.train import engine
+from headstart.train import phase as phase_module
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
 from headstart.train.setting import Setting
@@ -193,9 +193,9 @@ def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> Non
 
 
 def test_workers_follow_recipe_then_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.os, "cpu_count", lambda: 16)
-    assert engine.loader_workers(3, torch.device("cpu")) == 3
-    assert engine.loader_workers("auto", torch.device("cpu")) == 2
-    assert engine.loader_workers("auto", torch.device("cuda")) == 8
+    monkeypatch.setattr(phase_module.os, "cpu_count", lambda: 16)
+    assert phase_module.loader_workers(3, torch.device("cpu")) == 3
+    assert phase_module.loader_workers("auto", torch.device("cpu")) == 2
+    assert phase_module.loader_workers("auto", torch.device("cuda")) == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert engine.loader_workers("auto", torch.device("cuda")) == 2
+    assert phase_module.loader_workers("auto", torch.device("cuda")) == 2

@@ -60,7 +60,7 @@ def test_the_measure_is_that_of_a_network_one_can_count() -> None:
             self.net.a = torch.nn.Linear(1000, 2000, bias=False)
             self.net.b = torch.nn.Linear(2000, 10, bias=False)
 
-        def set_trainable(self, names: object) -> None: ...
+        def set_trainable(self, names: object, freeze_statistics: bool = False) -> None: ...
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.net.b(torch.relu(self.net.a(x)))

@@ -12,7 +12,7 @@ class Two:
         self.net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
         self.partition = partition
 
-    def set_trainable(self, names: object) -> None:
+    def set_trainable(self, names: object, freeze_statistics: bool = False) -> None:
         self.trainable = set(names)  # type: ignore[call-overload]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from headstart.evaluate.intervals import bootstrap, wilson
+from headstart.registry import Registry
 from headstart.report.report import ClassScore, Figure, Scores
 
 SMALLEST = 1e-12  # log loss of a class that was given probability 0 stays finite
@@ -64,6 +67,53 @@ def _macro_f1(confusion: np.ndarray) -> float:
 
 def _figure(value: float, interval: tuple[float, float]) -> Figure:
     return Figure(value=float(value), low=interval[0], high=interval[1])
+
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+metrics: Registry[Metric] = Registry("metric")
+"""What may choose an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score, the higher the better."""
+
+
+@metrics.register("accuracy")
+def accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Share of examples whose highest logit is the label's."""
+    return float(np.mean(logits.argmax(1) == truth))
+
+
+@metrics.register("balanced_accuracy")
+def balanced_accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Mean recall over the classes that occur."""
+    right = logits.argmax(1) == truth
+    return float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
+
+
+@metrics.register("macro_f1")
+def macro_f1(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Mean F1 over the classes that occur, as label or as guess."""
+    classes = logits.shape[1]
+    return _macro_f1(np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes))
+
+
+@metrics.register("auroc")
+def auroc(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Area under the ROC curve of each class that occurs against the rest, on average (0.5 where only one occurs)."""
+    from scipy.stats import rankdata
+
+    areas = []
+    for label in np.unique(truth):
+        own = truth == label
+        positive, negative = int(own.sum()), int((~own).sum())
+        if negative:
+            ranks = rankdata(softmax(logits)[:, label])
+            areas.append((ranks[own].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float(np.mean(areas)) if areas else 0.5
+
+
+@metrics.register("loss")
+def loss(truth: np.ndarray, logits: np.ndarray) -> float:
+    """The log loss, negated, so that higher is better."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    return float(np.mean(shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

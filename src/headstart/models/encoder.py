@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,20 @@ class Encoder(Protocol):
 
     def fingerprint(self, item: str) -> str:
         """SHA-256 of an example's content as it is now."""
+
+
+@runtime_checkable
+class Mixer(Encoder, Protocol):
+    """An encoder whose examples can be mixed with each other."""
+
+    def mix(
+        self, one: dict[str, Any], other: dict[str, Any], how: str, share: float, seed: int
+    ) -> tuple[dict[str, Any], float]:
+        """An example of which `share` is one and the rest the other, and the share that it came out as.
+
+        Args:
+            how: "mixup" or "cutmix".
+        """
 
 
 def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from timm.data import create_transform
 from torch import Tensor
@@ -33,6 +34,24 @@ class ImageEncoder:
             torch.random.default_generator.manual_seed(seed)
             return {"pixel_values": self._augmented(image)}
 
+    def mix(
+        self, one: dict[str, Tensor], other: dict[str, Tensor], how: str, share: float, seed: int
+    ) -> tuple[dict[str, Tensor], float]:
+        """MixUp (Zhang et al. 2018) adds pixels in their shares; CutMix (Yun et al. 2019) puts a patch of the other image,
+        of the shape of the whole and wholly or partly inside it, into the one."""
+        ours, theirs = one["pixel_values"], other["pixel_values"]
+        if how == "mixup":
+            return {"pixel_values": torch.lerp(theirs, ours, share)}, share
+        height, width = ours.shape[1:]
+        random = np.random.default_rng(seed)
+        side = (1 - share) ** 0.5
+        middle_y, middle_x = random.uniform(0, height), random.uniform(0, width)
+        top, bottom = _inside(middle_y, side * height, height)
+        left, right = _inside(middle_x, side * width, width)
+        mixed = ours.clone()
+        mixed[:, top:bottom, left:right] = theirs[:, top:bottom, left:right]
+        return {"pixel_values": mixed}, 1 - (bottom - top) * (right - left) / (height * width)
+
     def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return stack(samples)
 
@@ -43,30 +62,39 @@ class ImageEncoder:
         return fingerprint(item)
 
 
+def _inside(middle: float, length: float, whole: int) -> tuple[int, int]:
+    return max(round(middle - length / 2), 0), min(round(middle + length / 2), whole)
+
+
 def _as_trained(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:
     return create_transform(**{**preprocessing, "input_size": tuple(preprocessing["input_size"])}, is_training=False)
 
 
-def _random_crop(preprocessing: dict[str, Any], *more: Callable[[Any], Any]) -> Callable[[Any], Tensor]:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                preprocessing["input_size"][1:], interpolation=InterpolationMode(preprocessing["interpolation"])
-            ),
-            *more,
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(preprocessing["mean"], preprocessing["std"]),
-        ]
-    )
+def _varied(*steps: Callable[[Any], Any], erase: float = 0.0) -> Callable[[dict[str, Any]], Callable[[Any], Tensor]]:
+    """A random resized crop, and then these steps; a rectangle of some examples is erased in the end."""
+
+    def build(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:
+        interpolation = InterpolationMode(preprocessing["interpolation"])
+        return v2.Compose(
+            [
+                v2.RandomResizedCrop(preprocessing["input_size"][1:], interpolation=interpolation),
+                *steps,
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(preprocessing["mean"], preprocessing["std"]),
+                *([v2.RandomErasing(erase)] if erase else []),
+            ]
+        )
+
+    return build
 
 
-def _random_crop_and_flip(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:
-    return _random_crop(preprocessing, v2.RandomHorizontalFlip())
-
-
+FLIP = v2.RandomHorizontalFlip()
 POLICIES: dict[str, Callable[[dict[str, Any]], Callable[[Any], Tensor]]] = {
     "none": _as_trained,
-    "crop": _random_crop,
-    "crop_flip": _random_crop_and_flip,
+    "crop": _varied(),
+    "crop_flip": _varied(FLIP),
+    "classic": _varied(FLIP, v2.RandomRotation(15), v2.ColorJitter(0.2, 0.2, 0.2, 0.05), erase=0.25),
+    "rand_augment": _varied(FLIP, v2.RandAugment()),  # Cubuk et al. 2020
+    "trivial_augment": _varied(FLIP, v2.TrivialAugmentWide()),  # Müller & Hutter 2021
 }

@@ -18,6 +18,7 @@ from headstart.errors import HeadstartError, first_line
 from headstart.models import classifier
 from headstart.models.encoder import Encoder
 from headstart.sections import Head
+from headstart.transfer.adapters import own_names
 
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 
@@ -55,24 +56,36 @@ class Network(nn.Module):
         """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
 
     @property
+    def family(self) -> str:
+        """The architecture, as its library calls it."""
+        return str(self.spec["backbone"])
+
+    @property
     @abstractmethod
     def reads(self) -> str:
         """What it makes of an example before it looks at it, in words."""
+
+    @property
+    def statistics(self) -> list[nn.Module]:
+        """The modules that keep running statistics of what passes through them: BatchNorm and its like."""
+        return [module for module in self.net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     @abstractmethod
     def encoder(self, policy: str = "none") -> Encoder:
         """How its examples are read, training examples varied by a policy."""
 
-    def set_trainable(self, names: Iterable[str]) -> None:
+    def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None:
         """Let gradients into exactly these parameters of `net`; everything else is frozen.
 
         A frozen part is held in evaluation mode too: neither its parameters nor its BatchNorm statistics move, and it
-        drops nothing out.
+        drops nothing out. With `freeze_statistics` those of the other parts stay as well.
         """
         wanted = set(names)
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(name in wanted)
         self._held = _frozen_modules(self.net)
+        if freeze_statistics:
+            self._held += self.statistics
 
     def train(self, mode: bool = True) -> Network:
         """As in torch, but what is frozen stays in evaluation mode."""
@@ -84,12 +97,17 @@ class Network(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and config (JSON) into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.net.state_dict().items()}
-        save_file(state, folder / WEIGHTS)
+        own = self._own_state()
+        save_file({name: value.detach().cpu().contiguous().clone() for name, value in own.items()}, folder / WEIGHTS)
         if self.estimator is not None:
             classifier.save(self.estimator, folder)
         (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading its files
+
+    def _own_state(self) -> dict[str, Tensor]:
+        """What a run saves: all tensors, or beside an untouched backbone those of the adapters and the head."""
+        state = self.net.state_dict()
+        return {name: state[name] for name in own_names(state, self.head_name)} if self.spec.get("adapters") else state
 
     def load_weights(self, folder: Path) -> None:
         """Read the weights, and the classifier if there is one, that `save` wrote.
@@ -99,7 +117,10 @@ class Network(nn.Module):
         """
         path = folder / WEIGHTS
         try:
-            self.net.load_state_dict(load_file(path))
+            state = load_file(path)
+            if set(state) != set(self._own_state()):
+                raise RuntimeError("other tensors than it has")
+            self.net.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise HeadstartError(
                 f"{path}: expected the weights of a {self.spec.get('backbone')} network; found: {first_line(error)}"
@@ -164,3 +185,17 @@ def digest(net: nn.Module, classifier: str) -> str:
         total.update(name.encode())
         total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
+
+
+def check_origin(found: str, origin: dict[str, Any]) -> None:
+    """Make sure that a backbone is the one that adapters were trained beside.
+
+    Raises:
+        HeadstartError: its SHA-256 is another one.
+    """
+    if found != origin["sha256"]:
+        raise HeadstartError(
+            f"{origin['from']}: holds other weights than those the adapters were trained beside (SHA-256 {found[:12]}…, "
+            f"expected {origin['sha256'][:12]}…). Bring the old ones back, or train again with "
+            "transfer.adapters.merge = true for a model that needs no other"
+        )

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
-from headstart.models.network import Network, build_head, digest
+from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer
 from headstart.models.text_source import (
     KIND,
@@ -27,6 +27,7 @@ from headstart.models.text_source import (
     stated_pooling,
 )
 from headstart.sections import Head, Model
+from headstart.transfer.adapters import put_in
 
 TOKENIZER = "tokenizer"  # folder beside the weights
 DEFAULT_LENGTH = 128  # tokens
@@ -159,14 +160,31 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
         if not isinstance(look["max_length"], int) or look["max_length"] < SHORTEST:
             raise ValueError(f"max_length {look['max_length']!r}")
         with quiet():
-            encoder = AutoModel.from_config(AutoConfig.for_model(**spec["config"]), dtype=torch.float32)
+            encoder = (
+                _pretrained_again(spec)
+                if spec.get("adapters")
+                else AutoModel.from_config(AutoConfig.for_model(**spec["config"]), dtype=torch.float32)
+            )
         _drop_pooler(encoder, look["pooling"])
         head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
         network = TextNetwork(encoder, head, tokenizer, spec)
+        if spec.get("adapters"):
+            put_in(network, **spec["adapters"])
+    except HeadstartError:
+        raise
     except Exception as error:
         raise HeadstartError(f"{folder}/config.json: damaged ({first_line(error)}); train the run again") from None
     network.load_weights(folder)
     return network
+
+
+def _pretrained_again(spec: dict[str, Any]) -> nn.Module:
+    """The encoder that a run's adapters belong to, from where it came."""
+    model, pooling = Model(backbone=spec["pretrained"]["from"]), spec["preprocessing"]["pooling"]
+    encoder = pretrained_encoder(model, locate(model), pooling)
+    _drop_pooler(encoder, pooling)
+    check_origin(digest(nn.ModuleDict({"encoder": encoder}), "head"), spec["pretrained"])
+    return encoder
 
 
 def _digest_of(tokenizer: Any) -> str:

@@ -6,12 +6,10 @@ import os
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import timm
 import torch
-from pydantic import Field, ValidationError
-from timm.data import resolve_data_config
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
@@ -19,7 +17,8 @@ from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.image_encoder import ImageEncoder
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
-from headstart.models.network import Network, build_head, digest
+from headstart.models.look import check_look, look_of
+from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.packaged import packaged
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
@@ -29,7 +28,8 @@ from headstart.models.weights import (
     from_folder,
 )
 from headstart.registry import suggest
-from headstart.sections import Head, Model, Preprocessing, Section
+from headstart.sections import Head, Model
+from headstart.transfer.adapters import put_in
 
 KIND = "vision"
 
@@ -48,6 +48,10 @@ class VisionNetwork(Network):
     def features(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
         maps = self.net.forward_features(pixel_values.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
         return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+
+    @property
+    def family(self) -> str:
+        return type(self.net).__name__
 
     @property
     def reads(self) -> str:
@@ -75,7 +79,7 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
     if state is not None:
         _load(net, state, model)
     weights = digest(net, _classifier_name(net)) if pretrained else None
-    preprocessing, notes = _preprocessing({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
+    preprocessing, notes = look_of({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
     spec = {
         "kind": KIND,
         "backbone": architecture,
@@ -83,7 +87,9 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
         "classes": classes,
         "size": model.preprocessing.size,
         "preprocessing": preprocessing,
-        "pretrained": {"from": model.weights or model.backbone, "sha256": weights} if pretrained else None,
+        "pretrained": {"from": model.weights or model.backbone, "name": model.backbone, "sha256": weights}
+        if pretrained
+        else None,
     }
     network = _with_head(net, model.head, classes, spec)
     if model.preprocessing.size:
@@ -93,11 +99,26 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
 
 def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
-    _check_look(spec["preprocessing"], str(folder))
-    net = _create(spec["backbone"], spec["size"], False)
+    check_look(spec["preprocessing"], str(folder))
+    net = _pretrained_again(spec) if spec.get("adapters") else _create(spec["backbone"], spec["size"], False)
     network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
+    if spec.get("adapters"):
+        put_in(network, **spec["adapters"])
     network.load_weights(folder)
     return network
+
+
+def _pretrained_again(spec: dict[str, Any]) -> nn.Module:
+    """The backbone that a run's adapters belong to, from where it came."""
+    origin = spec["pretrained"]
+    weights = None if origin["from"] == origin["name"] else origin["from"]
+    model = Model(backbone=origin["name"], weights=weights)
+    architecture, state, _ = _resolve(model, True)
+    net = _create(architecture, spec["size"], state is None)
+    if state is not None:
+        _load(net, state, model)
+    check_origin(digest(net, _classifier_name(net)), origin)
+    return net
 
 
 def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | None, dict[str, Any]]:
@@ -166,57 +187,6 @@ def _load(net: nn.Module, state: dict[str, Tensor], model: Model) -> None:
         raise HeadstartError(f"model.weights: {model.weights or model.backbone} cannot be loaded: {cause}") from None
 
 
-def _preprocessing(
-    own: dict[str, Any], net: nn.Module, asked: Preprocessing, pretrained: bool
-) -> tuple[dict[str, Any], list[str]]:
-    """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it, each noted."""
-    trained = resolve_data_config(pretrained_cfg=own, model=net)
-    trained = {**trained, "input_size": own.get("input_size", trained["input_size"])}
-    trained = {key: tuple(value) if isinstance(value, list) else value for key, value in trained.items()}
-    wanted = {
-        "input_size": (3, asked.size, asked.size) if asked.size else None,
-        "mean": asked.mean,
-        "std": asked.std,
-        "interpolation": asked.interpolation,
-        "crop_pct": asked.crop,
-    }
-    wishes = {key: value for key, value in wanted.items() if value is not None and value != trained[key]}
-    notes = [
-        f"model.preprocessing asks for {key} {_plain(value)}; the backbone was trained with {_plain(trained[key])}"
-        for key, value in wishes.items()
-        if pretrained
-    ]
-    used = {**trained, **wishes}
-    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in _Look.model_fields}
-    _check_look(look, "model.backbone")
-    return look, notes
-
-
-Side = Annotated[int, Field(ge=8, le=4096)]
-
-
-class _Look(Section):
-    """What the preprocessing of a network must hold to be of use."""
-
-    input_size: tuple[Literal[3], Side, Side] = Field(strict=False)
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
-    mean: tuple[float, float, float] = Field(strict=False)
-    std: tuple[float, float, float] = Field(strict=False)
-    crop_pct: float = Field(gt=0)
-    crop_mode: Literal["center", "squash", "border"]
-
-
-def _check_look(look: Any, where: str) -> None:
-    try:
-        _Look.model_validate(look)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"])) or "all of it"
-        raise HeadstartError(
-            f"{where}: its preprocessing is damaged: {key}: found {problem['input']!r}; {problem['msg']}"
-        ) from None
-
-
 def _try_size(network: VisionNetwork) -> None:
     """Pass one empty picture through, for some networks accept only some sizes.
 
@@ -233,10 +203,6 @@ def _try_size(network: VisionNetwork) -> None:
             f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × {size[2]} pixels "
             f"({first_line(error, 150)}); choose another size, such as a multiple of 32"
         ) from None
-
-
-def _plain(value: Any) -> str:
-    return " × ".join(map(str, value[1:])) if isinstance(value, tuple) and value[0] == 3 else str(value)
 
 
 def _classifier_name(net: nn.Module) -> str:

@@ -68,13 +68,13 @@ def _classes(dataset: Dataset) -> str:
 
 def _rates(phase: Phase) -> str:
     low, high = min(phase.rates.values()), max(phase.rates.values())
-    return f"{high:g}" if low == high else f"{low:g} to {high:g}"
+    return f"{high:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _rate(phase: Phase, block: str) -> str:
     if block not in phase.rates:
         return "frozen"
-    return f"{phase.rates[block]:g}" if phase.epochs else "fitted"
+    return f"{phase.rates[block]:.3g}" if phase.epochs else "fitted"
 
 
 def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) -> str:

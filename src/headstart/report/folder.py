@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import tomli_w
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
+HARMLESS = ("workers", "checkpoint_seconds")  # keys of [train] that change no result
 RECIPE, MODEL = "recipe.resolved.toml", "model"  # what lies in it under these names
 
 
@@ -24,6 +26,7 @@ def check_free(recipe: Recipe) -> None:
         HeadstartError: it belongs to another recipe, or is no run directory at all.
     """
     folder = Path(recipe.output)
+    _check_unfinished(recipe)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise HeadstartError(f"output: {folder} is there and is no folder; expected the name of a folder to make")
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -37,8 +40,37 @@ def check_free(recipe: Recipe) -> None:
         ) from None
     differing = _differences(theirs, recipe.resolved())
     if differing:
-        shown = "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
-        raise HeadstartError(f"output: {folder} belongs to another recipe ({shown}). {way_out}")
+        raise HeadstartError(f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}")
+
+
+def checkpoints_of(recipe: Recipe) -> Path:
+    """Where an unfinished run of a recipe keeps what it goes on from."""
+    return _beside(Path(recipe.output), "checkpoints")
+
+
+def _check_unfinished(recipe: Recipe) -> None:
+    folder = checkpoints_of(recipe)
+    try:
+        theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    ours = recipe.resolved()
+    for key in HARMLESS:
+        theirs.get("train", {}).pop(key, None)
+        ours["train"].pop(key, None)
+    if differing := _differences(theirs, ours):
+        raise HeadstartError(
+            f"output: an unfinished run of {recipe.output} was begun with another recipe ({_few(differing)}). Undo the change "
+            f"to go on with that run; or begin anew: delete {folder}, or give another place with output=NAME"
+        )
+
+
+def _few(differing: list[str]) -> str:
+    return "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
+
+
+def _beside(place: Path, part: str) -> Path:
+    return place.with_name(f".{place.name}.headstart-{part}")
 
 
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
@@ -60,23 +92,33 @@ def _shown(value: Any) -> str:
 def drafted(recipe: Recipe) -> Iterator[Path]:
     """A new folder to write a run into; it becomes the run directory when the block ends, and vanishes if it fails.
 
+    Checkpoints beside it stay if the block is interrupted, and vanish with its end or a trouble that would come again.
+
     Raises:
         HeadstartError: another process is writing the same run.
     """
     place = Path(recipe.output)
-    draft, old, lock = (place.with_name(f".{place.name}.headstart-{part}") for part in ("draft", "old", "lock"))
+    draft, old, lock, checkpoints = (_beside(place, part) for part in ("draft", "old", "lock", "checkpoints"))
     with _locked(lock, place):
         _make(draft, place)
         try:
             (draft / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")
+            checkpoints.mkdir(exist_ok=True)
+            shutil.copyfile(draft / RECIPE, checkpoints / RECIPE)
             yield draft
             shutil.rmtree(old, ignore_errors=True)
             if place.exists():
                 place.rename(old)
             draft.rename(place)
             shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        except HeadstartError:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+            if checkpoints.is_dir() and not any(path.is_dir() for path in checkpoints.iterdir()):
+                shutil.rmtree(checkpoints, ignore_errors=True)  # there is nothing to go on from
 
 
 def _make(draft: Path, place: Path) -> None:
@@ -109,6 +151,9 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
     with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.register_at_fork(
+                after_in_child=opened.close
+            )  # or loader processes that outlive a killed run hold the lock
         except OSError:
             raise HeadstartError(
                 f"output: another process is writing {place}; wait for it or give output=NAME"

@@ -74,6 +74,9 @@ class Progress:
                     f"{event['computed']} computed in {event['seconds']:.1f} s"
                 )
                 self._end_line()
+            case "note":
+                self._end_line()
+                self._print(event["note"])
             case "step":
                 share = f"epoch {event['epoch']}/{event['epochs']}  {event['seen']}/{event['of']}"
                 self._line(event, share)
@@ -84,7 +87,9 @@ class Progress:
         if "loss" in epoch:
             parts.append(f"loss {epoch['loss']:.3f}")
         if "selection_accuracy" in epoch:
-            parts.append(f"validation {epoch['selection_accuracy']:.3f}, best {epoch['best']:.3f}")
+            metric = epoch["metric"]
+            named = "" if metric == "accuracy" else f" {metric.replace('_', ' ')}"
+            parts.append(f"validation{named} {epoch[f'selection_{metric}']:.3f}, best {epoch['best']:.3f}")
         speed = event.get("examples_per_second")
         if speed:
             left = (event["epochs"] - event["epoch"] + 1) * event["of"] - event["seen"]

@@ -61,6 +61,7 @@ class Phase(Part):
     rates: dict[str, float]
     epochs: int
     probe: bool
+    carries: bool
     trainable: int
 
 
@@ -77,6 +78,7 @@ class Result(Part):
     cached: int = 0
     precision: str | None = None
     examples_per_second: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Report(Part):
@@ -142,6 +144,7 @@ class Report(Part):
         lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
         if self.beside:
             lines.append(self.verdict())
+        lines += [f"note: {note}" for note in self.main.notes]
         if worst is not None:
             lines.append(f"worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found")
         lines += [

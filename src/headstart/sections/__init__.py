@@ -1,20 +1,27 @@
 """The tables of a recipe: what each key means and may be. Imports no torch."""
 
 from headstart.sections.data import Columns, Data
+from headstart.sections.evaluation import Beside, Evaluate
 from headstart.sections.model import Head, Model, Preprocessing
+from headstart.sections.search import Range, Search
 from headstart.sections.section import Section, registered
-from headstart.sections.training import Augment, Beside, Evaluate, Schedule, Train, Transfer
+from headstart.sections.training import Augment, Loss, Schedule, Train
+from headstart.sections.transfer import Adapters, Transfer
 
 __all__ = [
+    "Adapters",
     "Augment",
     "Beside",
     "Columns",
     "Data",
     "Evaluate",
     "Head",
+    "Loss",
     "Model",
     "Preprocessing",
+    "Range",
     "Schedule",
+    "Search",
     "Section",
     "Train",
     "Transfer",

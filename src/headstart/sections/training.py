@@ -1,59 +1,12 @@
-"""[transfer], [train], [augment] and [evaluate]: how it learns, and what it is measured against."""
+"""[train] and [augment]: the optimisation, and what is varied at random."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from headstart.sections.section import Section, Share, registered, several
-
-
-class Transfer(Section):
-    """How the pretrained knowledge is carried over."""
-
-    strategy: str = "fine_tune"
-    head_lr_ratio: float = Field(
-        10.0, gt=0, le=10_000, description="learning rate of the new head, as a multiple of train.lr"
-    )
-    last_blocks: Annotated[int, Field(ge=0)] | None = Field(None, description="partial: blocks below the head to train")
-    train: several(str) = Field((), description="partial: patterns of block names to train, e.g. 'block 4'")  # type: ignore[valid-type]
-    freeze: several(str) = Field((), description="partial: patterns of block names to freeze, e.g. 'stem'")  # type: ignore[valid-type]
-
-    @field_validator("strategy")
-    @classmethod
-    def _known(cls, name: str, info: ValidationInfo) -> str:
-        return registered("strategy", name, info)
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether the strategy starts from pretrained weights."""
-        return self.strategy != "scratch"
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the backbone stays as it is, so that its features can be computed once."""
-        return self.strategy == "feature_extraction"
-
-    @model_validator(mode="after")
-    def _fits_the_strategy(self) -> Transfer:
-        choices = [key for key in ("last_blocks", "train", "freeze") if getattr(self, key) not in (None, ())]
-        if self.strategy == "scratch" and choices:
-            raise ValueError(
-                f"strategy 'scratch' starts from random weights, so nothing may stay frozen; found transfer.{choices[0]}"
-                ": remove it, or use strategy 'partial'"
-            )
-        if self.strategy == "partial" and len(choices) != 1:
-            raise ValueError(
-                "strategy 'partial' needs exactly one of transfer.last_blocks, transfer.train, transfer.freeze; found "
-                + (" and ".join(choices) or "none of them")
-            )
-        if self.strategy != "partial" and choices:
-            raise ValueError(
-                f"transfer.{choices[0]} belongs to strategy 'partial'; found strategy {self.strategy!r}: "
-                'remove the key, or set transfer.strategy = "partial"'
-            )
-        return self
+from headstart.sections.section import Section, Share, registered
 
 
 class Schedule(Section):
@@ -65,6 +18,15 @@ class Schedule(Section):
         0.1, description="step, plateau: a drop multiplies the rate by it; exponential: each epoch does"
     )
     patience: Annotated[int, Field(ge=0)] = Field(2, description="plateau: epochs without a better loss before a drop")
+
+
+class Loss(Section):
+    """What training minimises; a bare name is short for `{ name = … }`."""
+
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    gamma: Annotated[float, Field(ge=0, le=100)] = Field(
+        2.0, description="focal: how much less what is right already counts"
+    )
 
 
 class Train(Section):
@@ -91,42 +53,58 @@ class Train(Section):
     ] = Schedule()
     warmup: Share = Field(0.0, description="share of a phase's steps over which the rate rises from 0")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    loss: Annotated[Loss, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)] = Loss()
+    label_smoothing: Share = Field(0.0, description="share of the label's weight that is spread over all classes")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=10_000)]] | None = Field(
+        None,
+        description="weight of each class in the loss, by its name; 'balanced': the same for each class as a whole",
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle",
+        description="each example once an epoch; 'balanced': drawn anew so that the classes come equally often",
+    )
+    max_grad_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
+        None, description="longer gradients are cut to this length"
+    )
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="decay of a moving average of the weights, which then is what is validated and kept"
+    )
     workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field("auto", description="loader processes")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        180.0, description="least time between two checkpoints that a killed run goes on from"
+    )
+    metric: str = Field("accuracy", description="of the held-out part, chooses the epoch and stops early")
+    early_stopping: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="a phase ends after so many epochs without a better metric"
+    )
     select_on: Literal["validation", "test"] = Field(
         "validation",
         description="the held-out part that chooses the epoch; 'test' is reported as 'selected on this set'",
     )
 
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        return registered("metric", name, info)
+
 
 class Augment(Section):
     """What is varied at random in a training example."""
 
-    policy: Literal["none", "crop", "crop_flip"] | None = Field(
+    policy: Literal["none", "crop", "crop_flip", "classic", "rand_augment", "trivial_augment"] | None = Field(
         None,
-        description="random resized crop, and a mirror image half of the time (default: crop_flip, or none where the "
-        "backbone is frozen)",
+        description="random resized crop; crop_flip: and a mirror image half of the time; classic: and rotation, colour jitter "
+        "and erasing; or a crop, a mirror image and torchvision's policy of that name (default: crop_flip, or none where "
+        "the backbone is frozen)",
+    )
+    mixup: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0, description="alpha of the Beta distribution of the share that two mixed examples have; 0 for none"
+    )
+    cutmix: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.0, description="alpha of the share that a patch of another example takes; with mixup each half of the time"
     )
 
-
-class Beside(Section):
-    """A strategy or a plain baseline to run on the same split; a bare name is short for `{ name = … }`."""
-
-    name: str
-    lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="instead of train.lr")
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="instead of train.epochs")
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str, info: ValidationInfo) -> str:
-        return registered("beside", name, info)
-
-
-class Evaluate(Section):
-    """What is measured, and against what."""
-
-    beside: several(  # type: ignore[valid-type]
-        Annotated[Beside, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
-    ) = ()
-    bootstrap: int = Field(
-        1000, ge=100, le=100_000, description="resamples behind the intervals that have no closed form"
-    )
+    @property
+    def mixes(self) -> bool:
+        """Whether examples are mixed with each other."""
+        return self.mixup > 0 or self.cutmix > 0

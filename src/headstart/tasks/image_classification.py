@@ -13,6 +13,6 @@ IMAGES = Task(
     load=load_vision_network,
     gather=images_at,
     baselines=("raw_pixels_forest",),
-    policies=("crop_flip", "crop", "none"),
+    policies=("crop_flip", "crop", "none", "classic", "rand_augment", "trivial_augment"),
 )
 tasks.register("image_classification")({"vision": IMAGES})

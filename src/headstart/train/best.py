@@ -6,34 +6,47 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from headstart.evaluate.metrics import metrics
 
 
 class Best:
-    """Keeps the weights of the epoch with the highest accuracy on the selection part; of equals, the lower loss."""
+    """Keeps the weights of the epoch with the highest score on the selection part; of equals, the one with the lower loss."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
         self.epoch: dict[str, int] | None = None
         self.weights: dict[str, Tensor] | None = None
-        self.accuracy = -1.0
-        self._loss = math.inf
+        self.score = self.minus_loss = -math.inf
 
-    def offer(self, logits: np.ndarray, targets: np.ndarray, epoch: dict[str, int], net: nn.Module) -> dict[str, float]:
-        """Score an epoch and keep its weights if it is the best so far: {"selection_accuracy", "selection_loss"}.
+    def offer(
+        self, logits: np.ndarray, targets: np.ndarray, epoch: dict[str, int], weights: dict[str, Tensor]
+    ) -> dict[str, float]:
+        """Score an epoch and keep its weights if it is the best so far: {"selection_accuracy", "selection_loss", …}.
 
         Args:
             logits: of the selection part, shape (n, classes).
             targets: its labels, shape (n,).
+            weights: what gave these logits.
         """
-        loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)).item()
-        accuracy = float(np.mean(logits.argmax(1) == targets))
-        if (accuracy, -loss) > (self.accuracy, -self._loss):
-            self.accuracy, self._loss, self.epoch = accuracy, loss, epoch
-            self.weights = {name: value.detach().cpu().clone() for name, value in net.state_dict().items()}
-        return {"selection_accuracy": accuracy, "selection_loss": loss}
+        scores = {name: metrics.get(name)(targets, logits) for name in {"accuracy", "loss", self.metric}}
+        score, minus_loss = scores[self.metric], scores["loss"]
+        if self.epoch is None or (score, minus_loss) > (self.score, self.minus_loss):
+            self.score, self.minus_loss, self.epoch = score, minus_loss, epoch
+            self.weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        shown = {f"selection_{name}": value for name, value in scores.items()}
+        return {**shown, "selection_loss": -minus_loss}
 
     def so_far(self) -> dict[str, Any]:
         """For telling: the best score and its epoch, once there is one."""
-        return {"best": self.accuracy, "best_at": self.epoch} if self.epoch else {}
+        if self.epoch is None:
+            return {}
+        return {"metric": self.metric, "best": abs(self.score), "best_at": self.epoch}
+
+
+def epochs_since_the_best(rows: list[dict[str, Any]], metric: str) -> int:
+    """How many of these epochs came after the one with the best metric."""
+    sign = -1 if metric == "loss" else 1
+    scores = [sign * row[f"selection_{metric}"] for row in rows]
+    return len(scores) - 1 - scores.index(max(scores))

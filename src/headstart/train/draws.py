@@ -7,7 +7,7 @@ what layers draw and what BatchNorm sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headstart.data.dataset import Examples
-from headstart.models.encoder import Encoder
+from headstart.models.encoder import Encoder, Mixer
+from headstart.sections import Augment
 
 POOL = 50  # batches among which examples are sorted by size
 
@@ -35,12 +36,22 @@ class Shard:
     world: int = 1
 
 
+class Partner(NamedTuple):
+    """What a training example is mixed with: another row, the seed of its augmentation, how, and the share that stays."""
+
+    row: int
+    seed: int
+    how: str
+    share: float
+
+
 class Pick(NamedTuple):
-    """One training example to make: its row, the seed of its augmentation, and its weight in the loss."""
+    """One training example to make: its row, the seed of its augmentation, its weight in the loss, and its partner."""
 
     row: int
     seed: int
     weight: float
+    partner: Partner | None = None
 
 
 class Batches(Sampler[list[Pick]]):
@@ -53,6 +64,11 @@ class Batches(Sampler[list[Pick]]):
 
     Where `sizes` says how large each example is, examples of like size share a batch, which so needs little padding: within
     every 50 batches of the random order they are sorted by size, and the batches then come in random order.
+
+    With `balance`, the labels, an epoch draws with replacement, each class equally often on average. With `mixing` each
+    example has a partner half a batch away, so that dealing out a batch seldom parts the two.
+
+    `epoch` and `start`, the steps of that epoch to leave out, say where the next pass begins.
     """
 
     def __init__(
@@ -64,9 +80,11 @@ class Batches(Sampler[list[Pick]]):
         phase: int,
         shard: Shard = Shard(),
         sizes: np.ndarray | None = None,
+        balance: np.ndarray | None = None,
+        mixing: Augment | None = None,
     ) -> None:
-        self.epoch = 0
-        self._sizes = sizes
+        self.epoch = self.start = 0
+        self._sizes, self._balance, self._mixing = sizes, balance, mixing
         self._count, self._batch_size, self._accumulation = count, batch_size, accumulation
         self._key, self._shard = (seed, phase), shard
 
@@ -80,18 +98,34 @@ class Batches(Sampler[list[Pick]]):
 
     def __iter__(self) -> Iterator[list[Pick]]:
         parts = self._shard.world * self._accumulation
-        for batch in self._whole_batches():
+        batches = self._whole_batches()
+        firsts = np.cumsum([0, *map(len, batches)])
+        for batch, first in list(zip(batches, firsts, strict=False))[self.start :]:
             for micro in range(self._accumulation):
-                rows = batch[self._shard.rank * self._accumulation + micro :: parts]
-                weight = 1 / len(batch) if len(rows) else 0.0
-                yield [
-                    Pick(int(row), seed_for(*self._key, self.epoch, int(row)), weight)
-                    for row in (rows if len(rows) else batch[:1])
-                ]
+                places = range(self._shard.rank * self._accumulation + micro, len(batch), parts)
+                weight = 1 / len(batch) if len(places) else 0.0
+                yield [self._pick(batch, int(first), place, weight) for place in (places or range(1))]
+
+    def _pick(self, batch: np.ndarray, first: int, place: int, weight: float) -> Pick:
+        row, seed = int(batch[place]), self._seed(batch, first, place)
+        if self._mixing is None or not self._mixing.mixes or len(batch) < 2:
+            return Pick(row, seed, weight)
+        random = np.random.default_rng(seed_for(seed, 1))
+        other = (place + len(batch) // 2) % len(batch)
+        both = self._mixing.mixup > 0 and self._mixing.cutmix > 0
+        how = "mixup" if self._mixing.mixup and not (both and random.random() < 0.5) else "cutmix"
+        alpha = getattr(self._mixing, how)
+        share = float(random.beta(alpha, alpha))
+        return Pick(row, seed, weight, Partner(int(batch[other]), self._seed(batch, first, other), how, share))
+
+    def _seed(self, batch: np.ndarray, first: int, place: int) -> int:
+        """Of an example's augmentation: by its row, and by its place where a row can come twice."""
+        twice = () if self._balance is None else (first + place,)
+        return seed_for(*self._key, self.epoch, int(batch[place]), *twice)
 
     def _whole_batches(self) -> list[np.ndarray]:
         random = np.random.default_rng(seed_for(*self._key, self.epoch))
-        batches = np.array_split(random.permutation(self._count), self.steps)
+        batches = np.array_split(self._order(random), self.steps)
         if self._sizes is None:
             return batches
         for start in range(0, len(batches), POOL):
@@ -101,21 +135,52 @@ class Batches(Sampler[list[Pick]]):
             batches[start : start + POOL] = np.split(by_size, np.cumsum([len(batch) for batch in pool])[:-1])
         return [batches[number] for number in random.permutation(len(batches))]
 
+    def _order(self, random: np.random.Generator) -> np.ndarray:
+        if self._balance is None:
+            return random.permutation(self._count)
+        shares = 1 / np.bincount(self._balance)[self._balance]
+        return random.choice(self._count, self._count, p=shares / shares.sum())
 
-class TrainingSet(Dataset[tuple[dict[str, Any], int, float]]):
-    """Examples as the engine reads them: asked for a Pick, gives inputs, label and weight."""
 
-    def __init__(self, examples: Examples, encoder: Encoder) -> None:
-        self._examples, self._encoder = examples, encoder
+Sample = tuple[dict[str, Any], Any, float]
+
+
+class TrainingSet(Dataset[Sample]):
+    """Examples as the engine reads them: asked for Picks, gives inputs, label and weight of each.
+
+    A label is a class number, or shares of the classes where examples are mixed.
+    """
+
+    def __init__(self, examples: Examples, encoder: Encoder, classes: int) -> None:
+        self._examples, self._encoder, self._classes = examples, encoder, classes
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, pick: Pick) -> tuple[dict[str, Any], int, float]:
-        inputs = self._encoder(self._examples.items[pick.row], pick.seed)
-        return inputs, int(self._examples.labels[pick.row]), pick.weight
+    def __getitems__(self, picks: list[Pick]) -> list[Sample]:
+        made: dict[tuple[int, int], dict[str, Any]] = {}
 
-    def collate(self, samples: list[tuple[dict[str, Any], int, float]]) -> dict[str, Tensor]:
+        def make(row: int, seed: int) -> dict[str, Any]:
+            if (row, seed) not in made:
+                made[row, seed] = self._encoder(self._examples.items[row], seed)
+            return made[row, seed]
+
+        return [self._sample(pick, make) for pick in picks]
+
+    def _sample(self, pick: Pick, make: Callable[[int, int], dict[str, Any]]) -> Sample:
+        inputs, label = make(pick.row, pick.seed), int(self._examples.labels[pick.row])
+        if pick.partner is None:
+            return inputs, label, pick.weight
+        row, seed, how, share = pick.partner
+        assert isinstance(self._encoder, Mixer)
+        inputs, share = self._encoder.mix(inputs, make(row, seed), how, share, seed_for(pick.seed, 2))
+        shares = np.zeros(self._classes, np.float32)
+        shares[label] += share
+        shares[int(self._examples.labels[row])] += 1 - share
+        return inputs, shares, pick.weight
+
+    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
         """A batch: the network's inputs, labels and weights."""
         inputs, labels, weights = zip(*samples, strict=True)
-        return {**self._encoder.collate(list(inputs)), "labels": torch.tensor(labels), "weights": torch.tensor(weights)}
+        targets = torch.from_numpy(np.stack(labels))
+        return {**self._encoder.collate(list(inputs)), "labels": targets, "weights": torch.tensor(weights)}

@@ -11,232 +11,131 @@ import copy
 import logging
 import math
 import os
-import time
-from dataclasses import dataclass, field
-from typing import Any
 
-import torch
-import transformers
-from torch.utils.data import DataLoader
-from transformers import TrainerCallback, TrainingArguments
+from torch import Tensor
 
-from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import Best
-from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.course import Course
 from headstart.train.forward import logits
-from headstart.train.meter import WARMUP_STEPS, Meter
-from headstart.train.optimizer import optimizer
+from headstart.train.meter import WARMUP_STEPS
+from headstart.train.overfitting import overfitting
+from headstart.train.phase import PhaseRun, Rehearsal
+from headstart.train.probe import probe
 from headstart.train.processes import share_buffers
-from headstart.train.schedules import LearningRate
 from headstart.train.setting import History, Setting
-from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
+from headstart.transfer.penalties import Distance
 from headstart.transfer.plan import Phase, Plan
 
 
 def tune(network: Network, plan: Plan, setting: Setting) -> History:
     """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
 
-    The best epoch is the one with the highest accuracy on the selection part over all phases (of equals, the one with the
+    The best epoch is the one with the highest metric on the selection part over all phases (of equals, the one with the
     lower loss); without a selection part the last epoch is kept. A phase starts from the last weights of the one before.
+    With checkpoints an interrupted training goes on where the last one was written.
 
     Raises:
         HeadstartError: the loss is no longer finite, or the launcher asks for sharded training.
     """
     _refuse_sharding()
-    started = time.perf_counter()
-    course = _Course()
-    history, best = course.history, course.best
+    network.to(setting.device)
+    course = Course(Best(setting.options.metric))
     blocks = Blocks(network)
     for number, phase in enumerate(plan.phases):
-        _Phase(network, blocks, phase, number, setting, course).run()
-    share_buffers(network)
-    if best.weights is not None:
-        network.net.load_state_dict(best.weights)
-        history.kept = best.epoch
-    elif history.epochs:
-        history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
-    history.examples_per_second = course.meter.examples_per_second
-    history.seconds = time.perf_counter() - started
-    return history
+        if (
+            phase.probe
+        ):  # again after an interruption: its features are cached, and the start is what it makes of the head
+            course.enter(number)
+            _probe(network, phase, setting, course)
+    start = _start(network, plan, setting)
+    if setting.options.ema is not None:
+        course.average = MovingAverage(network.net, setting.options.ema)
+    _resume(network, setting, course)
+    distance = Distance(start, setting.transfer.l2_sp) if setting.transfer.l2_sp else None
+    for number, phase in enumerate(plan.phases):
+        if phase.probe or number < course.phase or (number == course.phase and course.over):
+            continue
+        course.enter(number)
+        PhaseRun(network, blocks, phase, setting, course, distance).run()
+    _finish(network, setting, course, start)
+    return course.history
 
 
 def seconds_per_epoch(network: Network, phase: Phase, setting: Setting) -> float:
     """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not in it."""
-    twin = copy.deepcopy(network)
-    course = _Course()
-    _Phase(twin, Blocks(twin), phase, 0, setting, course, max_steps=WARMUP_STEPS + 2).run()
+    course = rehearse(network, phase, setting, Rehearsal(WARMUP_STEPS + 2))
     return len(setting.train) / (course.meter.examples_per_second or math.inf)
 
 
-@dataclass
-class _Course:
-    """What the phases of one run share."""
-
-    history: History = field(default_factory=History)
-    best: Best = field(default_factory=Best)
-    meter: Meter = field(default_factory=Meter)
-
-
-class _Phase(TrainerCallback):
-    """One phase from start to end; the Trainer calls back at each step and epoch."""
-
-    def __init__(
-        self,
-        network: Network,
-        blocks: Blocks,
-        phase: Phase,
-        number: int,
-        setting: Setting,
-        course: _Course,
-        max_steps: int = -1,
-    ) -> None:
-        options = setting.options
-        self._network, self._phase, self._number, self._setting = network, phase, number, setting
-        self._history, self._best, self._meter = course.history, course.best, course.meter
-        self._max_steps = max_steps
-        blocks.open(phase)
-        self._batches = Batches(
-            len(setting.train),
-            setting.batch_size,
-            setting.accumulation,
-            setting.seed,
-            number,
-            setting.shard,
-            setting.augmented.sizes(setting.train.items),
-        )
-        self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
-        self._groups = blocks.groups(phase, options.weight_decay)
-        self._loss = 0.0
-        self._epoch_started = 0.0
-
-    def run(self) -> None:
-        setting, options = self._setting, self._setting.options
-        transformers.logging.set_verbosity_error()
-        arguments = TrainingArguments(
-            output_dir=str(setting.folder),
-            num_train_epochs=self._phase.epochs,
-            max_steps=self._max_steps,
-            per_device_train_batch_size=max(setting.batch_size // (setting.shard.world * setting.accumulation), 1),
-            gradient_accumulation_steps=setting.accumulation,
-            max_grad_norm=0.0,
-            seed=(setting.seed + self._number) % 2**32,
-            bf16=setting.precision == "bf16",
-            fp16=setting.precision == "fp16",
-            use_cpu=setting.device.type == "cpu",
-            ddp_backend="gloo" if setting.device.type == "cpu" and setting.shard.world > 1 else None,
-            ddp_find_unused_parameters=False,
-            remove_unused_columns=False,
-            logging_steps=max(self._batches.steps // 10, 1),
-            logging_nan_inf_filter=False,
-            log_level="error",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
-        self._network.to(setting.device)
-        steps = optimizer(self._groups, options)
-        trainer = PhaseTrainer(self._network, arguments, self._loader(), steps, self._schedule, self)
-        try:
-            trainer.train()
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise HeadstartError(
-                f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training examples, "
-                f"{setting.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
-                "a single example to work on at once; BatchNorm needs two. Choose a larger batch size"
-            ) from None
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
-
-    def _loader(self) -> DataLoader[Any]:
-        setting = self._setting
-        workers = loader_workers(setting.options.workers, setting.device)
-        examples = TrainingSet(setting.train, setting.augmented)
-        return DataLoader(
-            examples,
-            batch_sampler=self._batches,
-            collate_fn=examples.collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=setting.device.type == "cuda",
-        )
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._batches.epoch = round(state.epoch or 0)
-        self._loss = 0.0
-        self._epoch_started = time.perf_counter()
-        self._meter.start()
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        setting = self._setting
-        torch.manual_seed(seed_for(setting.seed, self._number, state.global_step, setting.shard.rank, 1))
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        setting, done = self._setting, (state.global_step - 1) % self._batches.steps + 1
-        self._meter.step(len(setting.train) / self._batches.steps)
-        control.should_log = control.should_log or done == self._batches.steps
-        setting.tell(
-            {
-                "event": "step",
-                "phase": self._number + 1,
-                "epoch": self._batches.epoch + 1,
-                "epochs": self._phase.epochs,
-                "seen": round(done * len(setting.train) / self._batches.steps),
-                "of": len(setting.train),
-                "examples_per_second": self._meter.examples_per_second,
-            }
-        )
-
-    def on_log(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        logs: dict[str, float] = more["logs"]
-        if "loss" not in logs:
-            return
-        if not math.isfinite(logs["loss"]):
-            raise HeadstartError(
-                f"train: the loss is {logs['loss']} at step {state.global_step} of phase {self._phase.name!r}; expected a "
-                f"finite number. Lower train.lr (now {self._setting.options.lr:g}) or transfer.head_lr_ratio, set "
-                'train.precision = "fp32", or look whether weights and preprocessing hold sensible numbers'
-            )
-        steps = (state.global_step - 1) % self._batches.steps + 1
-        logged = steps % args.logging_steps or args.logging_steps
-        self._loss += (logs["loss"] * logged - self._loss * logged) / steps  # running mean over the epoch's steps
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._max_steps > 0:
-            return
-        factor = self._schedule(max(state.global_step - 1, 0))
-        row: dict[str, Any] = {
-            "phase": self._number + 1,
-            "epoch": self._batches.epoch + 1,
-            "loss": self._loss,
-            "lr": {block: rate * factor for block, rate in self._phase.rates.items()},
-        }
-        if self._setting.selection is not None:
-            row |= self._select(self._setting.selection, row)
-        self._schedule.observe(row.get("selection_loss", self._loss))
-        row["seconds"] = time.perf_counter() - self._epoch_started
-        self._history.epochs.append(row)
-        self._setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **self._best.so_far()})
-
-    def _select(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
-        """Score the epoch on the held-out part and keep its weights if it is the best so far."""
-        setting = self._setting
-        share_buffers(self._network)
-        scores = logits(self._network, examples.items, setting.plain, setting.device, setting.precision)
-        where = {key: row[key] for key in ("phase", "epoch")}
-        return self._best.offer(scores, examples.labels, where, self._network.net)
+def rehearse(network: Network, phase: Phase, setting: Setting, rehearsal: Rehearsal) -> Course:
+    """Some steps of a phase on a copy of the network."""
+    twin = copy.deepcopy(network)
+    course = Course(Best(setting.options.metric))
+    PhaseRun(twin, Blocks(twin), phase, setting, course, rehearsal=rehearsal).run()
+    return course
 
 
-def loader_workers(wanted: int | str, device: torch.device) -> int:
-    """Loader processes of one training process: what the recipe says, else by the cores that one process has."""
-    if isinstance(wanted, int):
-        return wanted
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(cores, 2 if device.type == "cpu" else 8)
+def _probe(network: Network, phase: Phase, setting: Setting, course: Course) -> None:
+    """The head on frozen features that a plan may begin with; what it makes is a candidate for the best epoch."""
+    found = probe(network, phase, setting)
+    course.history.epochs += found.epochs
+    course.history.fitted, course.history.cached = found.fitted, found.cached
+    course.history.notes += found.notes
+    if setting.selection is not None:
+        scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
+        where = found.kept or {"phase": course.phase + 1, "epoch": 0}
+        row = course.best.offer(scores, setting.selection.labels, where, network.net.state_dict())
+        setting.tell({"event": "probe", "phase": course.phase + 1, **row})
+    course.over = True
+
+
+def _start(network: Network, plan: Plan, setting: Setting) -> dict[str, Tensor]:
+    """The weights that training begins with, where something is to stay near them; a head from random numbers is not one."""
+    if not (setting.transfer.l2_sp or setting.transfer.wise_ft) or network.spec["pretrained"] is None:
+        return {}
+    new = () if plan.phases[0].probe else tuple(network.partition["head"])
+    state = network.net.state_dict()
+    return {name: value.detach().clone() for name, value in state.items() if name not in new}
+
+
+def _resume(network: Network, setting: Setting, course: Course) -> None:
+    if setting.found is None:
+        return
+    course.unpack(setting.found, network, setting.shard.rank)
+    where = {"phase": course.phase + 1, "step": course.step}
+    setting.tell({"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"})
+
+
+def _finish(network: Network, setting: Setting, course: Course, start: dict[str, Tensor]) -> None:
+    """The weights that stay: the best epoch's or the last ones, averaged where the recipe says so."""
+    history, best, share = course.history, course.best, setting.transfer.wise_ft
+    if course.average is not None:
+        network.net.load_state_dict(course.average.values)
+    share_buffers(network)
+    if best.weights is not None:
+        network.net.load_state_dict(best.weights)
+        history.kept = best.epoch
+        if best.epoch and not best.epoch["epoch"]:
+            history.notes.append("no epoch was better than the head on frozen features alone, so that is what was kept")
+    elif history.epochs:
+        history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
+    if share is not None and start:
+        towards_start(network.net, start, share)
+        note = f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained ones (WiSE-FT)"
+        if setting.selection is not None:
+            before = best.so_far()
+            scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
+            after = Best(best.metric)
+            after.offer(scores, setting.selection.labels, {}, {})
+            note += f": held-out {best.metric} {before['best']:.3f} → {abs(after.score):.3f}"
+        history.notes.append(note)
+    history.notes += filter(None, [overfitting(history.epochs)])
+    history.examples_per_second = course.meter.examples_per_second
+    history.seconds = course.seconds
 
 
 def _refuse_sharding() -> None:

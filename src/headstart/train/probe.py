@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.models.classifier import build
 from headstart.models.network import Network
 from headstart.sections import Head
-from headstart.train.best import Best
+from headstart.train.best import Best, epochs_since_the_best
 from headstart.train.draws import Batches, seed_for
 from headstart.train.features import extract
 from headstart.train.forward import head_outputs
+from headstart.train.loss import Loss
 from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_main
 from headstart.train.schedules import LearningRate
@@ -62,6 +62,35 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
     return history
 
 
+def separated(network: Network, setting: Setting) -> float:
+    """How well a logistic regression on features of the frozen backbone tells the classes apart: cross-validated accuracy on
+    the training examples, from 0 (that of the majority class) to 1 (no error); the same in every process."""
+    features, _ = extract(network, "train", setting.train, setting)
+
+    def score() -> float:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import StratifiedKFold, cross_val_score
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        assert features is not None
+        some = _some_of_each(setting.train.labels, setting.seed)
+        values, targets = features[some], setting.train.labels[some]
+        counts = np.bincount(targets)
+        folds = min(FOLDS, int(counts[counts > 0].min()))
+        if folds < 2:
+            return 0.0
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+        splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            accuracy = cross_val_score(model, values, targets, cv=splits).mean()
+        majority = counts.max() / len(targets)
+        return float(max((accuracy - majority) / (1 - majority), 0.0))
+
+    return from_main(score)
+
+
 def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[History, dict[str, Tensor]]:
     """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified cross-validation.
 
@@ -77,12 +106,18 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     values = (features - mean) / scale
     some = _some_of_each(targets, setting.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
+    weights = None if setting.class_weights is None else dict(enumerate(setting.class_weights.tolist()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if folds >= 2:
             splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
             search = LogisticRegressionCV(
-                Cs=STRENGTHS, cv=splits, scoring="neg_log_loss", max_iter=1000, use_legacy_attributes=False
+                Cs=STRENGTHS,
+                cv=splits,
+                scoring="neg_log_loss",
+                max_iter=1000,
+                class_weight=weights,
+                use_legacy_attributes=False,
             )
             search.fit(values[some], targets[some])
             strength, chosen_by = float(search.C_), f"chosen by {folds}-fold cross-validation"
@@ -90,7 +125,7 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
         else:
             strength, chosen_by = 1.0, "a class has too few examples to choose it"
         if folds < 2 or len(some) < len(targets):
-            model = LogisticRegression(C=strength, max_iter=1000).fit(values, targets)
+            model = LogisticRegression(C=strength, max_iter=1000, class_weight=weights).fit(values, targets)
     weight, bias = model.coef_ / scale, model.intercept_ - model.coef_ @ (mean / scale)
     if len(weight) == 1:  # of two classes scikit-learn gives the difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
@@ -127,7 +162,8 @@ def _by_gradient(
     """The head's layers by gradient descent on features: order, rates, schedule and choice of the epoch as in the engine."""
     options, device = setting.options, setting.device
     inputs, targets = (torch.from_numpy(array).to(device) for array in (features, setting.train.labels))
-    batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0)
+    balance = setting.train.labels if options.sampling == "balanced" else None
+    batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0, balance=balance)
     network.to(device)
     blocks = Blocks(network)
     blocks.open(phase)
@@ -135,7 +171,8 @@ def _by_gradient(
     schedule = LearningRate(options, batches.steps, phase.epochs)
     scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
     layers = sum(isinstance(layer, nn.Linear) for layer in network.head.modules())
-    history, best = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient"), Best()
+    history = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient")
+    best, loss_of = Best(options.metric), Loss(options, setting.class_weights, device)
     for epoch in range(phase.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
@@ -144,9 +181,11 @@ def _by_gradient(
         for number, picks in enumerate(batches):
             torch.manual_seed(seed_for(setting.seed, 0, epoch * batches.steps + number, 0, 1))
             rows = torch.tensor([pick.row for pick in picks], device=device)
-            loss = F.cross_entropy(network.head(inputs[rows]), targets[rows])
+            loss = loss_of(network.head(inputs[rows]), targets[rows]).mean()
             steps.zero_grad()
             loss.backward()
+            if options.max_grad_norm:
+                nn.utils.clip_grad_norm_(network.head.parameters(), options.max_grad_norm)
             steps.step()
             scheduler.step()
             losses.append(loss.item())
@@ -163,12 +202,23 @@ def _by_gradient(
             )
         if held_out is not None and setting.selection is not None:
             where = {key: row[key] for key in ("phase", "epoch")}
-            row |= best.offer(head_outputs(network, held_out), setting.selection.labels, where, network.head)
+            scores = head_outputs(network, held_out)
+            row |= best.offer(scores, setting.selection.labels, where, network.head.state_dict())
         schedule.observe(row.get("selection_loss", row["loss"]))
         row["seconds"] = time.perf_counter() - started
         history.epochs.append(row)
         setting.tell({"event": "epoch", "epochs": phase.epochs, **row, **best.so_far()})
+        if (
+            options.early_stopping
+            and best.epoch
+            and (epochs_since_the_best(history.epochs, options.metric) >= options.early_stopping)
+        ):
+            history.notes.append(
+                f"the head stopped after epoch {epoch + 1} of {phase.epochs}: {options.early_stopping} epochs without a "
+                f"better {options.metric}"
+            )
+            break
     if best.weights is not None:
         network.head.load_state_dict(best.weights)
-    history.kept = best.epoch or {"phase": 1, "epoch": phase.epochs}
+    history.kept = best.epoch or {"phase": 1, "epoch": len(history.epochs)}
     return history

@@ -21,9 +21,7 @@ class LearningRate:
         self._steps_per_epoch = steps_per_epoch
         self._steps = steps_per_epoch * epochs
         self._warmup = round(settings.warmup * self._steps)
-        self._drops = 0
-        self._best = math.inf
-        self._waited = 0
+        self.plateau = {"drops": 0, "waited": 0, "best": math.inf}
 
     def __call__(self, step: int) -> float:
         if step < self._warmup:
@@ -32,12 +30,13 @@ class LearningRate:
 
     def observe(self, loss: float) -> None:
         """Tell the schedule an epoch's loss; only `plateau` listens."""
-        if loss < self._best:
-            self._best, self._waited = loss, 0
+        seen = self.plateau
+        if loss < seen["best"]:
+            seen |= {"best": loss, "waited": 0}
             return
-        self._waited += 1
-        if self._waited > self._schedule.patience:
-            self._drops, self._waited = self._drops + 1, 0
+        seen["waited"] += 1
+        if seen["waited"] > self._schedule.patience:
+            seen |= {"drops": seen["drops"] + 1, "waited": 0}
 
     def _shape(self, step: int, progress: float) -> float:
         schedule = self._schedule
@@ -51,5 +50,5 @@ class LearningRate:
             case "cosine":
                 return (1 + math.cos(math.pi * min(progress, 1.0))) / 2
             case "plateau":
-                return schedule.factor**self._drops
+                return schedule.factor ** self.plateau["drops"]
         return 1.0

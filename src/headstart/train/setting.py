@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from headstart.data.dataset import Examples
 from headstart.models.encoder import Encoder
-from headstart.sections import Train
+from headstart.sections import Augment, Train, Transfer
 from headstart.train.draws import Shard
+
+if TYPE_CHECKING:
+    from headstart.train.checkpoints import Checkpoint, Checkpoints
 
 Tell = Callable[[dict[str, Any]], None]
 
@@ -26,6 +30,9 @@ class Setting:
     augmented: Encoder  # of training examples
     plain: Encoder
     options: Train
+    transfer: Transfer
+    augment: Augment
+    class_weights: np.ndarray | None
     batch_size: int
     accumulation: int
     seed: int
@@ -34,6 +41,8 @@ class Setting:
     shard: Shard
     folder: Path
     tell: Tell
+    checkpoints: Checkpoints | None = None
+    found: Checkpoint | None = None  # that of an interrupted training, to go on from
 
 
 @dataclass
@@ -46,3 +55,4 @@ class History:
     cached: int = 0  # training examples whose features were there already, which `seconds` does not count
     examples_per_second: float | None = None
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)  # remarks for people

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from headstart.models.network import Network
-from headstart.train.schedules import LearningRate
+from headstart.train.loss import Loss
 
 
 class PhaseTrainer(Trainer):
-    """transformers.Trainer with our loader, groups, schedule and loss."""
+    """transformers.Trainer with our loader, groups, schedule and loss.
+
+    Args:
+        factor: of the learning rates, at each step that this Trainer takes.
+        penalty: what is added to the loss of a batch, or None.
+    """
 
     def __init__(
         self,
@@ -23,7 +28,9 @@ class PhaseTrainer(Trainer):
         arguments: TrainingArguments,
         loader: DataLoader[Any],
         optimizer: torch.optim.Optimizer,
-        schedule: LearningRate,
+        factor: Callable[[int], float],
+        loss: Loss,
+        penalty: Callable[[], Tensor] | None,
         phase: TrainerCallback,
     ) -> None:
         super().__init__(
@@ -31,7 +38,8 @@ class PhaseTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False
-        self._loader, self._factor = loader, schedule
+        self._loader, self._factor, self._loss, self._penalty = loader, factor, loss, penalty
+        self.seen_loss = torch.zeros((), device=arguments.device)  # this process's part of the sum over the batches
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self._loader
@@ -47,10 +55,12 @@ class PhaseTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Tensor:
-        """Cross-entropy, weighted so that the sum over processes and micro-batches is the mean over the whole batch.
+        """The loss, weighted so that the sum over processes and micro-batches is the mean over the whole batch.
 
         The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
         """
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        losses = F.cross_entropy(model(**inputs), labels, reduction="none")
-        return (losses * weights).sum() * self.accelerator.num_processes * self.current_gradient_accumulation_steps
+        part = (self._loss(model(**inputs), labels) * weights).sum()
+        self.seen_loss += part.detach()
+        parts = self.accelerator.num_processes * self.current_gradient_accumulation_steps
+        return part * parts + (self._penalty() if self._penalty else 0.0)

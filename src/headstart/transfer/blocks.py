@@ -15,7 +15,7 @@ class Partitioned(Protocol):
     net: nn.Module
     partition: Any
 
-    def set_trainable(self, names: Any) -> None: ...
+    def set_trainable(self, names: Any, freeze_statistics: bool = False) -> None: ...
 
 
 class Blocks:
@@ -46,12 +46,22 @@ class Blocks:
         """Parameters that train in a phase."""
         return sum(self.size(name) for name in phase.rates)
 
-    def open(self, phase: Phase) -> None:
-        """Let gradients into the blocks of a phase and freeze all others, BatchNorm statistics included."""
-        self._network.set_trainable(parameter for name in phase.rates for parameter in self._names_of[name])
+    def open(self, phase: Phase, freeze_statistics: bool = False) -> None:
+        """Let gradients into the blocks of a phase and freeze all others, BatchNorm statistics included; on request those
+        of the blocks that train too."""
+        names = (parameter for name in phase.rates for parameter in self._names_of[name])
+        self._network.set_trainable(names, freeze_statistics)
 
-    def groups(self, phase: Phase, weight_decay: float) -> list[dict[str, Any]]:
-        """Optimizer groups of a phase: each block at its rate, without weight decay on vectors (biases and norms)."""
+    def pretrained(self, phase: Phase) -> dict[str, nn.Parameter]:
+        """The parameters below the head that train in a phase, by name."""
+        below = [name for name in phase.rates if name not in ("head", "adapters")]
+        return {name: self._parameters[name] for block in below for name in self._names_of[block]}
+
+    def groups(self, phase: Phase, weight_decay: float, head_only: bool = False) -> list[dict[str, Any]]:
+        """Optimizer groups of a phase: each block at its rate, without weight decay on vectors (biases and norms).
+
+        With `head_only` weight decay acts on the head alone.
+        """
         groups = []
         for block, rate in phase.rates.items():
             parameters = [self._parameters[name] for name in self._names_of[block]]
@@ -59,7 +69,7 @@ class Blocks:
             vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
             groups += [
                 {"params": some, "lr": rate, "weight_decay": decay, "block": block}
-                for some, decay in ((matrices, weight_decay), (vectors, 0.0))
+                for some, decay in ((matrices, 0.0 if head_only and block != "head" else weight_decay), (vectors, 0.0))
                 if some
             ]
         return groups

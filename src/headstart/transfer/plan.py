@@ -13,13 +13,15 @@ class Phase:
     """A stretch of training. `rates` holds the peak learning rate of each block that trains; the others are frozen.
 
     In a probe only the head learns, on features of the frozen rest that are computed once; a head that is fitted as a
-    whole has rate 0 and no epochs.
+    whole has rate 0 and no epochs. With `carries` the blocks that trained in the phase before go on with its optimizer
+    moments.
     """
 
     name: str
     rates: Mapping[str, float]
     epochs: int
     probe: bool = False
+    carries: bool = False
 
 
 @dataclass(frozen=True)

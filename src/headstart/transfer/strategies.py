@@ -50,6 +50,53 @@ def feature_extraction(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("feature_extraction", (phase,))
 
 
+@strategies.register("discriminative")
+def discriminative(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """Everything trains, each block `layer_decay` times as fast as the one above it (Howard & Ruder 2018)."""
+    phase = Phase("everything, slower towards the input", _decayed(recipe, blocks), recipe.train.epochs)
+    return Plan("discriminative", (phase,))
+
+
+@strategies.register("gradual_unfreezing")
+def gradual_unfreezing(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """The head first, then every `unfreeze_every` epochs one more group of blocks from the head down, rates as in
+    discriminative; blocks that train already keep their optimizer moments (Howard & Ruder 2018).
+
+    The last phase trains everything, for the epochs that are left. Where there are fewer phases than blocks, several
+    blocks make a group.
+    """
+    every, epochs = recipe.transfer.unfreeze_every, recipe.train.epochs
+    if every >= epochs:
+        raise HeadstartError(
+            f"transfer.unfreeze_every: found {every} with {epochs} epochs, so the head alone would train to the end; expected "
+            f"less than train.epochs{' (at least 2)' if epochs == 1 else ''}"
+        )
+    rates, below = _decayed(recipe, blocks), len(blocks) - 1
+    count = min(-(-epochs // every), len(blocks))
+    phases = []
+    for number in range(count):
+        group = blocks[below - round(number * below / (count - 1)) :]
+        name = "the head" if number == 0 else f"{group[0]} and above" if len(group) < len(blocks) else "everything"
+        length = every if number < count - 1 else epochs - every * number
+        phases.append(Phase(name, {block: rates[block] for block in group}, length, carries=number > 0))
+    return Plan("gradual_unfreezing", tuple(phases))
+
+
+@strategies.register("lp_ft")
+def lp_ft(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """A head on frozen features first, then everything from there at one rate (Kumar et al. 2022)."""
+    (head,) = feature_extraction(recipe, blocks).phases
+    rest = Phase("everything, from that head", dict.fromkeys(blocks, recipe.train.lr), recipe.train.epochs)
+    return Plan("lp_ft", (head, rest))
+
+
+@strategies.register("lora")
+def lora(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """Low-rank adapters beside the frozen layers of the backbone train, and the head (Hu et al. 2022)."""
+    rates = _with_faster_head(recipe, ["adapters", "head"])
+    return Plan("lora", (Phase("adapters and head", rates, recipe.train.epochs),))
+
+
 @strategies.register("partial")
 def partial(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Only some blocks train: the last `last_blocks` below the head, or those that name patterns choose; and the head."""
@@ -60,6 +107,14 @@ def partial(recipe: Recipe, blocks: Sequence[str]) -> Plan:
 def _with_faster_head(recipe: Recipe, blocks: Sequence[str]) -> dict[str, float]:
     lr = recipe.train.lr
     return {name: lr * recipe.transfer.head_lr_ratio if name == "head" else lr for name in blocks}
+
+
+def _decayed(recipe: Recipe, blocks: Sequence[str]) -> dict[str, float]:
+    """The rates of `_with_faster_head`, below the head shrinking from block to block."""
+    rates = _with_faster_head(recipe, blocks)
+    for distance, name in enumerate(reversed(blocks[:-1])):
+        rates[name] *= recipe.transfer.layer_decay**distance
+    return rates
 
 
 def _wanted(name: str, recipe: Recipe, blocks: Sequence[str]) -> bool:

@@ -1,0 +1,50 @@
+"""What a recipe may name, and recipes read and described accordingly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.evaluate.baselines import baselines
+from headstart.evaluate.metrics import metrics
+from headstart.models import classifier
+from headstart.recipe import Recipe
+from headstart.recipe_file import read
+from headstart.sections.transfer import AUTO
+from headstart.tasks import tasks
+from headstart.transfer.strategies import strategies
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe file, checked against what is registered.
+
+    Raises:
+        HeadstartError: see `recipe_file.read`.
+    """
+    return read(path, overrides, _names())
+
+
+def _names() -> dict[str, list[str]]:
+    """What a recipe may name, by kind."""
+    return {
+        "task": tasks.names(),
+        "strategy": [*strategies.names(), AUTO],
+        "beside": [*strategies.names(), *baselines.names()],
+        "classifier": classifier.names(),
+        "metric": metrics.names(),
+    }
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of recipes, with the registered names in it."""
+    schema = Recipe.model_json_schema()
+    schema["title"] = "headstart recipe"
+    schema["required"] = [key for key in schema["required"] if key != "output"]
+    names, parts = _names(), schema["$defs"]
+    schema["properties"]["task"]["enum"] = names["task"]
+    parts["Transfer"]["properties"]["strategy"]["enum"] = names["strategy"]
+    parts["Beside"]["properties"]["name"]["enum"] = names["beside"]
+    parts["Train"]["properties"]["metric"]["enum"] = names["metric"]
+    parts["Head"]["properties"]["classifier"]["anyOf"][0]["enum"] = names["classifier"]
+    return schema

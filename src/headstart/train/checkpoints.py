@@ -1,0 +1,119 @@
+"""Where a killed run goes on: states of one training, written under another name and renamed when they are whole.
+
+A checkpoint is a folder of tensors (safetensors) and one JSON file, which names the others with their SHA-256. One that is
+damaged in any way is passed over for the one before. At most two are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from headstart.train.processes import from_main, place
+from headstart.train.setting import Tell
+
+STATE = "state.json"
+KEPT = 2
+Tensors = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state as plain JSON values, and tensors in named groups."""
+
+    state: dict[str, Any]
+    tensors: Tensors
+
+
+class Checkpoints:
+    """The checkpoints of one training in a folder of their own; they belong to `key` and serve no other.
+
+    Args:
+        key: what the training depends on.
+        seconds: least time between two of them.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], seconds: float, tell: Tell) -> None:
+        self._folder, self._key, self._seconds, self._tell = folder, dict(key), seconds, tell
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether enough time has passed since the last one; the same in every process."""
+        return from_main(lambda: time.monotonic() - self._saved >= self._seconds)
+
+    def save(self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Write a checkpoint; names sort in the order of time..
+
+        A disk that is full costs the checkpoint, not the run.
+        """
+        if place()[0] == 0:
+            draft = self._folder / f".{name}.draft"
+            try:
+                self._write(draft, dict(state), tensors)
+                draft.rename(self._folder / name)
+                for old in self._whole()[KEPT:]:
+                    shutil.rmtree(old, ignore_errors=True)
+            except (OSError, SafetensorError) as error:
+                shutil.rmtree(draft, ignore_errors=True)
+                self._tell({"event": "note", "note": f"no checkpoint could be written: {error}"})
+        self._saved = time.monotonic()
+
+    def latest(self) -> Checkpoint | None:
+        """The newest one that is whole and belongs to the key; the same in every process."""
+        return from_main(self._latest)
+
+    def clear(self) -> None:
+        """Delete all of them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _whole(self) -> list[Path]:
+        """Folders that were renamed, the newest first."""
+        with suppress(OSError):
+            return sorted((path for path in self._folder.iterdir() if path.name[0] != "."), reverse=True)
+        return []
+
+    def _write(self, draft: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
+        draft.mkdir(parents=True)
+        files = {}
+        for group, values in tensors.items():
+            path = draft / f"{group}.safetensors"
+            save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, path)
+            files[path.name] = _digest(path)
+        content = json.dumps({"key": self._key, "files": files, "state": state}, ensure_ascii=False)
+        (draft / STATE).write_bytes(content.encode())
+
+    def _latest(self) -> Checkpoint | None:
+        for folder in self._whole():
+            try:
+                read = json.loads((folder / STATE).read_bytes())
+                if read["key"] != self._key:
+                    changed = [name for name in self._key if read["key"].get(name) != self._key[name]]
+                    note = f"{', '.join(changed)} changed since this run was interrupted, so it starts anew"
+                    self._tell({"event": "note", "note": note})
+                    return None
+                for name, digest in read["files"].items():
+                    if _digest(folder / name) != digest:
+                        raise ValueError(f"{name} does not match its checksum")
+                groups = {Path(name).stem: load_file(folder / name) for name in read["files"]}
+                return Checkpoint(read["state"], groups)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+                note = f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
+                self._tell({"event": "note", "note": note})
+        return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
