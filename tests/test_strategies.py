@@ -28,7 +28,7 @@ from tests.processes import start as run_in
 
 KINDS = ("image_classification", "text_classification")
 SETTINGS: dict[str, dict[str, Any]] = {"partial": {"last_blocks": 2}, "lora": {"adapters": {"rank": 2}}}
-TRAIN = {"epochs": 2, "weight_decay": 0.1, "schedule": "linear", "lr": 0.01}
+TRAIN = {"epochs": 3, "weight_decay": 0.1, "schedule": "linear", "lr": 0.01}
 
 Make = Callable[..., Prepared]
 

@@ -48,6 +48,15 @@ ROWS = {  # settings: pretrained?, and for each phase its epochs and rates
             (1, {**dict.fromkeys(BLOCKS[:-1], 0.01), "head": 0.1}),
         ],
     ),
+    "chain_thaw": (
+        {},
+        True,
+        [
+            (1, {"head": 0.1}),
+            (1, dict.fromkeys(BLOCKS[:-1], 0.01)),
+            (1, {**dict.fromkeys(BLOCKS[:-1], 0.01), "head": 0.1}),
+        ],
+    ),
     "lp_ft": ({}, True, [(0, {"head": 0.0}), (3, dict.fromkeys(BLOCKS, 0.01))]),
     "lora": ({}, True, [(3, {"adapters": 0.01, "head": 0.1})]),
     "partial": ({"last_blocks": 2}, True, [(3, {"block 2": 0.01, "neck": 0.01, "head": 0.1})]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
@@ -80,6 +81,27 @@ def gradual_unfreezing(recipe: Recipe, blocks: Sequence[str]) -> Plan:
         length = every if number < count - 1 else epochs - every * number
         phases.append(Phase(name, {block: rates[block] for block in group}, length, carries=number > 0))
     return Plan("gradual_unfreezing", tuple(phases))
+
+
+@strategies.register("chain_thaw")
+def chain_thaw(recipe: Recipe, blocks: Sequence[str]) -> Plan:
+    """The head alone, then block after block alone from the input up, then everything (Felbo et al. 2017).
+
+    The epochs are shared evenly, the last phase takes the rest; with fewer epochs than phases several blocks make a group.
+    """
+    epochs, body = recipe.train.epochs, len(blocks) - 1
+    if epochs < 3:
+        raise HeadstartError(f"train.epochs: found {epochs}; chain_thaw needs at least 3, one for each kind of phase")
+    groups = min(epochs - 2, body)
+    edges = [round(number * body / groups) for number in range(groups + 1)]
+    links = [blocks[body:], *(blocks[low:high] for low, high in pairwise(edges)), blocks]
+    each, rates = epochs // len(links), _with_faster_head(recipe, blocks)
+    phases = []
+    for number, link in enumerate(links, 1):
+        name = "everything" if link is blocks else " to ".join(dict.fromkeys((link[0], link[-1]))) + " alone"
+        length = each if number < len(links) else epochs - each * (len(links) - 1)
+        phases.append(Phase(name, {block: rates[block] for block in link}, length))
+    return Plan("chain_thaw", tuple(phases))
 
 
 @strategies.register("lp_ft")
