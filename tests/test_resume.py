@@ -15,6 +15,7 @@ from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.report.folder import checkpoints_of
 from headstart.report.report import Report
+from headstart.runner import run
 from tests.conftest import WriteRecipe
 from tests.processes import start
 
@@ -184,11 +185,20 @@ def test_changed_data_begins_anew(recipe: Callable[..., Path], tmp_path: Path, p
     path = recipe("images")
     path.write_text(path.read_text().replace(str(photos), str(own)))
     assert start(path, ("step", 1, 1)) == [KILLED]
-    shutil.copyfile(own / "train" / "red" / "00.png", own / "train" / "red" / "more.png")
+    (own / "test" / "red" / "00.png").unlink()
+    assert start(path, ("step", 0, 2)) == [KILLED]
+    log = path.with_suffix(".0.log")
+    assert "the test part changed since this run was interrupted, so it starts anew" in log.read_text()
     assert start(path, None) == [0]
-    assert (
-        "the data changed since this run was interrupted, so it starts anew" in path.with_suffix(".0.log").read_text()
-    )
+    assert "going on from phase 1" in log.read_text()
+
+
+def test_a_failing_rival_costs_no_result(write_recipe: WriteRecipe) -> None:
+    beside = [{"name": "scratch", "lr": 90.0}, {"name": "raw_pixels_forest"}]
+    report = run(write_recipe(evaluate={"beside": beside}, train={"optimizer": "sgd", "epochs": 8}))
+    assert [result.name for result in report.beside] == ["raw_pixels_forest"]
+    assert any(note.startswith("evaluate.beside: scratch gave no result: train") for note in report.notes)
+    assert "note: evaluate.beside: scratch gave no result" in report.summary()
 
 
 def test_trouble_that_would_come_again_leaves_no_checkpoint(recipe: Callable[..., Path]) -> None:

@@ -51,6 +51,25 @@ def test_a_search_ends_in_a_recipe_and_a_table_and_goes_on(write_recipe: WriteRe
     assert max(scores) == pytest.approx(more.value)
 
 
+def test_an_interrupted_trial_is_tried_again(
+    write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe(search={"trials": 2, "space": {"train.lr": [0.01, 0.001]}})
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("headstart.search._score", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search(path)
+    assert search(path).trials == 2
+    table = rows(tmp_path / "run.search")
+    assert table[0]["state"] == "interrupted"
+    assert table[1]["train.lr"] == table[0]["train.lr"]
+    assert len(table) == 3
+
+
 def test_strategies_and_heads_are_searched_as_well(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
     space = {"transfer": {"strategy": ["feature_extraction"]}, "model.head.hidden": [[], [8]]}
     path = write_recipe(model={"weights": str(weights)}, search={"trials": 4, "space": space})
@@ -104,6 +123,11 @@ def test_a_trial_that_fails_does_not_end_the_search(write_recipe: WriteRecipe, t
         ({"space": {"train": {"lr": []}}}, "train.lr has no values"),
         ({"space": {}}, "search.space"),
         ({"space": {"output": ["a", "b"]}}, "output cannot be varied"),
+        (
+            {"space": {"train": {"metric": ["loss", "accuracy"]}}},
+            "train.metric cannot be varied, or trials could not be compared",
+        ),
+        ({"space": {"train": {"lr": {"low": 0.1}}}}, "train.lr: found {'low': 0.1}; expected a range such as"),
         ({"space": {"model": {"head": [{"hidden": [3]}]}}}, "has tables as values"),
         ({"space": SPACE, "trials": 0}, "search.trials: found 0"),
         ({"space": SPACE, "storage": "nodb://x"}, "search.storage: nodb://x cannot be used"),

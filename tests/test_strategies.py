@@ -148,7 +148,7 @@ def test_adapters_beside_other_weights_are_refused(make: Make, tmp_path: Path, w
 
 def test_a_backbone_without_layers_to_adapt_says_which_it_has(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        HeadstartError, match=r"no layer of test_resnet is called query; .*conv1 \(Conv2d\), conv2 \(Conv2d\)"
+        HeadstartError, match=r"no layer of test_resnet is called 'query'; .*conv1 \(Conv2d\), conv2 \(Conv2d\)"
     ):
         make(KINDS[0], "lora", transfer={"adapters": {"targets": ["query"]}})
     monkeypatch.delitem(TARGETS, "ResNet")
@@ -251,7 +251,11 @@ def test_unfreezing_takes_effect_in_two_processes(write_recipe: WriteRecipe, wei
         ({"transfer": {"strategy": "lora", "l2_sp": 0.1}}, "transfer.l2_sp keeps pretrained weights"),
         ({"transfer": {"strategy": "scratch", "wise_ft": 0.5}}, "transfer.wise_ft keeps pretrained weights"),
         ({"train": {"class_weights": {"rde": 2.0}}}, "unknown class 'rde'; did you mean 'red'"),
-        ({"model": {"backbone": "test_vit"}, "transfer": {"freeze_statistics": True}}, "keeps no running statistics"),
+        ({"transfer": {"freeze_statistics": True}}, "transfer.freeze_statistics: remove it"),
+        (
+            {"train": {"class_weights": {"red": 0.0, "blue": 0.0}}},
+            "expected at least two classes with a weight above 0",
+        ),
         (
             {"transfer": {"strategy": "feature_extraction"}, "train": {"label_smoothing": 0.1}},
             "train.label_smoothing: strategy 'feature_extraction' fits this head as a whole",

@@ -59,8 +59,9 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     machine = start()
     prepared = prepare(checked, machine)
     from headstart.report.plots import plot_rates
-    from headstart.train.lr_range import lr_range
+    from headstart.train.lr_range import STEPS, lr_range
 
+    typer.echo(f"trying {STEPS} rates, each on a batch of {prepared.batch_size}", err=True)
     with tempfile.TemporaryDirectory() as folder:
         found = lr_range(
             prepared.network, prepared.plan, setting_of(prepared, machine, Path(folder), lambda event: None)
@@ -77,11 +78,11 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
-    """Try what the recipe's [search] spans, by the held-out part; the best recipe becomes a file. Start it again to go on."""
+    """Try what the recipe's \\[search] spans, by the held-out part; the best recipe becomes a file. Start it again to go on."""
     from headstart.search import search as search_for
 
     found = search_for(recipe, overrides or [])
-    typer.echo(f"best held-out {found.metric} of {found.trials} trials: {found.value:.4f}")
+    typer.echo(f"best {found.metric} on the validation part, of {found.trials} trials: {found.value:.4f}")
     typer.echo(f"recipe: {found.recipe}\ntrials: {found.table}")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headstart.train.setting import Setting
     from headstart.transfer.plan import Plan
 
+FEW = 50  # examples
 LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
 
 
@@ -60,9 +61,13 @@ class Prepared:
     @property
     def settings(self) -> dict[str, Any]:
         """What the recipe may leave open, as this run has it."""
+        from headstart.report.describe import choices
+
         settled: dict[str, Any] = {"precision": self.precision}
         if self.chooses_an_epoch:
             settled |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
+        if self.chooses_an_epoch:
+            settled |= choices(self.recipe)
         if self.plan.tuned:
             settled |= {"accumulation": self.accumulation, "augmentation": self.policy}
         return settled
@@ -160,6 +165,10 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
         sizes={name: blocks.size(name) for name in blocks.names},
         phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
     )
+    held_out = prepared.dataset.validation
+    if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
+        note = f"only {len(held_out)} validation examples choose the epoch, so which one is best is partly luck"
+        prepared = replace(prepared, dataset=prepared.dataset.noting(note))
     return replace(prepared, accumulation=_accumulation(prepared, machine))
 
 
@@ -265,7 +274,12 @@ def _class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> 
     strangers = [name for name in asked if name not in labels]
     if strangers:
         raise HeadstartError(f"train.class_weights: {unknown('class', strangers[0], list(labels))}")
-    return np.array([asked.get(name, 1.0) for name in labels])
+    weights = np.array([asked.get(name, 1.0) for name in labels])
+    if (weights > 0).sum() < 2:
+        raise HeadstartError(
+            f"train.class_weights: found {asked}; expected at least two classes with a weight above 0, or nothing is told apart"
+        )
+    return weights
 
 
 def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:

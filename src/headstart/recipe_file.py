@@ -75,13 +75,19 @@ def _set(values: dict[str, Any], override: str) -> None:
 def _explain(error: ValidationError, path: str, overrides: Sequence[str]) -> str:
     overridden = {override.partition("=")[0].strip() for override in overrides}
     said: dict[str, list[str]] = {}
+    meant: dict[str, str] = {}
     for problem in error.errors():
         where = _keys_only(problem)
         key = ".".join(str(part) for part in where) or "recipe"
         given = any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in overridden)
         origin = "command line" if given else path
-        said.setdefault(f"{origin}: {key}: ", []).append(_say(problem, where))
-    lines = [start + _either(sayings) for start, sayings in said.items()]
+        start = f"{origin}: {key}: "
+        said.setdefault(start, []).append(_say(problem, where))
+        if problem["type"] not in ("extra_forbidden", "missing", "value_error"):
+            meant[start] = _describe(where).removeprefix("expected ")
+    lines = [
+        start + _either(sayings) + (f" ({meant[start]})" if meant.get(start) else "") for start, sayings in said.items()
+    ]
     if len(lines) == 1:
         return lines[0]
     return f"{len(lines)} problems in the recipe:\n" + "\n".join(f"  {line}" for line in lines)
@@ -107,14 +113,16 @@ def _keys_only(problem: Any) -> list[int | str]:
 def _say(problem: Any, where: Sequence[int | str]) -> str:
     found = problem["input"]
     if problem["type"] == "extra_forbidden":
-        return f"unknown key (found {found!r}); {suggest(str(where[-1]), _keys(where[:-1]))}"
+        elsewhere = [name for name in _keys([]) if where[-1] in _keys([name]) and [name] != where[:-1]]
+        hint = f"it belongs into [{elsewhere[0]}]" if elsewhere else suggest(str(where[-1]), _keys(where[:-1]))
+        return f"unknown key (found {found!r}); {hint}"
     if problem["type"] == "missing":
         return "missing; " + (_describe(where) or "this key is required")
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
     if problem["type"] in ("model_type", "model_attributes_type"):
         return f"found {found!r}; expected a table of keys"
-    expected = problem["msg"].removeprefix("Input should be ")
+    expected = problem["msg"].removeprefix("Input should be ").replace("valid dictionary", "table")
     return f"found {found!r}; expected {expected}"
 
 

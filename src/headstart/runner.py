@@ -20,7 +20,7 @@ from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.prepare import Machine, Prepared, describe, prepare, setting_of, start
 from headstart.recipe import Recipe
-from headstart.report.folder import MODEL, check_free, checkpoints_of, drafted
+from headstart.report.folder import HARMLESS, MODEL, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
 from headstart.sections import Beside
@@ -57,18 +57,31 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
         main, probabilities = _learn(prepared, machine, folder, "main", say)
-        beside = [
-            _learn(rival, machine, folder, f"beside-{number}", say)[0]
-            if isinstance(rival, Prepared)
-            else _baseline(rival, prepared, say)
-            for number, rival in enumerate(rivals, 1)
-        ]
-        report = _report(prepared, main, beside)
+        beside, failed = _beside(prepared, rivals, machine, folder, say)
+        report = _report(prepared, main, beside, failed)
         if machine.rank == 0:
             _write(prepared, report, probabilities, machine, folder)
     wait()
     say.text(report.summary())
     return report
+
+
+def _beside(
+    prepared: Prepared, rivals: list[Prepared | str], machine: Machine, folder: Path, say: Progress
+) -> tuple[list[Result], list[str]]:
+    """Results of what the recipe wants beside the main one, and a sentence for each that gave none."""
+    found, failed = [], []
+    for number, rival in enumerate(rivals, 1):
+        try:
+            if isinstance(rival, Prepared):
+                found.append(_learn(rival, machine, folder, f"beside-{number}", say)[0])
+            else:
+                found.append(_baseline(rival, prepared, say))
+        except HeadstartError as error:
+            name = rival.recipe.transfer.strategy if isinstance(rival, Prepared) else rival
+            failed.append(f"evaluate.beside: {name} gave no result: {error}")
+            say.tell({"event": "note", "note": failed[-1]})
+    return found, failed
 
 
 def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: Progress) -> tuple[Result, np.ndarray]:
@@ -119,9 +132,10 @@ def _checkpoints(prepared: Prepared, part: str, setting: Setting) -> Checkpoints
     """Those of one strategy of a run; another one's, or another data set's, do not serve it."""
     from headstart.train.checkpoints import Checkpoints
 
+    asked = prepared.recipe.model_copy(update={"search": None})
     key = {
-        "the strategy": prepared.recipe.transfer.strategy,
-        "the data": setting.train.digest(),
+        "the recipe": asked.but(train=HARMLESS).digest(),
+        **{f"the {role} part": part.sequence() for role, part in prepared.dataset.parts().items()},
         "the weights": (prepared.network.spec["pretrained"] or {}).get("sha256"),
         "the number format": prepared.precision,
     }
@@ -195,7 +209,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     return Result(name=name, test=test, seconds=seconds)
 
 
-def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:
+def _report(prepared: Prepared, main: Result, beside: list[Result], failed: list[str]) -> Report:
     recipe, dataset = prepared.recipe, prepared.dataset
     chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
     return Report(
@@ -204,7 +218,7 @@ def _report(prepared: Prepared, main: Result, beside: list[Result]) -> Report:
         folder=recipe.output,
         labels=dataset.labels,
         counts={role: dataset.counts(role) for role in dataset.parts()},
-        notes=dataset.notes,
+        notes=(*dataset.notes, *failed),
         selected_on=recipe.train.select_on if chosen else None,
         main=main,
         beside=tuple(beside),

@@ -12,6 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ import tomli_w
 
 from headstart.catalogue import read_recipe
 from headstart.data.cache import locked
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.recipe import Recipe
 from headstart.report.progress import Progress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from headstart.data.dataset import Dataset
 
+COMBINATIONS = 200  # of values that are tried to make a recipe right
 WARM_TRIALS, WARM_EPOCHS = 5, 1  # before a trial is compared with the median of the others
 
 
@@ -65,9 +67,7 @@ def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress |
             "search: needs a validation part to compare by, or the test would choose the recipe; set data.validation = 0.15 "
             'and train.select_on = "validation"'
         )
-    for key, values in recipe.search.space.items():
-        for value in [values.low, values.high] if isinstance(values, Range) else values:
-            read_recipe(path, [*overrides, _override(key, value)])
+    _check(path, overrides, recipe.search.space)
     machine = start()
     if machine.world > 1:
         raise HeadstartError("search: each trial runs in one process; start `headstart search` several times instead")
@@ -79,12 +79,36 @@ def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress |
     return _written(study, path, overrides, recipe, folder)
 
 
+def _check(path: str | Path, overrides: Sequence[str], space: dict[str, Range | list[Any]]) -> None:
+    """Refuse a value that makes a wrong recipe alone and with whatever the other fields may be."""
+    values = {key: [some.low, some.high] if isinstance(some, Range) else some for key, some in space.items()}
+    for key, own in values.items():
+        others = [[_override(other, value) for value in some] for other, some in values.items() if other != key]
+        for value in own:
+            asked = _override(key, value)
+            try:
+                read_recipe(path, [*overrides, asked])
+            except HeadstartError as alone:
+                if not any(
+                    _is_valid(path, [*overrides, asked, *more]) for more in islice(product(*others), COMBINATIONS)
+                ):
+                    raise HeadstartError(f"search.space: {asked}: {alone}") from None
+
+
+def _is_valid(path: str | Path, overrides: Sequence[str]) -> bool:
+    try:
+        read_recipe(path, overrides)
+    except HeadstartError:
+        return False
+    return True
+
+
 def _study(recipe: Recipe, folder: Path) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     assert recipe.search
-    storage = recipe.search.storage or f"sqlite:///{folder.absolute()}/study.db"
+    storage = recipe.search.storage or _sqlite(folder / "study.db")
     try:
         with locked(folder / ".lock"):  # two processes that make its tables at once get in each other's way
             database = optuna.storages.get_storage(storage)
@@ -97,13 +121,30 @@ def _study(recipe: Recipe, folder: Path) -> optuna.Study:
             load_if_exists=True,
         )
     except Exception as error:  # as manifold as databases
-        raise HeadstartError(f"search.storage: {storage} cannot be used: {error}") from None
+        raise HeadstartError(
+            f"search.storage: {_without_password(storage)} cannot be used: {first_line(error)}"
+        ) from None
+
+
+def _without_password(storage: str) -> str:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return str(make_url(storage))
+    except ArgumentError:
+        return "its address"
+
+
+def _sqlite(path: Path) -> str:
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def _try(
     study: optuna.Study, path: str | Path, overrides: Sequence[str], recipe: Recipe, machine: Machine, say: Progress
 ) -> None:
-    import optuna
 
     assert recipe.search
     space, wanted = recipe.search.space, recipe.search.trials
@@ -116,18 +157,34 @@ def _try(
         say.text(f"trial {trial.number + 1}: held-out {recipe.train.metric} {abs(score):.4f}")
         return score
 
-    def failed(trial: optuna.Trial) -> float:
+    def noted(trial: optuna.Trial) -> float:
         try:
             return attempt(trial)
         except HeadstartError as error:
             say.text(f"trial {trial.number + 1} failed: {error}")
             trial.set_user_attr("error", str(error))
             raise
+        except (KeyboardInterrupt, SystemExit):
+            study.enqueue_trial(trial.params)  # for the next time
+            say.text(f"trial {trial.number + 1} was interrupted; the same command goes on with it")
+            raise
 
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
-    enough = optuna.study.MaxTrialsCallback(wanted, states=ended)
-    if len(study.get_trials(deepcopy=False, states=ended)) < wanted:
-        study.optimize(failed, callbacks=[enough], catch=(HeadstartError,))
+    def stop(study: optuna.Study, trial: object = None) -> None:
+        if len(_ended(study)) >= wanted:
+            study.stop()
+
+    if done := len(_ended(study)):
+        say.text(f"{done} of {wanted} trials are there already")
+    if done < wanted:
+        study.optimize(noted, callbacks=[stop], catch=(HeadstartError,))
+
+
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that need not be tried again: all but those that run or were interrupted."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    return [trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs]
 
 
 def _read(recipe: Recipe) -> Dataset:
@@ -207,8 +264,10 @@ def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], re
     winner = read_recipe(path, [*overrides, *chosen])
     resolved = {key: value for key, value in winner.resolved().items() if key != "search"}
     value = abs(float(best.value or 0.0))
-    claim = f"held-out {recipe.train.metric} {value:.4f}, the best of {len(done)} trials that came to an end"
-    header = f"# headstart run {folder}/best.toml\n# {claim}\n\n"
+    claim = (
+        f"{recipe.train.metric} {value:.4f} on the validation part, the best of {len(done)} trials that came to an end"
+    )
+    header = f"# headstart run {folder}/best.toml\n# {claim}\n# {', '.join(chosen)}\n\n"
     _write(folder / "best.toml", header + tomli_w.dumps(resolved))
     table = io.StringIO()
     rows = csv.writer(table)
@@ -218,9 +277,12 @@ def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], re
         values = [_chosen(recipe.search.space[key], trial.params.get(key, "")) for key in recipe.search.space]
         score = "" if trial.value is None or trial not in done else f"{abs(trial.value):.4f}"
         epochs = len(trial.intermediate_values)
-        rows.writerow([trial.number + 1, *values, score, trial.state.name.lower(), epochs, seconds])
+        state = trial.state.name.lower()
+        if state == "fail" and "error" not in trial.user_attrs:
+            state = "interrupted"
+        rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
     _write(folder / "trials.csv", table.getvalue())
-    return Found(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(trials))
+    return Found(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study)))
 
 
 def _chosen(values: Range | list[Any], drawn: Any) -> Any:

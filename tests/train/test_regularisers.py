@@ -212,7 +212,10 @@ def test_averaging_with_the_start_is_a_straight_line(make_setting: MakeSetting) 
         end = tuned.net.state_dict()[name]
         expected = end if name.startswith("head.") else 0.25 * end + 0.75 * first[name]
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
-    assert any("0.25 of the fine-tuned weights" in note and "held-out accuracy" in note for note in history.notes)
+    assert any(
+        "0.25 of the fine-tuned weights" in note and "accuracy on the part that chose the epoch" in note
+        for note in history.notes
+    )
     net = nn.BatchNorm1d(2)
     towards_start(net, {"running_mean": torch.ones(2), "num_batches_tracked": torch.tensor(9)}, 0.5)
     assert net.running_mean is not None

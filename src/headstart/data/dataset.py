@@ -45,6 +45,13 @@ class Examples:
         rows = (d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True))
         return hashlib.sha256(np.sort(np.fromiter(rows, "S40", len(self))).tobytes()).hexdigest()
 
+    def sequence(self) -> str:
+        """SHA-256 over contents, labels and names in their order."""
+        total = hashlib.sha256(self.labels.tobytes())
+        for digest, name in zip(self.digests, self.names, strict=True):
+            total.update(digest + name.encode("utf-8", "replace"))
+        return total.hexdigest()
+
 
 def _take(values: Any, rows: np.ndarray) -> Any:
     return values.take(rows) if isinstance(values, Column) else tuple(values[row] for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,7 +11,9 @@ from rich.table import Table
 
 from headstart.data.dataset import Dataset
 from headstart.recipe import Recipe
+from headstart.report.folder import HARMLESS
 from headstart.report.report import Phase
+from headstart.sections import Section
 
 MANY_CLASSES = 12
 
@@ -34,19 +37,41 @@ def describe(
         f"backbone   {backbone}",
         f"running    {where}",
         *(
-            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, dataset, total)}"
+            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, dataset, total, phases)}"
             for number, phase in enumerate(phases, 1)
         ),
     ]
+    if more := choices(recipe):
+        lines.append("with       " + ", ".join(f"{key} {value}" for key, value in more.items()))
     if recipe.evaluate.beside:
         lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
     text = "\n".join(lines)
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
 
 
-def _course(phase: Phase, dataset: Dataset, total: int) -> str:
+SHOWN = ("strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy", "workers")
+
+
+def _stated(section: Section) -> str:
+    return " ".join(f"{key} {value}" for key, value in section.model_dump(exclude_defaults=True).items())
+
+
+def choices(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe asks of training beside what every run states: keys of its sections that have another value than
+    their default."""
+    found = {}
+    for section in (recipe.transfer, recipe.train, recipe.augment):
+        for key, field in type(section).model_fields.items():
+            value = getattr(section, key)
+            if key not in (*SHOWN, *HARMLESS) and value != field.get_default(call_default_factory=True):
+                found[key] = _stated(value) if isinstance(value, Section) else value
+    return found
+
+
+def _course(phase: Phase, dataset: Dataset, total: int, phases: tuple[Phase, ...]) -> str:
     if not phase.epochs:
-        parts = "training and validation part" if dataset.validation else "training part"
+        alone = dataset.validation is None or any(other.epochs for other in phases)
+        parts = "training part" if alone else "training and validation part"
         return f"{phase.name} of the {parts}, each example passed through the backbone once"
     epochs = f"{phase.epochs} epoch{'s' if phase.epochs > 1 else ''}"
     course = f"{epochs}, {millions(phase.trainable)} of {millions(total)} parameters train"

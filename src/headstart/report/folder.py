@@ -15,7 +15,7 @@ import tomli_w
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
-HARMLESS = ("workers", "checkpoint_seconds")  # keys of [train] that change no result
+HARMLESS = {"workers": "auto", "checkpoint_seconds": 180.0}  # keys of [train] that change no result
 RECIPE, MODEL = "recipe.resolved.toml", "model"  # what lies in it under these names
 
 
@@ -50,13 +50,21 @@ def checkpoints_of(recipe: Recipe) -> Path:
 
 def _check_unfinished(recipe: Recipe) -> None:
     folder = checkpoints_of(recipe)
+    if folder.exists() and not folder.is_dir():
+        raise HeadstartError(
+            f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it away, or give another "
+            "place with "
+            "output=NAME"
+        )
     try:
         theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # then the checkpoints themselves tell whose they are
         return
     ours = recipe.resolved()
+    if not isinstance(theirs.get("train"), dict):
+        return
     for key in HARMLESS:
-        theirs.get("train", {}).pop(key, None)
+        theirs["train"].pop(key, None)
         ours["train"].pop(key, None)
     if differing := _differences(theirs, ours):
         raise HeadstartError(
@@ -100,6 +108,7 @@ def drafted(recipe: Recipe) -> Iterator[Path]:
     place = Path(recipe.output)
     draft, old, lock, checkpoints = (_beside(place, part) for part in ("draft", "old", "lock", "checkpoints"))
     with _locked(lock, place):
+        check_free(recipe)  # another run may have ended there meanwhile
         _make(draft, place)
         try:
             (draft / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")

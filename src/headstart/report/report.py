@@ -144,7 +144,12 @@ class Report(Part):
         lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
         if self.beside:
             lines.append(self.verdict())
-        lines += [f"note: {note}" for note in self.main.notes]
+        if self.selected_on and self.main.kept:
+            lines.append("the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept))
+        lines += [
+            f"note: {note}"
+            for note in (*self.main.notes, *(note for note in self.notes if note.startswith("evaluate.")))
+        ]
         if worst is not None:
             lines.append(f"worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found")
         lines += [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from headstart.sections.section import Name, Section
+
+YARDSTICK = ("train.metric", "train.select_on", "data.validation", "data.test")  # by which trials are compared
 
 
 class Range(Section):
@@ -29,6 +32,37 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _by_dotted_name(prefix: str, space: dict[str, Any]) -> Iterator[tuple[str, Range | list[Any]]]:
+    """TOML reads `train.lr = …` as a table in a table."""
+    for key, value in space.items():
+        if (
+            isinstance(value, dict)
+            and not value.keys() & set(Range.model_fields)
+            and any(map(_is_nested, value.values()))
+        ):
+            yield from _by_dotted_name(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", _one(f"{prefix}{key}", value)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict | list | Range)
+
+
+def _one(key: str, value: Any) -> Range | list[Any]:
+    if isinstance(value, Range | list):
+        return value
+    try:
+        return Range.model_validate(value)
+    except ValidationError as error:
+        said = error.errors()[0]
+        more = f" ({said['msg'].removeprefix('Value error, ')})" if said["type"] == "value_error" else ""
+        raise ValueError(
+            f"{key}: found {value!r}; expected a range such as {{ low = 1e-5, high = 1e-3, log = true }}, or an array of "
+            f"values{more}"
+        ) from None
+
+
 class Search(Section):
     """What `headstart search` tries; `headstart run` does not look at it."""
 
@@ -43,16 +77,11 @@ class Search(Section):
     @field_validator("space", mode="before")
     @classmethod
     def _flat(cls, space: Any) -> Any:
-        """TOML reads `train.lr = …` as a table in a table."""
-        if not isinstance(space, dict):
-            return space
-        flat: dict[str, Any] = {}
-        for key, value in space.items():
-            if isinstance(value, dict) and not value.keys() & set(Range.model_fields):
-                flat |= {f"{key}.{inner}": found for inner, found in cls._flat(value).items()}
-            else:
-                flat[key] = value
-        return flat
+        if not space:
+            raise ValueError(
+                "expected at least one field to vary, such as train.lr = { low = 1e-5, high = 1e-3, log = true }"
+            )
+        return dict(_by_dotted_name("", space)) if isinstance(space, dict) else space
 
     @model_validator(mode="after")
     def _has_choices(self) -> Search:
@@ -64,7 +93,9 @@ class Search(Section):
             raise ValueError(
                 f"space: {tables[0]} has tables as values; expected numbers, strings, true, false or arrays"
             )
-        own = [key for key in self.space if key.split(".")[0] in ("search", "output", "task")]
-        if own:
-            raise ValueError(f"space: {own[0]} cannot be varied; expected fields such as train.lr")
+        fixed = [key for key in self.space if key.split(".")[0] in ("search", "output", "task") or key in YARDSTICK]
+        if fixed:
+            raise ValueError(
+                f"space: {fixed[0]} cannot be varied, or trials could not be compared; expected fields such as train.lr"
+            )
         return self

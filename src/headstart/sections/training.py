@@ -38,7 +38,7 @@ class Train(Section):
         description="examples an optimizer step, whatever the number of processes; 'auto' goes by the number of training "
         "examples (about 50 steps an epoch, a power of two from 16 to 256)",
     )
-    accumulation: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = Field(
+    accumulation: Annotated[int, Field(ge=1, le=4_096)] | Literal["auto"] = Field(
         "auto",
         description="parts in which each process works through its share of a batch; 'auto' takes as few as fit into memory",
     )

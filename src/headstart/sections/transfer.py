@@ -104,6 +104,11 @@ class Transfer(Section):
             ValueError: there is one.
         """
         own, named = self.strategy, set(strategies)
+        if self.freeze_statistics and own == FROM_RANDOM:
+            raise ValueError(
+                "strategy 'scratch' starts from random weights, so there are no statistics to keep; found "
+                "transfer.freeze_statistics: remove it"
+            )
         choices = [key for key, owners in OWNERS.items() if owners == ("partial",) and self.given(key)]
         for key in filter(self.given, OWNERS):
             if named.isdisjoint(OWNERS[key]) and AUTO not in named:

@@ -1,7 +1,7 @@
 """Where a killed run goes on: states of one training, written under another name and renamed when they are whole.
 
-A checkpoint is a folder of tensors (safetensors) and one JSON file, which names the others with their SHA-256. One that is
-damaged in any way is passed over for the one before. At most two are kept.
+A checkpoint is a folder of tensors (safetensors) and one JSON file, which names the others with their SHA-256 and begins with
+its own. One that is damaged in any way is removed, and the one before takes its place. At most two are kept.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Checkpoints:
         return from_main(lambda: time.monotonic() - self._saved >= self._seconds)
 
     def save(self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Write a checkpoint; names sort in the order of time..
+        """Write a checkpoint; names sort in the order of time.
 
         A disk that is full costs the checkpoint, not the run.
         """
@@ -73,9 +73,9 @@ class Checkpoints:
         """The newest one that is whole and belongs to the key; the same in every process."""
         return from_main(self._latest)
 
-    def clear(self) -> None:
-        """Delete all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def _clear(self) -> None:
+        for folder in self._whole():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _whole(self) -> list[Path]:
         """Folders that were renamed, the newest first."""
@@ -91,17 +91,21 @@ class Checkpoints:
             path = draft / f"{group}.safetensors"
             save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, path)
             files[path.name] = _digest(path)
-        content = json.dumps({"key": self._key, "files": files, "state": state}, ensure_ascii=False)
-        (draft / STATE).write_bytes(content.encode())
+        content = json.dumps({"key": self._key, "files": files, "state": state}, ensure_ascii=False).encode()
+        (draft / STATE).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
     def _latest(self) -> Checkpoint | None:
         for folder in self._whole():
             try:
-                read = json.loads((folder / STATE).read_bytes())
+                digest, _, content = (folder / STATE).read_bytes().partition(b"\n")
+                if hashlib.sha256(content).hexdigest().encode() != digest:
+                    raise ValueError(f"{STATE} does not match its checksum")
+                read = json.loads(content)
                 if read["key"] != self._key:
                     changed = [name for name in self._key if read["key"].get(name) != self._key[name]]
                     note = f"{', '.join(changed)} changed since this run was interrupted, so it starts anew"
                     self._tell({"event": "note", "note": note})
+                    self._clear()
                     return None
                 for name, digest in read["files"].items():
                     if _digest(folder / name) != digest:
@@ -111,6 +115,7 @@ class Checkpoints:
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
                 note = f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
                 self._tell({"event": "note", "note": note})
+                shutil.rmtree(folder, ignore_errors=True)
         return None
 
 

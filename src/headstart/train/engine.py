@@ -131,7 +131,10 @@ def _finish(network: Network, setting: Setting, course: Course, start: dict[str,
             scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
             after = Best(best.metric)
             after.offer(scores, setting.selection.labels, {}, {})
-            note += f": held-out {best.metric} {before['best']:.3f} → {abs(after.score):.3f}"
+            where = f"{best.metric} on the part that chose the epoch"
+            note += f": {where} {before['best']:.3f} before, {abs(after.score):.3f} after"
+            if after.score < best.score:
+                note += ", so the average is worse there; it is what was kept all the same"
         history.notes.append(note)
     history.notes += filter(None, [overfitting(history.epochs)])
     history.examples_per_second = course.meter.examples_per_second

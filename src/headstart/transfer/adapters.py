@@ -99,10 +99,11 @@ def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str
     }
     layers = {name: module for name, module in network.net.named_modules() if name in there and _is_fit(module)}
     found = [name for name in layers if name.rpartition(".")[2] in targets]
-    if not found:
+    unknown = [name for name in targets if name not in {layer.rpartition(".")[2] for layer in layers}] if asked else []
+    if not found or unknown:
         known = sorted({f"{name.rpartition('.')[2]} ({type(module).__name__})" for name, module in layers.items()})
         trouble = (
-            f"no layer of {network.spec['backbone']} is called {' or '.join(targets)}"
+            f"no layer of {network.spec['backbone']} is called {' or '.join(map(repr, unknown))}"
             if asked
             else f"there is no rule which layers of {network.family} to adapt"
         )
