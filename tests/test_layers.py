@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
     "errors", "registry", "sections", "recipe", "recipe_file", "data", "transfer", "models", "report", "evaluate", "train",
-    "tasks", "inference", "catalogue", "prepare", "runner", "search", "cli",
+    "tasks", "inference", "catalogue", "prepare", "preview", "runner", "search", "cli",
 ]  # fmt: skip
 
 

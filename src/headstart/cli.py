@@ -38,7 +38,8 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import describe, estimate, prepare, start
+    from headstart.prepare import prepare, start
+    from headstart.preview import describe, estimate
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -90,7 +91,7 @@ def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import fetch as fetch_for
+    from headstart.preview import fetch as fetch_for
 
     typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
 

@@ -18,7 +18,8 @@ import numpy as np
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
-from headstart.prepare import Machine, Prepared, describe, prepare, setting_of, start
+from headstart.prepare import Machine, Prepared, prepare, setting_of, start
+from headstart.preview import describe
 from headstart.recipe import Recipe
 from headstart.report.folder import HARMLESS, MODEL, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress

@@ -210,13 +210,14 @@ def _score(recipe: Recipe, machine: Machine, dataset: Dataset | None, trial: opt
     """The best metric of a trial's epochs on the held-out part, the higher the better."""
     import optuna
 
+    from headstart.train.best import score_of
+
     prepared = prepare(recipe, machine, dataset)
-    sign = -1 if recipe.train.metric == "loss" else 1
     scores: list[float] = []
 
     def hear(event: dict[str, Any]) -> None:
         if event["event"] in ("epoch", "probe") and f"selection_{recipe.train.metric}" in event:
-            scores.append(sign * event[f"selection_{recipe.train.metric}"])
+            scores.append(score_of(event, recipe.train.metric))
             trial.report(max(scores), len(scores))
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Best:
             targets: its labels, shape (n,).
             weights: what gave these logits.
         """
-        scores = {name: metrics.get(name)(targets, logits) for name in {"accuracy", "loss", self.metric}}
+        scores = {name: metrics.get(name)(targets, logits) for name in dict.fromkeys(("accuracy", "loss", self.metric))}
         score, minus_loss = scores[self.metric], scores["loss"]
         if self.epoch is None or (score, minus_loss) > (self.score, self.minus_loss):
             self.score, self.minus_loss, self.epoch = score, minus_loss, epoch
@@ -45,8 +46,12 @@ class Best:
         return {"metric": self.metric, "best": abs(self.score), "best_at": self.epoch}
 
 
+def score_of(row: Mapping[str, Any], metric: str) -> float:
+    """The metric of an epoch that was told of, the higher the better."""
+    return float(row[f"selection_{metric}"]) * (-1 if metric == "loss" else 1)
+
+
 def epochs_since_the_best(rows: list[dict[str, Any]], metric: str) -> int:
     """How many of these epochs came after the one with the best metric."""
-    sign = -1 if metric == "loss" else 1
-    scores = [sign * row[f"selection_{metric}"] for row in rows]
+    scores = [score_of(row, metric) for row in rows]
     return len(scores) - 1 - scores.index(max(scores))

@@ -46,9 +46,7 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
     course = Course(Best(setting.options.metric))
     blocks = Blocks(network)
     for number, phase in enumerate(plan.phases):
-        if (
-            phase.probe
-        ):  # again after an interruption: its features are cached, and the start is what it makes of the head
+        if phase.probe:  # after an interruption again: its features are cached
             course.enter(number)
             _probe(network, phase, setting, course)
     start = _start(network, plan, setting)

@@ -98,10 +98,11 @@ def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str
         name.rpartition(".")[0] for block in between for name in network.partition[block] if name.endswith(".weight")
     }
     layers = {name: module for name, module in network.net.named_modules() if name in there and _is_fit(module)}
-    found = [name for name in layers if name.rpartition(".")[2] in targets]
-    unknown = [name for name in targets if name not in {layer.rpartition(".")[2] for layer in layers}] if asked else []
-    if not found or unknown:
-        known = sorted({f"{name.rpartition('.')[2]} ({type(module).__name__})" for name, module in layers.items()})
+    last = {name: name.rpartition(".")[2] for name in layers}
+    found = [name for name in layers if last[name] in targets]
+    unknown = [target for target in targets if target not in last.values()]
+    if not found or (asked and unknown):
+        known = sorted({f"{last[name]} ({type(module).__name__})" for name, module in layers.items()})
         trouble = (
             f"no layer of {network.spec['backbone']} is called {' or '.join(map(repr, unknown))}"
             if asked
