@@ -81,7 +81,7 @@ def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] |
 
 def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, Setting]:
     """The same network and setting anew, the training part cut to just so many steps."""
-    prepared = prepare(recipe, machine, before.dataset if before else None)
+    prepared = prepare(recipe, machine, (before.dataset, before.leaks) if before else None)
     count = len(prepared.dataset.train)
     cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])  # a small set comes round again
     prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))

@@ -10,8 +10,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "registry", "sections", "recipe", "recipe_file", "data", "transfer", "models", "report", "evaluate", "train",
-    "tasks", "inference", "catalogue", "prepare", "preview", "runner", "search", "cli",
+    "errors", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models", "report", "evaluate",
+    "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "verify", "runner",
+    "search", "cli",
 ]  # fmt: skip
 
 

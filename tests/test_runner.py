@@ -25,6 +25,7 @@ FILES = {
     "predictions.csv",
     "recipe.resolved.toml",
     "report.html",
+    "split.parquet",
 }
 
 

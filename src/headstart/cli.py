@@ -14,6 +14,8 @@ import typer
 
 from headstart.errors import HeadstartError
 
+LONGEST_MESSAGE = 4_000  # characters
+
 app = typer.Typer(
     help="Transfer learning on images and text: one recipe, one command, an honest report.",
     no_args_is_help=True,
@@ -88,6 +90,50 @@ def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def check(
+    target: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="a recipe, or a folder or table by itself")],
+    overrides: Overrides = None,
+    page: Annotated[bool, typer.Option("--page", help="also write a page with examples to look at")] = False,
+) -> None:
+    """Tell what is wrong with data: classes, files, copies between the parts, doubtful labels; exit code 1 if it has leaks and
+    data.leaks is "error"."""
+    from headstart.check import check as look_over
+
+    found = look_over(target, overrides or [], page)
+    typer.echo("\n".join(found.lines))
+    raise typer.Exit(1 if found.fatal else 0)
+
+
+@app.command()
+def init(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="a folder, a table, or whatever data.source may be")],
+    output: Annotated[
+        str, typer.Option(metavar="FILE", help="the recipe to write; it must not be there yet")
+    ] = "recipe.toml",
+) -> None:
+    """Look at data, and write a commented recipe for it."""
+    from headstart.init import propose
+
+    path = Path(output)
+    if path.exists():
+        raise HeadstartError(f"--output: {path} is there already; give another name")
+    content = propose(source)
+    with path.open("x", encoding="utf-8") as file:
+        file.write(content)
+    typer.echo(f"{content}\nwritten to {path}; to go on: headstart run {path}")
+
+
+@app.command()
+def verify(run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")]) -> None:
+    """Tell whether a finished run still gives its figures on its data; exit code 1 if not."""
+    from headstart.verify import verify as verify_run
+
+    verdict = verify_run(run)
+    typer.echo("\n".join([*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]))
+    raise typer.Exit(0 if verdict.holds else 1)
+
+
+@app.command()
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
     from headstart.catalogue import read_recipe
@@ -143,9 +189,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _stop(message: str) -> None:
     rank = os.environ.get("RANK", "0")
-    if rank != "0":
-        time.sleep(
-            2
-        )  # when all processes met the same trouble, the launcher ends this one before it repeats the message
+    if rank != "0":  # when all processes met the same trouble, the launcher ends this one before it repeats the message
+        time.sleep(2)
+    if len(message) > LONGEST_MESSAGE:  # it quotes something endless
+        message = f"{message[:LONGEST_MESSAGE]}…"
     print(f"error{f' in process {rank}' if rank != '0' else ''}: {message}", file=sys.stderr, flush=True)
     sys.exit(2)

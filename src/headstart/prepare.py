@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.checks.counts import class_notes
+from headstart.checks.leaks import Leaks, settled
+from headstart.checks.likeness import remembered
+from headstart.data.dataset import Dataset, Examples, joined
 from headstart.errors import HeadstartError
 from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
@@ -25,7 +29,6 @@ from headstart.transfer.strategies import plan, strategies
 if TYPE_CHECKING:
     import torch
 
-    from headstart.data.dataset import Dataset, Examples
     from headstart.models.network import Network
     from headstart.train.setting import Setting
     from headstart.transfer.plan import Plan
@@ -57,6 +60,7 @@ class Prepared:
     accumulation: int
     sizes: dict[str, int]
     phases: tuple[Phase, ...]
+    leaks: Leaks
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -95,8 +99,20 @@ def start() -> Machine:
     return Machine(state.device, state.process_index, state.num_processes)
 
 
-def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) -> Prepared:
-    """Read the data, build the network, make the plan.
+def read_checked(recipe: Recipe, task: Task) -> tuple[Dataset, Leaks]:
+    """The recipe's data with what the checks say of it, and what its parts share; data.leaks is done to it.
+
+    Raises:
+        HeadstartError: the data cannot be read, or has leaks that the recipe calls fatal.
+    """
+    dataset = task.read(recipe)
+    everything = joined(dataset.parts().values())
+    checked, leaks = settled(dataset, remembered(task.like, everything), recipe.data.leaks)
+    return checked.noting(*class_notes(checked), *task.notes(everything)), leaks
+
+
+def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None = None) -> Prepared:
+    """Read the data unless it is read already, build the network, make the plan.
 
     Raises:
         HeadstartError: data, backbone or plan cannot be had.
@@ -110,7 +126,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     from headstart.transfer.blocks import Blocks
 
     if recipe.transfer.strategy == AUTO:
-        return _prepare_what_is_best(recipe, machine, dataset)
+        return _prepare_what_is_best(recipe, machine, read)
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(
@@ -130,7 +146,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
             )
         if other.lr or other.epochs:
             raise HeadstartError(f"evaluate.beside: {other.name} trains no network; remove its lr and epochs")
-    dataset = dataset or task.read(recipe)
+    dataset, leaks = read or read_checked(recipe, task)
     torch.manual_seed(recipe.seed)
     head = recipe.head()
     asked = recipe.but(model={"head": head})
@@ -164,6 +180,7 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
         accumulation=1,
         sizes={name: blocks.size(name) for name in blocks.names},
         phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
+        leaks=leaks,
     )
     held_out = prepared.dataset.validation
     if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
@@ -172,19 +189,19 @@ def prepare(recipe: Recipe, machine: Machine, dataset: Dataset | None = None) ->
     return replace(prepared, accumulation=_accumulation(prepared, machine))
 
 
-def _prepare_what_is_best(recipe: Recipe, machine: Machine, dataset: Dataset | None) -> Prepared:
+def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None) -> Prepared:
     """A recipe with the strategy that its data calls for."""
     from headstart.train.probe import separated
 
-    frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, dataset)
+    frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read)
     with tempfile.TemporaryDirectory() as folder:
         found = separated(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
     strategy, reason = choose(len(frozen.dataset.train), found)
     head = recipe.model.head
     if head.is_estimator and strategy != FROZEN:
         head = head.model_copy(update={"classifier": None, "options": {}})
-    settled = recipe.but(transfer={"strategy": strategy}, model={"head": head})
-    return prepare(settled, machine, frozen.dataset.noting(reason))
+    chosen = recipe.but(transfer={"strategy": strategy}, model={"head": head})
+    return prepare(chosen, machine, (frozen.dataset.noting(reason), frozen.leaks))
 
 
 def _accumulation(prepared: Prepared, machine: Machine) -> int:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.catalogue import read_recipe
+from headstart.checks.leaks import table
+from headstart.data.roles import write_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
-from headstart.report.folder import HARMLESS, MODEL, check_free, checkpoints_of, drafted
+from headstart.report.folder import HARMLESS, MODEL, SPLIT, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
 from headstart.sections import Beside
@@ -59,7 +61,7 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
             say.log_to(folder / "log.jsonl")
         main, probabilities = _learn(prepared, machine, folder, "main", say)
         beside, failed = _beside(prepared, rivals, machine, folder, say)
-        report = _report(prepared, main, beside, failed)
+        report = _report(prepared, main, beside, failed, probabilities)
         if machine.rank == 0:
             _write(prepared, report, probabilities, machine, folder)
     wait()
@@ -189,7 +191,9 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
     if other.name not in strategies.names():
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
-    rival = prepare(prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, prepared.dataset)
+    rival = prepare(
+        prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, (prepared.dataset, prepared.leaks)
+    )
     if train and not rival.chooses_an_epoch:
         raise HeadstartError(f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs")
     return rival
@@ -210,8 +214,14 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     return Result(name=name, test=test, seconds=seconds)
 
 
-def _report(prepared: Prepared, main: Result, beside: list[Result], failed: list[str]) -> Report:
-    recipe, dataset = prepared.recipe, prepared.dataset
+def _report(
+    prepared: Prepared, main: Result, beside: list[Result], failed: list[str], probabilities: np.ndarray
+) -> Report:
+    from headstart.evaluate.metrics import score
+
+    recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
+    clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
+    labels = dataset.test.labels[clean]
     chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
     return Report(
         task=recipe.task,
@@ -220,6 +230,10 @@ def _report(prepared: Prepared, main: Result, beside: list[Result], failed: list
         labels=dataset.labels,
         counts={role: dataset.counts(role) for role in dataset.parts()},
         notes=(*dataset.notes, *failed),
+        leaked=len(leaked),
+        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap)
+        if len(leaked) and len(clean)
+        else None,
         selected_on=recipe.train.select_on if chosen else None,
         main=main,
         beside=tuple(beside),
@@ -235,6 +249,10 @@ def _write(prepared: Prepared, report: Report, probabilities: np.ndarray, machin
     prepared.network.save(folder / MODEL)
     report.write(folder)
     spec, settings = prepared.network.spec, prepared.settings
+    write_split(dataset, folder / SPLIT)
+    if prepared.leaks.leaks or prepared.leaks.conflicts:
+        found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
+        (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
     origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
     (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_html(report, origin, prepared.sizes, folder)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from headstart.catalogue import read_recipe
-from headstart.data.cache import locked
+from headstart.data.cache import locked, write_whole
 from headstart.errors import HeadstartError, first_line
-from headstart.prepare import Machine, Prepared, prepare, setting_of, start
+from headstart.prepare import Machine, Prepared, prepare, read_checked, setting_of, start
 from headstart.recipe import Recipe
 from headstart.report.progress import Progress
 from headstart.runner import learn
@@ -30,6 +30,7 @@ from headstart.sections.search import Range
 if TYPE_CHECKING:
     import optuna
 
+    from headstart.checks.leaks import Leaks
     from headstart.data.dataset import Dataset
 
 COMBINATIONS = 200  # of values that are tried to make a recipe right
@@ -187,10 +188,10 @@ def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs]
 
 
-def _read(recipe: Recipe) -> Dataset:
+def _read(recipe: Recipe) -> tuple[Dataset, Leaks]:
     from headstart.tasks import task_for
 
-    return task_for(recipe.task, recipe.model.backbone).read(recipe)
+    return read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
 
 
 def _suggest(trial: optuna.Trial, key: str, values: Range | list[Any]) -> Any:
@@ -206,13 +207,13 @@ def _override(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value)}"
 
 
-def _score(recipe: Recipe, machine: Machine, dataset: Dataset | None, trial: optuna.Trial) -> float:
+def _score(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, trial: optuna.Trial) -> float:
     """The best metric of a trial's epochs on the held-out part, the higher the better."""
     import optuna
 
     from headstart.train.best import score_of
 
-    prepared = prepare(recipe, machine, dataset)
+    prepared = prepare(recipe, machine, read)
     scores: list[float] = []
 
     def hear(event: dict[str, Any]) -> None:
@@ -269,7 +270,7 @@ def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], re
         f"{recipe.train.metric} {value:.4f} on the validation part, the best of {len(done)} trials that came to an end"
     )
     header = f"# headstart run {folder}/best.toml\n# {claim}\n# {', '.join(chosen)}\n\n"
-    _write(folder / "best.toml", header + tomli_w.dumps(resolved))
+    write_whole(folder / "best.toml", header + tomli_w.dumps(resolved))
     table = io.StringIO()
     rows = csv.writer(table)
     rows.writerow(["trial", *recipe.search.space, recipe.train.metric, "state", "epochs", "seconds"])
@@ -282,7 +283,7 @@ def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], re
         if state == "fail" and "error" not in trial.user_attrs:
             state = "interrupted"
         rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
-    _write(folder / "trials.csv", table.getvalue())
+    write_whole(folder / "trials.csv", table.getvalue())
     return Found(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study)))
 
 
@@ -291,9 +292,3 @@ def _chosen(values: Range | list[Any], drawn: Any) -> Any:
     if isinstance(values, list):
         return json.loads(drawn) if drawn else ""
     return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn
-
-
-def _write(path: Path, content: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(content, encoding="utf-8", newline="")
-    draft.rename(path)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.data.images import digest_or_fault, open_rgb
+from headstart.data.images import open_rgb
+from headstart.data.pictures import BYTES, digests, look, pictures
 
 RED = (200, 30, 40)
 
@@ -67,11 +70,35 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
 def test_truncated_empty_and_foreign_files_are_faults(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(whole)
-    digest, fault = digest_or_fault(str(whole))
-    assert len(digest) == 64
-    assert not fault
+    assert look(str(whole))[:4] == ("", 300, 300, "RGB")
     for name, content in (("cut.jpg", whole.read_bytes()[:-2000]), ("empty.jpg", b""), ("text.jpg", b"hello")):
         (tmp_path / name).write_bytes(content)
-        digest, fault = digest_or_fault(str(tmp_path / name))
-        assert not digest
-        assert fault, name
+        assert look(str(tmp_path / name)).fault, name
+
+
+def test_an_image_too_large_to_open_is_a_fault(tmp_path: Path) -> None:
+    size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = [b"IHDR" + size, b"IDAT" + zlib.compress(bytes(100)), b"IEND"]
+    content = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    assert "DecompressionBombError" in look(str(tmp_path / "bomb.png")).fault
+
+
+def test_a_picture_is_decoded_once_a_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    for path, grey in zip(paths, (10, 10, 200), strict=True):
+        Image.new("L", (50, 20), grey).save(path)
+    found = pictures(paths, digests(paths))
+    assert found[0] == found[1] != found[2]
+    assert found[0].thumbnail == bytes([10] * 1024 + [128] * 128)
+    assert len(found[0].thumbnail) == BYTES
+    monkeypatch.setattr("headstart.data.pictures.look", None)
+    assert pictures(paths, digests(paths)) == found
+
+
+def test_a_cache_that_cannot_be_written_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))
+    Image.new("L", (50, 20), 9).save(tmp_path / "a.png")
+    path = str(tmp_path / "a.png")
+    assert pictures([path], digests([path]))[0].width == 50

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from headstart.catalogue import read_recipe
-from headstart.data.dataset import Dataset, Examples
+from headstart.data.dataset import Dataset
 from headstart.data.read import read_images
-from headstart.data.splits import carve
 from headstart.errors import HeadstartError
 from tests.conftest import WriteRecipe, draw_images
 
@@ -79,7 +77,7 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path: Path, write_recipe: Wri
     dataset = read(write_recipe(data={"source": str(folder)}))
     assert dataset.labels == ("blue", "green", "red")
     assert sum(sizes(dataset).values()) == 15
-    assert any("1 files" in note and "no images by their names" in note for note in dataset.notes)
+    assert any("no images by their names, left out: 1" in note for note in dataset.notes)
 
 
 def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write_recipe: WriteRecipe) -> None:
@@ -90,12 +88,6 @@ def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write
     assert any("1 of 16 images cannot be read" in note and "broken.jpg" in note for note in dataset.notes)
     with pytest.raises(HeadstartError, match=r"1 of 16 images cannot be read: .*broken\.jpg"):
         read(path, "data.unreadable=error")
-
-
-def test_copies_are_counted(tmp_path: Path, write_recipe: WriteRecipe) -> None:
-    draw_images(tmp_path / "set", 5)
-    (tmp_path / "set" / "red" / "copy.png").write_bytes((tmp_path / "set" / "red" / "00.png").read_bytes())
-    assert "1 examples are exact copies of others" in read(write_recipe(data={"source": str(tmp_path / "set")})).notes
 
 
 def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
@@ -111,7 +103,7 @@ def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path, wri
 
 def test_nothing_left_to_carve(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     draw_images(tmp_path / "set", 6)
-    with pytest.raises(HeadstartError, match=r"data\.validation: no class has two training examples left"):
+    with pytest.raises(HeadstartError, match=r"data\.validation: nothing can be set aside"):
         read(write_recipe(data={"source": str(tmp_path / "set")}), "data.test=0.99")
 
 
@@ -170,18 +162,6 @@ def test_trouble_is_one_message(tmp_path: Path, write_recipe: WriteRecipe, kind:
 def test_a_share_of_a_given_test_part_is_refused(write_recipe: WriteRecipe) -> None:
     with pytest.raises(HeadstartError, match="the data brings a test part"):
         read(write_recipe(), "data.test=0.3")
-
-
-def test_carve_is_stratified_disjoint_complete_and_seeded() -> None:
-    labels = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3])
-    names = tuple(map(str, range(len(labels))))
-    examples = Examples(names, labels, names, (bytes(32),) * len(labels))
-    stays, carved = carve(examples, 0.2, seed=3)
-    assert sorted(stays.items + carved.items) == sorted(names)
-    assert np.bincount(carved.labels, minlength=4).tolist() == [10, 2, 1, 0]
-    assert carve(examples, 0.2, seed=3)[1].items == carved.items
-    assert carve(examples, 0.2, seed=4)[1].items != carved.items
-    assert np.bincount(carve(examples, 0.99, seed=3)[0].labels, minlength=4).min() == 1
 
 
 def test_sample_digits_and_unknown_sample(write_recipe: WriteRecipe) -> None:

@@ -234,6 +234,11 @@ def fractions(folder: Path) -> Path:
     return folder / "t.parquet"
 
 
+def endless_label(folder: Path) -> Path:
+    (folder / "t.csv").write_text(f"text,label\na film,pos\nplot,{'x' * 1_000_000}\n")
+    return folder / "t.csv"
+
+
 def many_candidates(folder: Path) -> Path:
     (folder / "t.csv").write_text("title,author,place\na,b,c\n")
     return folder / "t.csv"
@@ -263,6 +268,11 @@ def open_quote(folder: Path) -> Path:
         (broken_parquet, {}, "no readable Parquet file"),
         (one_column, {}, "found the column text only"),
         (fractions, {}, r"found 0\.5 in t\.parquet:1; expected names or whole numbers"),
+        (
+            endless_label,
+            {},
+            r"t\.csv:3: found a label of 1,000,000 characters \(x{40}…\); expected the name of a class",
+        ),
         (many_candidates, {}, "nothing says which column holds the text and label; it has title, author, place"),
         (many_candidates, {"columns": {"text": "tilte"}}, "has no column 'tilte'; it has title, author, place"),
         (spreadsheet, {}, "is a file, and no table or archive; expected a table"),

@@ -6,6 +6,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import build_head
 from headstart.models.text import POOLINGS, _blocks, _drop_pooler, load_text_network, text_network
+from headstart.models.text_encoder import LONGEST_TOKEN
 from headstart.sections import Head, Model, Preprocessing
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
@@ -134,6 +136,24 @@ def test_texts_that_are_cut_are_counted(bert: Path) -> None:
     assert notes == [
         "42.9 % of the training texts are longer than 6 tokens and are cut there (model.preprocessing.max_length, at most 64)"
     ]
+
+
+def test_of_a_huge_text_no_more_is_read_than_can_count(bert: Path) -> None:
+    asked = Model(backbone=str(bert), preprocessing=Preprocessing(max_length=8))
+    encoder: Any = text_network(asked, texts(), True)[0].encoder()
+    seen: list[int] = []
+    real = encoder._tokenizer
+
+    def tokenize(text: Any, **options: Any) -> Any:
+        seen.extend(map(len, [text] if isinstance(text, str) else text))
+        return real(text, **options)
+
+    encoder._tokenizer = Mock(wraps=real, side_effect=tokenize, unk_token_id=real.unk_token_id)
+    huge = "good " * 1_000_000
+    assert encoder.look([huge])[0] == 1
+    assert encoder.collate([encoder(huge)])["input_ids"].shape == (1, 8)
+    assert len(encoder.show(huge).split()) == 8
+    assert max(seen) == 8 * LONGEST_TOKEN
 
 
 def test_a_language_that_the_tokenizer_does_not_know_is_said(bert: Path) -> None:

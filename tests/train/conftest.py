@@ -37,6 +37,9 @@ class Pixels:
         pixels = random.normal(int(item) % 3 - 1, 1, (3, 32, 32)).astype(np.float32)
         return {"pixel_values": torch.from_numpy(pixels)}
 
+    def show(self, item: str, seed: int | None = None) -> str:
+        return item
+
     def collate(self, samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
         return stack(samples)
 

@@ -63,6 +63,13 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
     return target
 
 
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file under another name and move it to its place."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(content, encoding="utf-8", newline="")
+    draft.replace(path)
+
+
 def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
     """Delete the folders of a shelf that were used longest ago until `wanted` more bytes fit under the limit.
 

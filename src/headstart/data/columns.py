@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -44,11 +45,12 @@ def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
             f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with data.columns.{kind}"
         )
     named = {"label": asked.label, kind: getattr(asked, kind)}
-    for role, name in named.items():
+    for role, name in {**named, "group": asked.group, "time": asked.time}.items():
         if name is not None and name not in table.columns:
             raise HeadstartError(
                 f"data.columns.{role}: {table.path} has no column {name!r}; it has {_list(table.columns)}"
             )
+    table = replace(table, columns=tuple(name for name in table.columns if name not in (asked.group, asked.time)))
     if len(table.columns) < 2:
         raise HeadstartError(
             f"{table.path}: found the column {_list(table.columns)} only; expected one of {kind}s and one of labels, with "

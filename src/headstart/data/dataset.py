@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,15 @@ class Examples:
     """Labelled examples of one part, in a fixed order.
 
     `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label names (shape (n,), int64),
-    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents, 32 bytes each.
+    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents, 32 bytes each. `keys`, where
+    there are any, are the groups or times by which the data is split.
     """
 
     items: Sequence[str]
     labels: np.ndarray
     names: Sequence[str]
     digests: Sequence[bytes]
+    keys: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -32,13 +36,17 @@ class Examples:
         """The examples at these rows, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
         items, names, digests = (_take(values, chosen) for values in (self.items, self.names, self.digests))
-        return Examples(items, self.labels[chosen], names, digests)
+        keys = None if self.keys is None else _take(self.keys, chosen)
+        return Examples(items, self.labels[chosen], names, digests, keys)
 
     def __add__(self, other: Examples) -> Examples:
         """These examples and then the others."""
         both: Any = [(self.items, other.items), (self.names, other.names), (self.digests, other.digests)]
         items, names, digests = (first + second for first, second in both)
-        return Examples(items, np.concatenate([self.labels, other.labels]), names, digests)
+        keys: Any = None
+        if self.keys is not None and other.keys is not None:
+            keys = self.keys + other.keys  # type: ignore[operator]
+        return Examples(items, np.concatenate([self.labels, other.labels]), names, digests, keys)
 
     def digest(self) -> str:
         """SHA-256 over contents and labels, whatever the order and the files they lie in."""
@@ -57,11 +65,9 @@ def _take(values: Any, rows: np.ndarray) -> Any:
     return values.take(rows) if isinstance(values, Column) else tuple(values[row] for row in rows)
 
 
-def repeated(parts: Iterable[Examples]) -> int:
-    """How many examples are exact copies of others, within the parts and between them."""
-    digests = np.concatenate([np.fromiter(part.digests, "S32", len(part)) for part in parts])
-    digests.sort()
-    return int((digests[1:] == digests[:-1]).sum())
+def joined(parts: Iterable[Examples]) -> Examples:
+    """All examples of some parts, one part after the other."""
+    return reduce(operator.add, parts)
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,16 @@ class Dataset:
     test: Examples
     notes: tuple[str, ...] = field(default=())
     column: str | None = None  # of a table that the examples came from
+    unused: Examples | None = None  # training examples that are left out
 
     def parts(self) -> dict[str, Examples]:
         """The parts there are, by role."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {role: examples for role, examples in named.items() if examples is not None}
+
+    def everything(self) -> dict[str, Examples]:
+        """The parts and what is left out."""
+        return self.parts() | ({"unused": self.unused} if self.unused is not None else {})
 
     def counts(self, role: str) -> dict[str, int]:
         """Examples a class in one part."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.data.columns import ITEMS
-from headstart.data.images import digests_or_faults, is_image_name
+from headstart.data.images import is_image_name
 from headstart.data.listing import walk
 from headstart.data.names import printable
+from headstart.data.pictures import digests, pictures
 from headstart.data.tables import is_table_name, open_table
 from headstart.data.texts import plain_text
 from headstart.errors import HeadstartError
@@ -46,8 +47,8 @@ def images_at(paths: list[str], column: str | None = None) -> Gathered:
         raise HeadstartError(
             f"{', '.join(paths) or 'no path'}: found no image; expected images, folders of them, or tables"
         )
-    checked = dict(zip(files, digests_or_faults(files), strict=True))
-    faults = {file: fault for file, (_, fault) in checked.items() if fault}
+    checked = zip(files, pictures(files, digests(files)), strict=True)
+    faults = {file: picture.fault for file, picture in checked if picture.fault}
     readable = [file for file in files if file not in faults]
     return Gathered(readable, readable, faults)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.data.names import printable
@@ -22,11 +22,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of one part by class name, and how many other files lay among them."""
+    """Files of one part by class name, how many other files lay among them, and the group or time of each, if any."""
 
     folder: Path
     files: dict[str, list[str]]
     ignored: int
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 def list_classes(folder: Path, kind: Kind) -> Listing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.columns import choose
-from headstart.data.dataset import Dataset, Examples, repeated
-from headstart.data.images import digests_or_faults, is_image_name
+from headstart.data.dataset import Dataset, Examples
+from headstart.data.images import is_image_name
 from headstart.data.listing import Kind, Listing, list_classes
-from headstart.data.names import printable
+from headstart.data.names import label_name, printable, twins
+from headstart.data.pictures import digests, pictures
+from headstart.data.roles import assign_roles
 from headstart.data.sources import places
-from headstart.data.splits import carve, subset
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
-from headstart.sections import Columns
 
-VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
 IMAGES = Kind("image", is_image_name, "hot_dog/1.jpg")
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 
@@ -43,9 +43,9 @@ def read_images(recipe: Recipe) -> Dataset:
         else:
             table = open_table(place)
             image, label, guessed = choose(table, columns, "image")
-            columns = Columns(image=image, label=label)  # the same in the parts that follow
+            columns = columns.model_copy(update={"image": image, "label": label})  # the same in the parts that follow
             notes += [guessed] if guessed else []
-            listings[role] = _listed(table, image, label)
+            listings[role] = _listed(table, image, label, columns.group or columns.time)
     labels = in_order(listings["train"].files)
     parts = {}
     faults: list[str] = []
@@ -54,7 +54,7 @@ def read_images(recipe: Recipe) -> Dataset:
         parts[role], broken = _readable(listing, labels)
         faults += broken
         if listing.ignored:
-            notes.append(f"{listing.ignored} files in {listing.folder} are no images by their names; left out")
+            notes.append(f"files in {listing.folder} that are no images by their names, left out: {listing.ignored}")
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
     _enough(parts["train"], labels, listings["train"].folder, "images", faults)
@@ -84,9 +84,9 @@ def read_texts(recipe: Recipe) -> Dataset:
                 notes.append(f"{place.name} has no column {columns.label!r}, so it cannot be the test; left out")
                 continue
             text, label, guessed = choose(table, columns, "text")
-            columns = Columns(text=text, label=label)  # the same in the parts that follow
+            columns = columns.model_copy(update={"text": text, "label": label})  # the same in the parts that follow
             notes += [guessed] if guessed else []
-            found[role] = of_table(table, text, label)
+            found[role] = of_table(table, text, label, columns.group or columns.time)
             if role == "test" and recipe.data.test is None and not len(found[role].examples):
                 notes.append(f"{place.name} has no labels, so it cannot be the test; left out")
                 del found[role]
@@ -116,51 +116,25 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 def _finished(
     parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: list[str], column: str | None
 ) -> Dataset:
-    copies = repeated(parts.values())
-    if copies:
-        notes.append(f"{copies} examples are exact copies of others")
-    return replace(assign_roles(parts, labels, recipe), column=column).noting(*notes)
-
-
-def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
-    """Carve the test from the training part, take what data.limit leaves, and carve the validation, each where wanted.
-
-    A share of 0 means no validation part.
-
-    Raises:
-        HeadstartError: a class of the training part is too small to give an example to each part.
-    """
     data = recipe.data
-    notes = []
-    if "test" in parts and isinstance(data.test, float):
-        raise HeadstartError(
-            f"data.test: {data.test} asks for a share of the training part, but the data brings a test part of "
-            f"{len(parts['test'])} examples; remove data.test, or name the training folder alone with data.train"
-        )
-    if "test" not in parts:
-        share = data.test if isinstance(data.test, float) else TEST_SHARE
-        parts["train"], parts["test"] = _carve(parts["train"], share, recipe.seed, "data.test")
-    there = len(parts["train"])
-    if data.limit is not None and data.limit < there:
-        parts["train"] = subset(parts["train"], data.limit, recipe.seed)
-        notes.append(f"data.limit: {len(parts['train'])} of {there} training examples, chosen at random by class")
-        _enough(parts["train"], labels, Path("data.limit"), "examples", [])
-    if data.validation == 0 or recipe.train.select_on == "test":
-        parts.pop("validation", None)
-    elif isinstance(data.validation, float) or "validation" not in parts:
-        share = data.validation if isinstance(data.validation, float) else VALIDATION_SHARE
-        parts["train"], parts["validation"] = _carve(parts["train"], share, recipe.seed + 1, "data.validation")
-    return Dataset(labels, parts["train"], parts.get("validation"), parts["test"]).noting(*notes)
+    if data.groups is not None:
+        parts = {role: replace(part, keys=_groups(part, data.groups)) for role, part in parts.items()}
+    dataset = assign_roles(parts, labels, recipe)
+    if data.limit is not None:
+        _enough(dataset.train, labels, Path("data.limit"), "examples", [])
+    return replace(dataset, column=column).noting(*notes)
 
 
-def _carve(train: Examples, share: float, seed: int, key: str) -> tuple[Examples, Examples]:
-    stays, carved = carve(train, share, seed)
-    if not carved:
+def _groups(part: Examples, pattern: str) -> tuple[str, ...]:
+    """The name of each file's group."""
+    found = [re.search(pattern, name) for name in part.names]
+    without = [name for name, match in zip(part.names, found, strict=True) if match is None]
+    if without:
         raise HeadstartError(
-            f"{key}: no class has two training examples left to carve {share:g} from; give more examples or smaller shares "
-            "(data.test, data.validation)"
+            f"data.groups: {pattern!r} finds nothing in {len(without)} of {len(part)} names, such as {without[0]}; expected a "
+            "pattern that finds the group in each"
         )
-    return stays, carved
+    return tuple(match[1] or "" for match in found if match)
 
 
 def _known(found: set[str], labels: tuple[str, ...], role: str, where: Path) -> None:
@@ -172,17 +146,23 @@ def _known(found: set[str], labels: tuple[str, ...], role: str, where: Path) -> 
         )
 
 
-def _listed(table: Table, image: str, label: str) -> Listing:
+def _listed(table: Table, image: str, label: str, key: str | None) -> Listing:
     """The images that a table names by their paths, counted from the folder it lies in."""
     folder = table.path.parent
     files: dict[str, list[str]] = {}
-    for line, (path, name) in table.rows((image, label)):
+    keys: dict[str, str] = {}
+    for line, (path, name, *more) in table.rows((image, label, *([key] if key else []))):
         if not path or name is None or not str(name).strip():
             raise HeadstartError(
                 f"{table.path}, line {line}: no {'label' if path else 'path'}; give one or remove the line"
             )
-        files.setdefault(printable(str(name).strip()), []).append(str(folder / str(path)))
-    return Listing(folder, files, 0)
+        if more and (more[0] is None or not str(more[0]).strip()):
+            raise HeadstartError(f"{table.path}, line {line}: no {printable(str(key))}; give one or remove the line")
+        place = str(folder / str(path))
+        files.setdefault(label_name(str(name), f"{table.path}, line {line}"), []).append(place)
+        if more:
+            keys[place] = str(more[0]).strip()
+    return Listing(folder, files, 0, keys)
 
 
 def _relabelled(texts: Texts, labels: tuple[str, ...]) -> Examples:
@@ -204,13 +184,17 @@ def _left_out(role: str, texts: Texts, policy: str) -> str:
 
 def _readable(listing: Listing, labels: tuple[str, ...]) -> tuple[Examples, list[str]]:
     rows = [(path, labels.index(name)) for name, paths in listing.files.items() for path in paths]
-    checked = digests_or_faults([path for path, _ in rows])
-    good = [(path, label, digest) for (path, label), (digest, _) in zip(rows, checked, strict=True) if digest]
-    faults = [f"{printable(path)} ({fault})" for (path, _), (_, fault) in zip(rows, checked, strict=True) if fault]
-    items = tuple(path for path, _, _ in good)
+    paths = [path for path, _ in rows]
+    contents = digests(paths)
+    found = pictures(paths, contents)
+    good = [row for row, picture in enumerate(found) if not picture.fault]
+    faulty = [(path, picture.fault) for path, picture in zip(paths, found, strict=True) if picture.fault]
+    faults = [f"{printable(path)[:300]} ({fault[:300]})" for path, fault in faulty]
+    items = tuple(paths[row] for row in good)
     names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
-    digests = tuple(bytes.fromhex(digest) for *_, digest in good)
-    return Examples(items, np.array([label for _, label, _ in good], np.int64), names, digests), faults
+    keys = tuple(listing.keys[path] for path in items) if listing.keys else None
+    classes = np.array([rows[row][1] for row in good], np.int64)
+    return Examples(items, classes, names, tuple(contents[row] for row in good), keys), faults
 
 
 def _unreadable(faults: list[str], policy: str, readable: int) -> str:
@@ -232,7 +216,10 @@ def _enough(train: Examples, labels: tuple[str, ...], where: Path, noun: str, fa
     counts = np.bincount(train.labels, minlength=len(labels))
     small = [f"{name} ({counts[index]})" for index, name in enumerate(labels) if counts[index] < 2]
     if small:
+        alike = [f". Is {' = '.join(names)} one class under {len(names)} names?" for names in twins(labels)]
         raise HeadstartError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at least 2 a class. "
-            "Add some or remove the class" + (f". {len(faults)} cannot be read: {faults[0]}" if faults else "")
+            "Add some or remove the class"
+            + (f". {len(faults)} cannot be read: {faults[0]}" if faults else "")
+            + "".join(alike[:1])
         )

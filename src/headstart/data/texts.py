@@ -20,16 +20,18 @@ from headstart.data.cache import cache_folder, cache_limit, locked, make_once, m
 from headstart.data.column import Column, arrow_table
 from headstart.data.dataset import Examples
 from headstart.data.listing import Listing
-from headstart.data.names import printable
+from headstart.data.names import label_name, printable
 from headstart.data.tables import LOOKED_AT, Table
 from headstart.errors import HeadstartError
 
-FORMAT = 1  # raise it when what is written changes
+FORMAT = 3  # raise it when what is written changes
 ROWS = 10_000  # of a chunk
 MOST_LABELS = 10_000
 SHOWN = 5
-SCHEMA = pa.schema({"item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32)})
-Record = tuple[str, str | None, Any]  # name, text, label
+SCHEMA = pa.schema(
+    {"item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32), "key": pa.string()}
+)
+Record = tuple[str, str | None, Any, Any]  # name, text, label, group or time
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Texts:
     left_out: dict[str, tuple[int, list[str]]]
 
 
-def of_table(table: Table, text: str, label: str) -> Texts:
-    """The texts of a table.
+def of_table(table: Table, text: str, label: str, key: str | None = None) -> Texts:
+    """The texts of a table; `key` is the column of their groups or times.
 
     Raises:
         HeadstartError: the text column holds numbers only, or the label column no labels.
@@ -59,15 +61,15 @@ def of_table(table: Table, text: str, label: str) -> Texts:
         content = hashlib.file_digest(file, "sha256").hexdigest()
 
     def records() -> Iterator[Record]:
-        for number, (value, own_label) in table.rows((text, label)):
+        for number, (value, own_label, *more) in table.rows((text, label, *([key] if key else []))):
             name = f"{printable(table.path.name)}:{number}"
-            yield name, plain_text(value, name), own_label
+            yield name, plain_text(value, name), own_label, more[0] if more else ""
         after = table.path.stat()
         if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
             raise HeadstartError(f"{table.path}: was changed while it was read; run the recipe again")
 
     where = f"data.columns.label: column {label!r} of {table.path}"
-    return _kept(records(), [content, text, label, table.path.name], where, before.st_size)
+    return _kept(records(), [content, text, label, key, table.path.name], where, before.st_size, key is not None)
 
 
 def of_files(listing: Listing) -> Texts:
@@ -81,49 +83,52 @@ def of_files(listing: Listing) -> Texts:
             held = path.read_bytes()
             if hashlib.sha256(held).hexdigest() != content:
                 raise HeadstartError(f"{path}: was changed while it was read; run the recipe again")
-            yield printable(name), plain_text(held, name), label
+            yield printable(name), plain_text(held, name), label, ""
 
     size = sum(path.stat().st_size for _, path in files)
     return _kept(records(), [names, contents], str(listing.folder), size)
 
 
-def _kept(records: Iterator[Record], address: list[Any], where: str, size: int) -> Texts:
+def _kept(records: Iterator[Record], address: list[Any], where: str, size: int, keyed: bool = False) -> Texts:
     """The records from the cache, written to it on first use."""
     key = hashlib.sha256(json.dumps([FORMAT, *address]).encode()).hexdigest()[:32]
     folder = cache_folder() / "texts" / key
     with locked(folder.with_suffix(".lock")):
         try:
-            return _opened(folder)
+            return _opened(folder, keyed)
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
             shutil.rmtree(folder, ignore_errors=True)
         make_room(folder.parent, folder, size, cache_limit())
-        make_once(folder, lambda draft: _write(records, draft, where))
-        return _opened(folder)
+        make_once(folder, lambda draft: _write(records, draft, where, keyed))
+        return _opened(folder, keyed)
 
 
-def _opened(folder: Path) -> Texts:
+def _opened(folder: Path, keyed: bool) -> Texts:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "texts.arrow"
     labels = arrow_table(path)["label"].to_numpy().astype(np.int64)
-    examples = Examples(Column((path,), "item"), labels, Column((path,), "name"), Column((path,), "digest"))
+    item, name, digest, key = (Column((path,), field) for field in ("item", "name", "digest", "key"))
+    examples = Examples(item, labels, name, digest, key if keyed else None)
     os.utime(folder)  # the folders used longest ago go first when room is needed
     return Texts(examples, tuple(about["labels"]), {key: (n, some) for key, (n, some) in about["left_out"].items()})
 
 
-def _write(records: Iterator[Record], folder: Path, where: str) -> None:
+def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> None:
     labels: dict[str, int] = {}
     left_out: dict[str, tuple[int, list[str]]] = {}
-    rows: list[tuple[str, str, int, bytes]] = []
+    rows: list[tuple[str, str, int, bytes, str]] = []
     count = 0
     with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as file:
-        for name, text, label in records:
-            label = _label(label, where, name)
-            if label is None or text is None or not text.strip():
+        for name, text, label, key in records:
+            label, key = _label(label, where, name), "" if key is None else str(key).strip()
+            if label is None or text is None or not text.strip() or (keyed and not key):
                 fault = "no label" if label is None else "no UTF-8 text" if text is None else "an empty text"
+                fault = "no group or time" if keyed and not key else fault
                 n, some = left_out.get(fault, (0, []))
                 left_out[fault] = n + 1, [*some, name][:SHOWN]
                 continue
-            rows.append((text, name, labels.setdefault(label, len(labels)), hashlib.sha256(text.encode()).digest()))
+            digest = hashlib.sha256(text.encode()).digest()
+            rows.append((text, name, labels.setdefault(label, len(labels)), digest, key))
             count += 1
             if len(rows) == ROWS:
                 _put(rows, file)
@@ -134,7 +139,7 @@ def _write(records: Iterator[Record], folder: Path, where: str) -> None:
     (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 
 
-def _put(rows: list[tuple[str, str, int, bytes]], file: Any) -> None:
+def _put(rows: list[tuple[str, str, int, bytes, str]], file: Any) -> None:
     if rows:
         columns = zip(*rows, strict=True)
         file.write_batch(pa.record_batch([pa.array(v, f.type) for v, f in zip(columns, SCHEMA, strict=True)], SCHEMA))
@@ -177,7 +182,7 @@ def _label(value: Any, where: str, name: str) -> str | None:
         raise HeadstartError(f"{where}: found {value} in {name}; expected names or whole numbers")
     if not isinstance(value, str | int | float):
         raise HeadstartError(f"{where}: found {type(value).__name__} in {name}; expected names or whole numbers")
-    return printable(str(int(value)) if isinstance(value, float) else str(value).strip()) or None
+    return label_name(str(int(value) if isinstance(value, float) else value), f"{where}, {name}") or None
 
 
 def _is_number(text: str) -> bool:

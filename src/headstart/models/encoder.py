@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -15,6 +16,9 @@ class Encoder(Protocol):
 
     def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
         """One example, varied at random where a seed is given: the same way whenever the seed is the same."""
+
+    def show(self, item: str, seed: int | None = None) -> str | Image.Image:
+        """The same example for people: what the network gets to see of it."""
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
         """A batch: the network's inputs by name."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
@@ -23,6 +24,7 @@ class ImageEncoder:
     """
 
     def __init__(self, preprocessing: dict[str, Any], policy: str = "none") -> None:
+        self._scale = preprocessing["mean"], preprocessing["std"]
         self._plain = _as_trained(preprocessing)
         self._augmented = POLICIES[policy](preprocessing)
 
@@ -33,6 +35,12 @@ class ImageEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return {"pixel_values": self._augmented(image)}
+
+    def show(self, item: str, seed: int | None = None) -> Image.Image:
+        pixels = self(item, seed)["pixel_values"]
+        mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in self._scale)
+        shown = ((pixels * std + mean).clamp(0, 1) * 255).round().byte()
+        return Image.fromarray(shown.permute(1, 2, 0).numpy())
 
     def mix(
         self, one: dict[str, Tensor], other: dict[str, Tensor], how: str, share: float, seed: int

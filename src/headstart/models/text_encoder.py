@@ -16,6 +16,9 @@ from headstart.data.column import Column
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forked loader processes do not go together
 LOOKED_AT = 5_000  # texts
+LONGEST_TOKEN = (
+    100  # characters; a tokenizer takes 300 bytes of memory for each character of a text, also of those cut off
+)
 
 
 class TextEncoder:
@@ -23,12 +26,17 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self._tokenizer, self._max_length = tokenizer, max_length
+        self._read = max_length * LONGEST_TOKEN  # characters
 
     def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
         return {"text": item}
 
+    def show(self, item: str, seed: int | None = None) -> str:
+        ids = self._tokenizer(item[: self._read], truncation=True, max_length=self._max_length)["input_ids"]
+        return str(self._tokenizer.decode(ids))
+
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        texts = [sample["text"] for sample in samples]
+        texts = [sample["text"][: self._read] for sample in samples]
         tokens = self._tokenizer(
             texts,
             padding=True,
@@ -53,7 +61,8 @@ class TextEncoder:
         rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int))
         cut = tokens = unknown = 0
         for some in np.array_split(rows, -(-len(rows) // 500)):
-            made = self._tokenizer([items[int(row)] for row in some], truncation=False, verbose=False)["input_ids"]
+            texts = [items[int(row)][: self._read] for row in some]
+            made = self._tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             cut += sum(len(ids) > self._max_length for ids in made)
             tokens += sum(map(len, made))
             unknown += sum(ids.count(self._tokenizer.unk_token_id) for ids in made)

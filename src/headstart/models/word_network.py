@@ -34,6 +34,9 @@ class WordEncoder:
     def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
         return {"text": item}
 
+    def show(self, item: str, seed: int | None = None) -> str:
+        return item
+
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
         return {"values": torch.from_numpy(self._vectorizer.transform([sample["text"] for sample in samples]))}
 

@@ -16,7 +16,7 @@ from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
 HARMLESS = {"workers": "auto", "checkpoint_seconds": 180.0}  # keys of [train] that change no result
-RECIPE, MODEL = "recipe.resolved.toml", "model"  # what lies in it under these names
+RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"  # what lies in it under these names
 
 
 def check_free(recipe: Recipe) -> None:
@@ -53,8 +53,7 @@ def _check_unfinished(recipe: Recipe) -> None:
     if folder.exists() and not folder.is_dir():
         raise HeadstartError(
             f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it away, or give another "
-            "place with "
-            "output=NAME"
+            "place with output=NAME"
         )
     try:
         theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))

@@ -90,6 +90,8 @@ class Report(Part):
     labels: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
+    leaked: int = 0  # test examples that training or validation has as well
+    without_leaks: Scores | None = None  # the main result on the others
     selected_on: str | None
     main: Result
     beside: tuple[Result, ...]
@@ -135,6 +137,11 @@ class Report(Part):
         test, worst = self.test, self.test.worst_class()
         selected = " (selected on this set)" if self.selected_on == "test" else ""
         lines = [f"test accuracy{selected} {test.accuracy}, n = {test.n}   (in brackets: 95 % intervals)"]
+        if self.without_leaks:
+            lines.append(
+                f"  without the {self.leaked} test examples that have their like in training or validation: "
+                f"{self.without_leaks.accuracy}, n = {self.without_leaks.n}   (leaks.csv)"
+            )
         width = max(len(result.name) for result in (self.main, *self.beside))
         width = max(width, len("majority class"))
         for result in (self.main, *self.beside):

@@ -1,6 +1,6 @@
 """The tables of a recipe: what each key means and may be. Imports no torch."""
 
-from headstart.sections.data import Columns, Data
+from headstart.sections.data import Columns, Data, Split
 from headstart.sections.evaluation import Beside, Evaluate
 from headstart.sections.model import Head, Model, Preprocessing
 from headstart.sections.search import Range, Search
@@ -23,6 +23,7 @@ __all__ = [
     "Schedule",
     "Search",
     "Section",
+    "Split",
     "Train",
     "Transfer",
     "registered",

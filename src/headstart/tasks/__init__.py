@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
-    from headstart.data.dataset import Dataset
+    from headstart.checks.likeness import Likeness
+    from headstart.data.dataset import Dataset, Examples
     from headstart.data.gather import Gathered
     from headstart.models.network import Network
     from headstart.recipe import Recipe
@@ -23,7 +24,8 @@ class Task:
 
     read: the recipe's data. network: the backbone with a head for a data set's labels, pretrained or not, and notes on it.
     load: the network that a run saved. gather: the examples that arguments of a prediction stand for, given the column of
-    tables that was trained on. baselines: names of those in evaluate.baselines that can read such examples. policies: how
+    tables that was trained on. like: which examples are like which. notes: what is odd about examples of this kind.
+    baselines: names of those in evaluate.baselines that can read such examples. policies: how
     training examples may be varied, the default first.
     """
 
@@ -31,6 +33,8 @@ class Task:
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
     load: Callable[[Path, dict[str, Any]], Network]
     gather: Callable[[list[str], str | None], Gathered]
+    like: Callable[[Examples], Likeness]
+    notes: Callable[[Examples], list[str]]
     baselines: tuple[str, ...]
     policies: tuple[str, ...]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from headstart.checks.counts import image_notes
+from headstart.checks.pictures import like_images
 from headstart.data.gather import images_at
 from headstart.data.read import read_images
 from headstart.models.vision import load_vision_network, vision_network
@@ -12,6 +14,8 @@ IMAGES = Task(
     network=lambda model, dataset, pretrained: vision_network(model, len(dataset.labels), pretrained),
     load=load_vision_network,
     gather=images_at,
+    like=like_images,
+    notes=image_notes,
     baselines=("raw_pixels_forest",),
     policies=("crop_flip", "crop", "none", "classic", "rand_augment", "trivial_augment"),
 )

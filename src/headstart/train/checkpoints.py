@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from headstart.train.processes import from_main, place
-from headstart.train.setting import Tell
 
 STATE = "state.json"
 KEPT = 2
@@ -44,7 +43,9 @@ class Checkpoints:
         seconds: least time between two of them.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any], seconds: float, tell: Tell) -> None:
+    def __init__(
+        self, folder: Path, key: Mapping[str, Any], seconds: float, tell: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._folder, self._key, self._seconds, self._tell = folder, dict(key), seconds, tell
         self._saved = time.monotonic()
 

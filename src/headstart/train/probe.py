@@ -21,6 +21,7 @@ from headstart.sections import Head
 from headstart.train.best import Best, epochs_since_the_best
 from headstart.train.draws import Batches, seed_for
 from headstart.train.features import extract
+from headstart.train.folds import FOLDS, out_of_fold
 from headstart.train.forward import head_outputs
 from headstart.train.loss import Loss
 from headstart.train.optimizer import optimizer
@@ -31,7 +32,6 @@ from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
 STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # C of the logistic regression: the inverse of the penalty on its weights
-FOLDS = 5
 ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
 
 
@@ -68,25 +68,13 @@ def separated(network: Network, setting: Setting) -> float:
     features, _ = extract(network, "train", setting.train, setting)
 
     def score() -> float:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_score
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
         assert features is not None
         some = _some_of_each(setting.train.labels, setting.seed)
-        values, targets = features[some], setting.train.labels[some]
+        targets = setting.train.labels[some]
         counts = np.bincount(targets)
-        folds = min(FOLDS, int(counts[counts > 0].min()))
-        if folds < 2:
-            return 0.0
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-        splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            accuracy = cross_val_score(model, values, targets, cv=splits).mean()
+        guesses = out_of_fold(features[some], targets, len(counts), setting.seed).argmax(axis=1)
         majority = counts.max() / len(targets)
-        return float(max((accuracy - majority) / (1 - majority), 0.0))
+        return float(max(((guesses == targets).mean() - majority) / (1 - majority), 0.0))
 
     return from_main(score)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +13,8 @@ import torch
 from headstart.data.dataset import Examples
 from headstart.models.encoder import Encoder
 from headstart.sections import Augment, Train, Transfer
+from headstart.train.checkpoints import Checkpoint, Checkpoints
 from headstart.train.draws import Shard
-
-if TYPE_CHECKING:
-    from headstart.train.checkpoints import Checkpoint, Checkpoints
-
-Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Setting:
     precision: str
     shard: Shard
     folder: Path
-    tell: Tell
+    tell: Callable[[dict[str, Any]], None]
     checkpoints: Checkpoints | None = None
     found: Checkpoint | None = None  # that of an interrupted training, to go on from
 

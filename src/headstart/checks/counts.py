@@ -1,0 +1,99 @@
+"""What counting alone tells: classes out of balance, names that look like one, odd sizes, empty and over-long texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from headstart.data.column import Column
+from headstart.data.dataset import Dataset, Examples
+from headstart.data.names import twins
+from headstart.data.pictures import SIDE, pictures
+
+FEW, UNEVEN = 20, 10.0  # examples of a training class; the largest class as a multiple of the smallest
+TINY, LONG_DRAWN = 32, 4.0  # pixels of the shorter side; the longer side as a multiple of the shorter
+SHORT, HUGE, HUGE_BYTES = 2, 50.0, 10_000
+GREYS = SIDE * SIDE  # bytes of a thumbnail that are grey values
+SHOWN = 5
+MISSING = {"nan", "none", "null", "n/a", "<na>"}  # what programs write where there is no value
+
+
+def class_notes(dataset: Dataset) -> list[str]:
+    """Sentences on the classes."""
+    counts = dataset.counts("train")
+    notes = []
+    most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+    if counts[most] >= UNEVEN * max(counts[least], 1):
+        notes.append(
+            f"the classes are uneven: {counts[most]:,} training examples of {most!r}, {counts[least]:,} of {least!r}. "
+            'Look at macro-F1; train.class_weights = "balanced" or train.sampling = "balanced" may help'
+        )
+    few = [f"{name!r} ({count})" for name, count in counts.items() if count < FEW]
+    if few:
+        notes.append(f"fewer than {FEW} training examples of {_some(few)}")
+    for role, part in dataset.parts().items():
+        missing = np.setdiff1d(np.arange(len(dataset.labels)), part.labels)
+        if role != "train" and len(missing):
+            notes.append(f"the {role} part has no example of {_some([repr(dataset.labels[i]) for i in missing])}")
+    for alike in twins(dataset.labels):
+        notes.append(
+            f"classes {' and '.join(map(repr, alike))} differ in case, spaces or signs only: one class under two names?"
+        )
+    missing_names = [repr(name) for name in dataset.labels if name.casefold() in MISSING]
+    if missing_names:
+        notes.append(f"a class is called {_some(missing_names)}: are those examples without a label?")
+    unknown = sorted({key for key in dataset.train.keys or () if key.casefold() in MISSING})
+    if unknown:
+        notes.append(f"a group is called {_some(list(map(repr, unknown)))}: are those examples without a group?")
+    return notes
+
+
+def image_notes(examples: Examples) -> list[str]:
+    """Sentences on the sizes of images."""
+    seen = pictures(examples.items, examples.digests)
+    sizes = np.array([(picture.width, picture.height) for picture in seen])
+    tiny = np.flatnonzero(sizes.min(axis=1) < TINY)
+    drawn = np.flatnonzero(sizes.max(axis=1) > LONG_DRAWN * sizes.min(axis=1))
+    greys = [picture.thumbnail[:GREYS] for picture in seen]
+    blank = [row for row, grey in enumerate(greys) if max(grey) - min(grey) <= 2]
+    notes = []
+    for rows, said in (
+        (tiny, f"with a side of less than {TINY} pixels"),
+        (drawn, f"more than {LONG_DRAWN:g} times as long as wide"),
+        (blank, "of one colour only"),
+    ):
+        if len(rows):
+            named = _some([examples.names[row] for row in rows[:SHOWN]], len(rows))
+            notes.append(f"images {said}: {len(rows)} ({named})")
+    modes = Counter(picture.mode for picture in seen)
+    if len(modes) > 1:
+        told = ", ".join(f"{count} {mode}" for mode, count in modes.most_common())
+        notes.append(f"the images are of several kinds, all of which are read as RGB: {told}")
+    return notes
+
+
+def text_notes(examples: Examples) -> list[str]:
+    """Sentences on the lengths of texts."""
+    sizes = (
+        examples.items.sizes()
+        if isinstance(examples.items, Column)
+        else np.array([len(t.encode()) for t in examples.items])
+    )
+    short, middle = np.flatnonzero(sizes < SHORT), float(np.median(sizes))
+    huge = np.flatnonzero(sizes > max(HUGE * middle, HUGE_BYTES))
+    notes = []
+    if len(short):
+        named = _some([examples.names[row] for row in short[:SHOWN]], len(short))
+        notes.append(f"texts of one character only: {len(short)} ({named})")
+    if len(huge):
+        named = _some([f"{examples.names[row]} ({sizes[row]:,} bytes)" for row in huge[:SHOWN]], len(huge))
+        notes.append(
+            f"texts more than {HUGE:g} times as long as the middle one of {middle:,.0f} bytes: {len(huge)} ({named})"
+        )
+    return notes
+
+
+def _some(names: list[str], count: int | None = None) -> str:
+    more = (count or len(names)) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

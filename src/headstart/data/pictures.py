@@ -1,0 +1,113 @@
+"""What one reading of an image file tells: kept by content, so that no file is decoded twice for it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL
+from PIL import Image, UnidentifiedImageError
+
+from headstart.data.cache import cache_folder
+from headstart.data.images import fingerprint, to_rgb
+
+FORMAT = 1  # raise it when what is kept changes
+SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
+BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
+SOME = 500  # files or rows at a time
+FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB"
+
+
+class Picture(NamedTuple):
+    """What is wrong with an image file ("" if nothing), its size in pixels and mode, and a thumbnail: grey values row by row,
+    then the two colour differences (YCbCr)."""
+
+    fault: str
+    width: int
+    height: int
+    mode: str
+    thumbnail: bytes
+
+
+def digests(paths: Sequence[str]) -> list[bytes]:
+    """SHA-256 of files; b"" for one that cannot be read."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(_digest, paths))
+
+
+def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
+    """What is known of the files with these digests; those that nothing is known of are decoded, to their last line."""
+    with closing(_store()) as store, ThreadPoolExecutor(os.cpu_count()) as pool:
+        known = dict(_known(store, list(set(contents))))
+        missing = {content: path for path, content in zip(paths, contents, strict=True) if content not in known}
+        places = list(missing.items())
+        for start in range(0, len(places), SOME):
+            some = places[start : start + SOME]
+            found = dict(zip((content for content, _ in some), pool.map(look, (path for _, path in some)), strict=True))
+            known |= found
+            with suppress(sqlite3.Error), store:
+                rows = [(content, *picture) for content, picture in found.items()]
+                store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", rows)
+    return [known[content] for content in contents]
+
+
+def look(path: str) -> Picture:
+    """Decode an image; JPEGs at reduced size, which finds a truncated one as surely."""
+    try:
+        with Image.open(io.BytesIO(Path(path).read_bytes())) as file:
+            width, height = file.size
+            mode = file.mode
+            file.draft("RGB", (2 * SIDE, 2 * SIDE))
+            thumbnail = _thumbnail(to_rgb(file))
+    except UnidentifiedImageError:
+        return _broken("no picture in a format that Pillow reads")
+    except Exception as fault:  # Pillow's decoders raise about ten different types on broken files
+        said = f"{type(fault).__name__}: {fault}".replace(path, "file")
+        return _broken(said.splitlines()[0][:120])
+    return Picture("", width, height, mode, thumbnail)
+
+
+def _thumbnail(image: Image.Image) -> bytes:
+    sides = (SIDE, COLOUR_SIDE, COLOUR_SIDE)
+    channels = zip(image.convert("YCbCr").split(), sides, strict=True)
+    return b"".join(channel.resize((side, side), Image.Resampling.BOX).tobytes() for channel, side in channels)
+
+
+def _broken(fault: str) -> Picture:
+    return Picture(fault, 0, 0, "", bytes(BYTES))
+
+
+def _digest(path: str) -> bytes:
+    try:
+        return bytes.fromhex(fingerprint(path))
+    except OSError:
+        return b""
+
+
+def _store() -> sqlite3.Connection:
+    """The database in the cache, or one in memory where the cache cannot be written or holds something else."""
+    place = cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}.sqlite"
+    for name in (place, ":memory:"):
+        try:
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            store = sqlite3.connect(name, timeout=60)
+            store.execute(f"CREATE TABLE IF NOT EXISTS pictures (content BLOB PRIMARY KEY, {FIELDS}) WITHOUT ROWID")
+        except (OSError, sqlite3.Error):
+            continue
+        return store
+    raise AssertionError("a database in memory can be had")
+
+
+def _known(store: sqlite3.Connection, contents: list[bytes]) -> Iterator[tuple[bytes, Picture]]:
+    with suppress(sqlite3.Error):
+        for start in range(0, len(contents), SOME):
+            some = contents[start : start + SOME]
+            asked = f"SELECT * FROM pictures WHERE content IN ({', '.join('?' * len(some))})"
+            for content, *fields in store.execute(asked, some):
+                yield content, Picture(*fields)

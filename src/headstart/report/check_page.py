@@ -1,0 +1,94 @@
+"""The page of `headstart check`: examples of each class as read and as varied, likes, and doubtful labels. One file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from headstart.checks.leaks import Leaks, Pair
+from headstart.data.cache import write_whole
+from headstart.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from headstart.models.encoder import Encoder
+
+EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60  # examples a class, classes, pairs and doubtful labels on the page
+SIDE, EXCERPT = 128, 400  # of a picture in pixels, of a text in characters
+
+
+@dataclass(frozen=True)
+class CheckPage:
+    """What the page shows. `doubts` has part, example, label, suspected label and their probabilities a row."""
+
+    source: str
+    lines: tuple[str, ...]
+    dataset: Dataset
+    leaks: Leaks
+    doubts: list[list[str]]
+    seed: int
+
+
+def write_check_page(page: CheckPage, plain: Encoder, varied: Encoder, path: Path) -> None:
+    """Write the page; every name and text from the data is shown as text, whatever it holds."""
+    pairs, doubts = _worst(page.leaks), page.doubts[:DOUBTS]
+    shown = {(pair.part, pair.name) for pair in pairs} | {(pair.other_part, pair.other_name) for pair in pairs}
+    shown |= {(part, name) for part, name, *_ in doubts}
+    figures = {
+        (role, name): _figure(_as_it_stands(part.items[row], plain))
+        for role, part in page.dataset.parts().items()
+        for row, name in enumerate(part.names)
+        if (role, name) in shown
+    }
+    pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
+    content = pages.get_template("check.html").render(
+        page=page,
+        classes=_classes(page, plain, varied),
+        pairs=pairs,
+        doubts=doubts,
+        figures=figures,
+    )
+    write_whole(path, content)
+
+
+def _worst(leaks: Leaks) -> list[Pair]:
+    """Conflicts first, then leaks, of each kind in turn."""
+    by_kind: dict[str, list[Pair]] = {}
+    for pair in leaks.leaks:
+        by_kind.setdefault(pair.how, []).append(pair)
+    share = max((PAIRS - min(len(leaks.conflicts), PAIRS // 3)) // max(len(by_kind), 1), 1)
+    return [*leaks.conflicts[: PAIRS // 3], *(pair for pairs in by_kind.values() for pair in pairs[:share])]
+
+
+def _classes(page: CheckPage, plain: Encoder, varied: Encoder) -> list[tuple[str, int, list[tuple[Markup, Markup]]]]:
+    """For each class its name, how many training examples it has, and some of them as read and as varied."""
+    train, random = page.dataset.train, np.random.default_rng(page.seed)
+    found = []
+    for number, name in enumerate(page.dataset.labels[:CLASSES]):
+        rows = np.flatnonzero(train.labels == number)
+        some = np.sort(random.permutation(rows)[:EACH]).tolist()
+        shown = [(_figure(plain.show(train.items[row])), _figure(varied.show(train.items[row], row))) for row in some]
+        found.append((name, len(rows), shown))
+    return found
+
+
+def _as_it_stands(item: str, encoder: Encoder) -> str | Image.Image:
+    """A text without what its tokenizer makes of it, an image as the network reads it."""
+    seen = encoder.show(item)
+    return item if isinstance(seen, str) else seen
+
+
+def _figure(seen: str | Image.Image) -> Markup:
+    if isinstance(seen, str):
+        return Markup("<q>{}</q>").format(seen if len(seen) <= EXCERPT else f"{seen[:EXCERPT]} …")
+    seen.thumbnail((SIDE, SIDE))
+    content = io.BytesIO()
+    seen.save(content, "JPEG", quality=80)
+    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(base64.b64encode(content.getvalue()).decode())

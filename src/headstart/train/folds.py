@@ -1,0 +1,48 @@
+"""What a classifier on frozen features says of examples that it has not learned from: out-of-fold probabilities."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+FOLDS = 5
+STRENGTH = 0.01  # C of the logistic regression on standardised features
+ENOUGH = 20_000  # examples to learn from
+
+
+def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
+    """Probabilities of each example under a logistic regression that was fitted on other examples, shape (n, classes).
+
+    Stratified into five folds, or as many as the smallest class has examples; classes of one example say nothing.
+
+    Args:
+        features: shape (n, width). labels: shape (n,).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    counts = np.bincount(labels, minlength=classes)
+    probabilities = np.tile(counts / counts.sum(), (len(labels), 1))
+    folds = min(FOLDS, int(counts[counts > 0].min()))
+    if folds < 2:
+        return probabilities
+    random = np.random.default_rng(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for known, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
+            some = known if len(known) <= ENOUGH else _some(known, labels, random)
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=300))
+            model.fit(features[some], labels[some])
+            probabilities[asked] = 0.0
+            probabilities[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])
+    return probabilities
+
+
+def _some(rows: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """ENOUGH of the rows at random, and one of each class."""
+    rows = random.permutation(rows)
+    _, first = np.unique(labels[rows], return_index=True)
+    return np.union1d(rows[:ENOUGH], rows[first])

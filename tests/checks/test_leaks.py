@@ -1,0 +1,151 @@
+"""What held-out parts share with training, and what a recipe has done about it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headstart.catalogue import read_recipe
+from headstart.checks.counts import class_notes
+from headstart.checks.leaks import Leaks, table
+from headstart.checks.suspects import suspects
+from headstart.data.dataset import Dataset, Examples
+from headstart.errors import HeadstartError
+from headstart.prepare import read_checked
+from headstart.runner import run
+from headstart.tasks import task_for
+from tests.conftest import WriteRecipe, reviews, write_table
+
+TRAIN = [(f"{text} number {row} of all these", label) for row, (text, label) in enumerate(reviews(80, seed=1))]
+TEST = [(f"{text} {row} in the other part", label) for row, (text, label) in enumerate(reviews(40, seed=2))]
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Path:
+    """Tables whose test part has six rows of the training part: two as they are, two in upper case, two with another word."""
+    changed = [TRAIN[0], TRAIN[1], *((text.upper(), label) for text, label in TRAIN[2:4])]
+    changed += [(text.replace("of all these", "of all those"), label) for text, label in TRAIN[4:6]]
+    write_table(tmp_path / "leaky" / "train.tsv", TRAIN)
+    write_table(tmp_path / "leaky" / "test.tsv", [*TEST, *changed])
+    return tmp_path / "leaky"
+
+
+def read(write_recipe: WriteRecipe, source: Path, **data: object) -> tuple[Dataset, Leaks]:
+    path = write_recipe(task="text_classification", data={"source": str(source), "validation": 0.0, **data})
+    recipe = read_recipe(path)
+    return read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
+
+
+def test_leaks_are_named_and_the_score_without_them_given(
+    write_recipe: WriteRecipe, leaky: Path, tmp_path: Path
+) -> None:
+    dataset, leaks = read(write_recipe, leaky)
+    assert leaks.leaked["test"].tolist() == [40, 41, 42, 43, 44, 45]
+    assert [pair.other_name for pair in leaks.leaks] == [f"train.tsv:{row}" for row in range(2, 8)]
+    assert [pair.how for pair in leaks.leaks] == ["a copy"] * 4 + ["almost the same words"] * 2
+    note = "6 of 46 test examples have their like in an earlier part (4 a copy, 2 almost the same words), such as test.tsv:42"
+    assert any(text.startswith(note) for text in dataset.notes)
+    assert "copies of other examples: 4" in dataset.notes
+    report = run(write_recipe(task="text_classification", data={"source": str(leaky)}))
+    assert report.leaked == 6
+    assert report.without_leaks is not None
+    assert report.without_leaks.n == 40
+    predictions = list(csv.reader((tmp_path / "run" / "predictions.csv").open(encoding="utf-8")))[1:41]
+    accuracy = np.mean([label == predicted for _, label, predicted, *_ in predictions])
+    assert report.without_leaks.accuracy.value == pytest.approx(accuracy)
+    assert "without the 6 test examples that have their like in training or validation: " in report.summary()
+    rows = list(csv.DictReader((tmp_path / "run" / "leaks.csv").open(encoding="utf-8")))
+    assert rows[0] == {
+        "part": "test",
+        "example": "test.tsv:42",
+        "label": "neg",
+        "like": "train.tsv:2",
+        "of_part": "train",
+        "of_label": "neg",
+        "how": "a copy",
+    }
+
+
+def test_leaks_are_dropped_from_training(write_recipe: WriteRecipe, leaky: Path) -> None:
+    dataset, leaks = read(write_recipe, leaky, leaks="drop")
+    assert len(dataset.train) == 74
+    assert len(dataset.test) == 46
+    assert not {f"train.tsv:{row}" for row in range(2, 8)} & set(dataset.train.names)
+    assert [pair.other_part for pair in leaks.leaks] == ["unused"] * 6
+    assert not len(leaks.leaked["test"])
+    assert dataset.notes[-1].endswith("left out of training and validation for that are 6 examples")
+
+
+def test_a_leak_that_is_a_conflict_too_is_told_once(write_recipe: WriteRecipe, leaky: Path) -> None:
+    write_table(leaky / "train.tsv", [*TRAIN, (TEST[0][0], {"pos": "neg", "neg": "pos"}[TEST[0][1]])])
+    _, leaks = read(write_recipe, leaky)
+    told = [*leaks.leaks, *leaks.conflicts]
+    assert len(told) == 8
+    assert len(table(told).splitlines()) == 1 + 7
+
+
+def test_leaks_can_be_fatal(write_recipe: WriteRecipe, leaky: Path) -> None:
+    with pytest.raises(HeadstartError, match=r"6 of 46 test examples .*Mend the data, or set data\.leaks = \"drop\""):
+        read(write_recipe, leaky, leaks="error")
+
+
+def test_validation_is_held_against_training_too(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    for name, rows in (("train", TRAIN), ("dev", [*TEST[:10], TRAIN[7]]), ("test", [*TEST[10:], TEST[3]])):
+        write_table(tmp_path / "three" / f"{name}.tsv", rows)
+    _, leaks = read(write_recipe, tmp_path / "three", validation=None)
+    assert [(pair.part, pair.other_part) for pair in leaks.leaks] == [("validation", "train"), ("test", "validation")]
+    dropped, _ = read(write_recipe, tmp_path / "three", validation=None, leaks="drop")
+    sizes = {role: len(part) for role, part in dropped.parts().items()}
+    assert sizes == {"train": 79, "validation": 10, "test": 31}
+
+
+def test_one_text_under_two_labels(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    text, label = TRAIN[3]
+    write_table(tmp_path / "two" / "train.tsv", [*TRAIN, (text.title(), {"neg": "pos", "pos": "neg"}[label])])
+    write_table(tmp_path / "two" / "test.tsv", TEST)
+    dataset, leaks = read(write_recipe, tmp_path / "two")
+    (conflict,) = leaks.conflicts
+    assert (conflict.name, conflict.other_name) == ("train.tsv:82", "train.tsv:5")
+    assert any("copies under another label: 1, such as" in note for note in dataset.notes)
+
+
+def test_a_group_in_two_parts_is_a_leak(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    folder = tmp_path / "groups"
+    for name, rows, first in (("train", TRAIN, 0), ("test", TEST, 18)):
+        lines = [f"{text}\t{label}\tauthor {first + row // 4}" for row, (text, label) in enumerate(rows)]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.tsv").write_text("text\tlabel\tauthor\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    _, leaks = read(write_recipe, folder, columns={"group": "author"})
+    assert leaks.leaked["test"].tolist() == list(range(8))
+    assert {pair.how for pair in leaks.leaks} == {"the same group"}
+
+
+def test_nothing_left_of_a_class(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    write_table(tmp_path / "same" / "train.tsv", TRAIN)
+    write_table(tmp_path / "same" / "test.tsv", TRAIN)
+    with pytest.raises(HeadstartError, match=r"no training example of 'neg' is left"):
+        read(write_recipe, tmp_path / "same", leaks="drop")
+
+
+def part(labels: list[int]) -> Examples:
+    items = tuple(map(str, range(len(labels))))
+    return Examples(items, np.array(labels), items, tuple(bytes([row % 256] * 32) for row in range(len(labels))))
+
+
+def test_classes_that_look_wrong_are_said() -> None:
+    dataset = Dataset(("hot_dog", "Hot Dog", "other"), part([0] * 30 + [1] * 3 + [2] * 25), None, part([0, 0, 1]))
+    said = " | ".join(class_notes(dataset))
+    assert "30 training examples of 'hot_dog', 3 of 'Hot Dog'" in said
+    assert "fewer than 20 training examples of 'Hot Dog' (3)" in said
+    assert "the test part has no example of 'other'" in said
+    assert "classes 'hot_dog' and 'Hot Dog' differ in case, spaces or signs only" in said
+
+
+def test_suspects_are_those_whose_label_another_beats() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9], [0.4, 0.35, 0.25]])
+    rows, lead = suspects(probabilities, np.array([1, 1, 0, 2]))
+    assert rows.tolist() == [2, 0, 3]
+    np.testing.assert_allclose(lead, [0.85, 0.8, 0.15])

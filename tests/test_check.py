@@ -1,0 +1,254 @@
+"""headstart check, init and verify: what a user sees of the data before training, and of a run after it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from headstart.catalogue import read_recipe
+from headstart.cli import main
+from headstart.data.dataset import Dataset
+from headstart.data.roles import write_split
+from headstart.errors import HeadstartError
+from headstart.runner import run
+from headstart.tasks import task_for
+from tests.conftest import WriteRecipe, draw_images, reviews, write_table
+
+Capture = pytest.CaptureFixture[str]
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+def test_check_says_what_is_wrong_and_shows_it(
+    write_recipe: WriteRecipe, tmp_path: Path, weights: Path, capsys: Capture
+) -> None:
+    source = tmp_path / "set"
+    draw_images(source / "train", 20, seed=1)
+    draw_images(source / "test", 8, seed=2)
+    odd = "red\n<script>alert(1)<\u202egnp.png"
+    (source / "test" / "red" / odd).write_bytes((source / "train" / "red" / "00.png").read_bytes())
+    (source / "train" / "blue" / "broken.png").write_bytes(b"nothing")
+    Image.open(source / "train" / "red" / "05.png").save(source / "train" / "blue" / "flipped.png", optimize=True)
+    path = write_recipe(
+        data={"source": str(source)}, model={"weights": str(weights)}, transfer={"strategy": "fine_tune"}
+    )
+    assert call("check", str(path), "--page") == 0
+    said = capsys.readouterr().out
+    assert "1 of 25 test examples have their like in an earlier part (1 a copy)" in " ".join(said.split())
+    assert "1 of 87 images cannot be read" in said
+    folder = tmp_path / "run.check"
+    rows = list(csv.DictReader((folder / "alike.csv").open(encoding="utf-8", newline="")))
+    (row,) = [row for row in rows if row["part"] == "test" and row["how"] == "a copy"]
+    assert row["like"] == "red/00.png"
+    assert "blue/flipped.png" in [
+        row["example"] for row in csv.DictReader((folder / "suspects.csv").open(encoding="utf-8"))
+    ]
+    page = (folder / "check.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;\\u202egnp.png" in page
+    assert page.count("data:image/jpeg;base64,") > 30
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_of_texts_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [*reviews(60), reviews(60)[0], ("", "pos")]
+    table = write_table(tmp_path / "posts.tsv", rows, header="review\tstars")
+    monkeypatch.setattr("headstart.init.BACKBONES", {"text_classification": ("packaged:minilm_l6", "no/such", "none")})
+    monkeypatch.setattr("headstart.init._is_installed", lambda name: False)
+    assert call("check", str(table)) == 0
+    said = capsys.readouterr().out
+    assert "copies of other examples: " in said
+    assert "1 with an empty text" in said
+    assert "need the backbone, which cannot be had" in said
+    assert (tmp_path / "runs" / "posts.check" / "alike.csv").is_file()
+
+
+def test_the_page_shows_texts_as_they_stand_and_as_they_are_read(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    write_table(folder / "train.tsv", [*reviews(60), ("Wonderful: a «good» FILM", "pos")])
+    write_table(folder / "test.tsv", [*reviews(20, seed=3), ("wonderful, a good film!", "pos")])
+    path = write_recipe(task="text_classification", data={"source": str(folder)})
+    assert call("check", str(path), "--page") == 0
+    page = (tmp_path / "run.check" / "check.html").read_text(encoding="utf-8")
+    assert "Wonderful: a «good» FILM" in page
+    assert "wonderful, a good film!" in page
+    assert "[CLS]" in page.partition("Training examples")[2]
+
+
+def test_init_writes_a_recipe_that_can_be_planned(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("init", str(photos)) == 0
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    assert recipe.task == "image_classification"
+    assert recipe.data.source == str(photos)
+    assert "# Made by `headstart init`" in capsys.readouterr().out
+    assert call("init", str(photos)) == 2
+    assert "recipe.toml is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "task", "columns"),
+    [
+        ("review\tstars", "{text}\t{label}", "text_classification", {"text": "review", "label": "stars"}),
+        (
+            "id\tclass\tbody\tname",
+            "{n}\t{label}\t{text}\tAnn",
+            "text_classification",
+            {"text": "body", "label": "class"},
+        ),
+        ("n\twhat\tsaid", "{n}\t{label}\t{text}", "text_classification", {"text": "said", "label": "what"}),
+        ("file\tkind", "train/red/{n:02}.png\t{label}", "image_classification", {"image": "file", "label": "kind"}),
+    ],
+)
+def test_init_finds_the_columns(
+    header: str, row: str, task: str, columns: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_images(tmp_path / "train", 40)
+    lines = [row.format(n=n, text=text, label=label) for n, (text, label) in enumerate(reviews(40))]
+    (tmp_path / "posts.tsv").write_text("\n".join([header, *lines]) + "\n")
+    assert call("init", "posts.tsv", "--output", "mine.toml") == 0
+    recipe = read_recipe(tmp_path / "mine.toml")
+    assert recipe.task == task
+    assert {role: name for role, name in recipe.data.columns if name is not None} == columns
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a\n1\n", "at least two columns"),
+        ("a\tb\n", "expected rows"),
+        ("a\tb\n" + "".join(f"{n}\tx{n}\n" for n in range(50)), "no column looks like labels"),
+    ],
+)
+def test_tables_that_tell_nothing(content: str, said: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "odd.tsv").write_text(content)
+    assert call("init", str(tmp_path / "odd.tsv"), "--output", str(tmp_path / "r.toml")) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "r.toml").exists()
+
+
+@pytest.mark.parametrize("strategy", ["scratch", "feature_extraction"])
+def test_a_run_is_verified_until_its_data_or_its_model_changes(
+    strategy: str, write_recipe: WriteRecipe, tmp_path: Path, weights: Path, capsys: Capture
+) -> None:
+    source = tmp_path / "set"
+    draw_images(source, 14)
+    model = {"weights": str(weights)} if strategy != "scratch" else {}
+    run(write_recipe(data={"source": str(source), "limit": 24}, transfer={"strategy": strategy}, model=model))
+    folder = tmp_path / "run"
+    assert call("verify", str(folder)) == 0
+    said = capsys.readouterr().out
+    assert "9 of 9 test predictions are the same" in said
+    assert said.endswith("the figures hold\n")
+    report = json.loads((folder / "metrics.json").read_text())
+    rows = (folder / "predictions.csv").read_text().splitlines()
+    name, label, _, *numbers = rows[1].split(",")
+    (folder / "predictions.csv").write_text(
+        "\n".join([rows[0], ",".join([name, label, label, *numbers[::-1]]), *rows[2:]]) + "\n"
+    )
+    assert call("verify", str(folder)) == 1
+    assert "the figures do NOT hold" in capsys.readouterr().out
+    assert report["counts"]["train"]
+    (source / "red" / "00.png").unlink()
+    assert call("verify", str(folder)) == 1
+    assert "the data has changed: 1 of 42 gone (such as red/00.png, red)" in capsys.readouterr().out
+
+
+def test_damaged_runs_and_moved_files_are_told_apart(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture
+) -> None:
+    source = tmp_path / "set"
+    draw_images(source, 14)
+    run(write_recipe(data={"source": str(source)}))
+    for path in list((source / "red").iterdir()):
+        path.rename(path.with_stem(f"renamed {path.stem}"))
+    assert call("verify", str(tmp_path / "run")) == 0
+    capsys.readouterr()
+    for name, content in (
+        *(("manifest.json", text) for text in ("", "[]", '{"data": 3}', '{"data": {}}')),
+        *(("predictions.csv", text) for text in ("", "example,label\n", None)),
+    ):
+        path = tmp_path / "run" / name
+        whole = path.read_bytes()
+        path.unlink()
+        if content is not None:
+            path.write_text(content)
+        assert call("verify", str(tmp_path / "run")) == 2
+        assert "is not as the run left it" in capsys.readouterr().err
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: [*rows, rows[0]], r"1 of 71 new \(such as t\.tsv:2, neg\)"),
+        (lambda rows: [rows[0], rows[0], *rows[2:]], r"1 of 70 gone \(such as t\.tsv:3, pos\), 1 of 70 new"),
+        (lambda rows: [(rows[0][0], "pos"), *rows[1:]], r"1 of 70 gone \(such as t\.tsv:2, neg\), 1 of 70 new"),
+    ],
+    ids=["a copy more", "a copy for another", "a label"],
+)
+def test_a_split_is_refused_when_the_data_has_changed(
+    change: Callable[..., Any], said: str, write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    rows = reviews(70)
+    table = write_table(tmp_path / "t.tsv", rows)
+    path = write_recipe(task="text_classification", data={"source": str(table), "validation": 0.2})
+    run(path)
+    write_table(table, change(rows))
+    with pytest.raises(HeadstartError, match=f"this is not the data that .*split.parquet was written for: {said}"):
+        run(path, [f"data.split.file={tmp_path / 'run' / 'split.parquet'}", f"output={tmp_path / 'again'}"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda table: table.drop_columns(["part"]), r"it has example \(string\), sha256"),
+        (lambda table: table.set_column(3, "part", [["foo"] * len(table)]), "has the part 'foo'; expected train"),
+        (lambda table: table.set_column(3, "part", pa.array([None] * len(table), pa.string())[None:]), "is no split"),
+        (lambda table: table.set_column(3, "part", [[["train"]] * len(table)]), r"part \(list"),
+        (lambda table: table.slice(1), "1 of 30 new"),
+    ],
+    ids=["no parts", "an unknown part", "no value", "lists", "a row less"],
+)
+def test_a_damaged_split_is_refused(
+    damage: Callable[[pa.Table], pa.Table], said: str, write_recipe: WriteRecipe, tmp_path: Path, photos: Path
+) -> None:
+    dataset = read(write_recipe(data={"source": str(photos / "train")}))
+    write_split(dataset, tmp_path / "split.parquet")
+    pq.write_table(damage(pq.read_table(tmp_path / "split.parquet")), tmp_path / "split.parquet")
+    with pytest.raises(HeadstartError, match=said):
+        read(write_recipe(data={"source": str(photos / "train"), "split": {"file": str(tmp_path / "split.parquet")}}))
+
+
+def read(path: Path) -> Dataset:
+    recipe = read_recipe(path)
+    return task_for(recipe.task, recipe.model.backbone).read(recipe)
+
+
+def test_the_same_split_again(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
+    first = run(write_recipe(data={"source": str(photos / "train")}))
+    split = str(tmp_path / "run" / "split.parquet")
+    data = {"source": str(photos / "train"), "split": {"file": split}}
+    again = run(write_recipe(data=data, seed=5, output=str(tmp_path / "again")))
+    assert again.counts == first.counts
+    ours, theirs = (
+        [line.split(",")[0] for line in (tmp_path / name / "predictions.csv").read_text().splitlines()]
+        for name in ("run", "again")
+    )
+    assert sorted(ours) == sorted(theirs)
