@@ -11,8 +11,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
     "errors", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models", "report", "evaluate",
-    "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "verify", "runner",
-    "search", "cli",
+    "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "verify", "recommend", "outcome",
+    "runner", "search", "compare", "cli",
 ]  # fmt: skip
 
 

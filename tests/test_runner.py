@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import headstart
+from headstart import outcome
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
-from headstart.report import html
 from headstart.report.report import Report
 from tests.conftest import WriteRecipe
 
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(html, "write_html", full)
+    monkeypatch.setattr(outcome, "write_html", full)
     with pytest.raises(HeadstartError, match="could not be written: no space left on the device"):
         headstart.run(write_recipe(train={"epochs": 1}))
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [".run.headstart-checkpoints"]

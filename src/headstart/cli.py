@@ -90,6 +90,44 @@ def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def compare(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="recipes, and values for all of them")
+    ],
+    strategies: Annotated[str, typer.Option(metavar="A,B,…", help="short for --vary transfer.strategy=A,B,…")] = "",
+    vary: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,…", help="a field and its values")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="how many seeds each is trained with")] = 1,
+) -> None:
+    """Train in several ways on one split, and tell which differ by more than chance. Start it again to go on."""
+    from headstart.compare import compare as compare_runs
+
+    given = [*([f"transfer.strategy={strategies}"] if strategies else []), *(vary or [])]
+    wrong = [one for one in given if "=" not in one]
+    if wrong:
+        raise HeadstartError(f"--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found {wrong[0]!r}")
+    values = {key: several.split(",") for key, _, several in (one.partition("=") for one in given)}
+    recipes = [target for target in targets if "=" not in target]
+    found, folder = compare_runs(recipes, [target for target in targets if "=" in target], values, seeds)
+    typer.echo(f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md")
+
+
+@app.command()
+def recommend(
+    recipe: RecipeFile,
+    backbones: Annotated[
+        str, typer.Option(metavar="A,B,…", help="names as in model.backbone; random:NAME is one without weights")
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Rank backbones by what their frozen features tell of the recipe's training part, and by their speed."""
+    from headstart.recommend import recommend as rank
+
+    found, table = rank(recipe, backbones.split(","), overrides or [])
+    typer.echo("\n".join([found.markdown(), "", found.verdict(), *(f"failed: {line}" for line in found.failed)]))
+    typer.echo(f"table: {table}")
+
+
+@app.command()
 def check(
     target: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="a recipe, or a folder or table by itself")],
     overrides: Overrides = None,

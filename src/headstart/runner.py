@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import io
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.catalogue import read_recipe
-from headstart.checks.leaks import table
-from headstart.data.roles import write_split
+from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
-from headstart.report.folder import HARMLESS, MODEL, SPLIT, check_free, checkpoints_of, drafted
+from headstart.report.folder import HARMLESS, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result
+from headstart.report.trackers import check_trackers, tracked
 from headstart.sections import Beside
 from headstart.transfer.strategies import strategies
 
@@ -49,7 +47,9 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, overrides)
     check_free(recipe)
+    check_trackers(recipe.train.trackers)
     machine = start()
+    from headstart.outcome import report_of, write_run
     from headstart.train.processes import wait
 
     prepared = prepare(recipe, machine)
@@ -59,11 +59,15 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
-        main, probabilities = _learn(prepared, machine, folder, "main", say)
-        beside, failed = _beside(prepared, rivals, machine, folder, say)
-        report = _report(prepared, main, beside, failed, probabilities)
+        trackers = recipe.train.trackers if machine.rank == 0 else ()
+        with tracked(trackers, recipe.resolved(), folder) as hear:
+            say.also(hear)
+            main, probabilities = _learn(prepared, machine, folder, "main", say)
+            held_out = _held_out(prepared, machine, folder)
+            beside, failed = _beside(prepared, rivals, machine, folder, say)
+        report = report_of(prepared, main, beside, failed, probabilities, held_out)
         if machine.rank == 0:
-            _write(prepared, report, probabilities, machine, folder)
+            write_run(prepared, report, probabilities, machine, folder)
     wait()
     say.text(report.summary())
     return report
@@ -108,8 +112,8 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: P
         return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"]["rows"].numpy()
     setting = replace(setting, checkpoints=checkpoints, found=done)
     history = learn(prepared, setting)
-    probabilities = _probabilities(prepared, setting)
     test = prepared.dataset.test
+    probabilities = _probabilities(prepared, setting, "test", test)
     result = Result(
         name=name,
         test=score(test.labels, probabilities, prepared.dataset.labels, prepared.recipe.evaluate.bootstrap),
@@ -159,17 +163,25 @@ def learn(prepared: Prepared, setting: Setting) -> History:
     return probe(prepared.network, prepared.plan.phases[0], setting)
 
 
-def _probabilities(prepared: Prepared, setting: Setting) -> np.ndarray:
-    """Of the test part, shape (n, classes), in the way the network has learned."""
+def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray | None:
+    """Probabilities of the validation part, shape (n, classes), where training has kept off it."""
+    validation = prepared.dataset.validation
+    if validation is None or not prepared.plan.tuned:
+        return None
+    return _probabilities(prepared, setting_of(prepared, machine, folder, lambda event: None), "validation", validation)
+
+
+def _probabilities(prepared: Prepared, setting: Setting, role: str, part: Examples) -> np.ndarray:
+    """Of a part, shape (n, classes), in the way the network has learned."""
     from headstart.train.forward import classify, head_outputs, logits
 
-    network, test = prepared.network, prepared.dataset.test
+    network = prepared.network
     if prepared.plan.tuned:
-        return classify(network, logits(network, test.items, setting.plain, setting.device, setting.precision))
+        return classify(network, logits(network, part.items, setting.plain, setting.device, setting.precision))
     from headstart.train.features import extract
     from headstart.train.processes import from_main
 
-    features, _ = extract(network, "test", test, setting)
+    features, _ = extract(network, role, part, setting)
 
     def probabilities() -> np.ndarray:
         assert features is not None
@@ -212,56 +224,6 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     test = score(dataset.test.labels, probabilities, dataset.labels, recipe.evaluate.bootstrap)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
     return Result(name=name, test=test, seconds=seconds)
-
-
-def _report(
-    prepared: Prepared, main: Result, beside: list[Result], failed: list[str], probabilities: np.ndarray
-) -> Report:
-    from headstart.evaluate.metrics import score
-
-    recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
-    clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
-    labels = dataset.test.labels[clean]
-    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
-    return Report(
-        task=recipe.task,
-        name=Path(recipe.output).name,
-        folder=recipe.output,
-        labels=dataset.labels,
-        counts={role: dataset.counts(role) for role in dataset.parts()},
-        notes=(*dataset.notes, *failed),
-        leaked=len(leaked),
-        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap)
-        if len(leaked) and len(clean)
-        else None,
-        selected_on=recipe.train.select_on if chosen else None,
-        main=main,
-        beside=tuple(beside),
-    )
-
-
-def _write(prepared: Prepared, report: Report, probabilities: np.ndarray, machine: Machine, folder: Path) -> None:
-    """All files of the run but those that exist already: the resolved recipe and the log."""
-    from headstart.report.html import write_html
-    from headstart.report.manifest import manifest
-
-    dataset = prepared.dataset
-    prepared.network.save(folder / MODEL)
-    report.write(folder)
-    spec, settings = prepared.network.spec, prepared.settings
-    write_split(dataset, folder / SPLIT)
-    if prepared.leaks.leaks or prepared.leaks.conflicts:
-        found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
-        (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
-    origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
-    (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_html(report, origin, prepared.sizes, folder)
-    with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["example", "label", "predicted", *(f"p({label})" for label in dataset.labels)])
-        for name, label, row in zip(dataset.test.names, dataset.test.labels, probabilities, strict=True):
-            predicted = dataset.labels[int(row.argmax())]
-            rows.writerow([name, dataset.labels[label], predicted, *(f"{p:.6f}" for p in row)])
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from headstart.data.roles import DataChangedError, in_order_of_contents, written
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.predict import load
 from headstart.report.folder import RECIPE, SPLIT
+from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
 from headstart.sections import Split
 from headstart.tasks import task_for
@@ -50,7 +50,7 @@ def verify(run: str | Path) -> Verdict:
     try:
         _check_manifest(folder / "manifest.json", dataset)
         stated = _stated(folder, dataset, len(report.labels))
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadstartError(
             f"{run}: predictions.csv or manifest.json is not as the run left it ({type(error).__name__}: "
             f"{first_line(error)}); train the run again"
@@ -80,10 +80,9 @@ def _check_manifest(path: Path, dataset: Dataset) -> None:
 
 def _stated(folder: Path, dataset: Dataset, classes: int) -> np.ndarray:
     """The probabilities that a run wrote down, shape (n, classes), in the order of the test part now; files may have moved."""
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        _, *rows = csv.reader(file)
-    values = np.array([row[3:] for row in rows], dtype=float).reshape(len(dataset.test), classes)
-    place = {row[0]: number for number, row in enumerate(rows)}
+    known = read_predictions(folder)
+    values = known.probabilities.reshape(len(dataset.test), classes)
+    place = {name: number for number, name in enumerate(known.names)}
     then = sorted(example for example in written_split(folder / SPLIT) if example[3] == "test")
     found = np.empty_like(values)
     for (*_, row), (_, _, name, _) in zip(in_order_of_contents(dataset.test, dataset.labels), then, strict=True):

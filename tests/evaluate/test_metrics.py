@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from headstart.evaluate.intervals import bootstrap, wilson
 from headstart.evaluate.metrics import score, softmax
@@ -26,6 +36,13 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert scores.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     assert scores.macro_f1.value == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert scores.log_loss.value == pytest.approx(log_loss(truth, probabilities))
+    assert scores.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert scores.matthews.value == pytest.approx(matthews_corrcoef(truth, predicted))
+    assert scores.auroc.value == pytest.approx(roc_auc_score(truth, probabilities, multi_class="ovr"))
+    assert scores.average_precision is not None
+    areas = average_precision_score(np.eye(3)[truth], probabilities, average="macro")
+    assert scores.average_precision.value == pytest.approx(areas)
+    assert scores.top_5 is None
     for row, values in zip(
         scores.classes, zip(*precision_recall_fscore_support(truth, predicted), strict=True), strict=True
     ):
@@ -33,7 +50,10 @@ def test_figures_agree_with_scikit_learn() -> None:
         assert (row.precision, row.recall.value, row.f1, row.n) == pytest.approx(values)
     assert scores.majority_class == "a"
     assert scores.majority_accuracy == np.mean(truth == 0)
-    for figure in (scores.accuracy, scores.macro_f1, scores.log_loss):
+    for figure in (
+        scores.accuracy, scores.balanced_accuracy, scores.macro_f1, scores.matthews, scores.log_loss, scores.auroc,
+        scores.average_precision,
+    ):  # fmt: skip
         assert figure.low < figure.value < figure.high
 
 
@@ -58,6 +78,29 @@ def test_wilson_by_its_published_example_and_at_the_ends() -> None:
 
 def test_bootstrap_of_a_mean_is_close_to_the_normal_interval() -> None:
     values = np.random.default_rng(1).normal(size=400)
-    low, high = bootstrap(lambda weights: weights @ values / 400, 400, 2000)
+    (low,), (high,) = bootstrap(lambda weights: weights @ values[:, None] / 400, 400, 2000)
     half = 1.96 * values.std() / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
+
+
+def test_two_classes_and_many() -> None:
+    random = np.random.default_rng(2)
+    truth = random.choice(2, 150)
+    scores = np.round(random.random((150, 1)) * 0.6 + 0.4 * truth[:, None] * random.random((150, 1)), 2)  # with ties
+    probabilities = np.concatenate([1 - scores, scores], axis=1)
+    found = score(truth, probabilities, ("no", "yes"), 100)
+    assert found.auroc.value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
+    assert found.average_precision is not None
+    assert found.average_precision.value == pytest.approx(average_precision_score(truth, scores[:, 0]))
+    truth = random.choice(8, 150)
+    probabilities = softmax(random.normal(size=(150, 8)) + np.eye(8)[truth])
+    found = score(truth, probabilities, tuple("abcdefgh"), 100)
+    assert found.top_5 is not None
+    assert found.top_5.value == pytest.approx(top_k_accuracy_score(truth, probabilities, k=5))
+
+
+def test_calibration_error_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    truth = np.array([0, 1, 1, 0])
+    wanted = (abs(2 * 0.9 - 1) + abs(0.7 - 1) + abs(0.6 - 1)) / 4
+    assert score(truth, probabilities, ("a", "b"), 100).calibration_error.value == pytest.approx(wanted)

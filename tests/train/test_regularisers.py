@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, matthews_corrcoef, roc_auc_score
 from torch import Tensor, nn
 
 from headstart.evaluate.metrics import metrics, softmax
@@ -81,6 +81,7 @@ def test_metrics_are_scikit_learns(name: str) -> None:
         "accuracy": np.mean(guess == truth),
         "balanced_accuracy": balanced_accuracy_score(truth, guess),
         "macro_f1": f1_score(truth, guess, average="macro"),
+        "matthews": matthews_corrcoef(truth, guess),
         "auroc": roc_auc_score(truth, p, multi_class="ovr"),
         "loss": -log_loss(truth, p),
     }

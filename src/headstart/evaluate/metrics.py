@@ -6,15 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from headstart.evaluate.intervals import bootstrap, wilson
+from headstart.evaluate.intervals import bootstrap, logistic, wilson
+from headstart.evaluate.weighted import NAMES, Weighted, auroc, average_precision
 from headstart.registry import Registry
 from headstart.report.report import ClassScore, Figure, Scores
 
-SMALLEST = 1e-12  # log loss of a class that was given probability 0 stays finite
+TOP = 5  # guesses of the top-k accuracy, where there are more classes than that
+SORTED = 200_000_000  # weights that may be summed in the order of scores, for the interval of the average precision
 
 
 def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], resamples: int) -> Scores:
-    """Accuracy (Wilson interval), macro-F1 and log loss (bootstrap), a row for each class, and the majority baseline.
+    """All figures with their 95 % intervals, a row for each class, and the majority baseline.
+
+    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the others a bootstrap's.
 
     Args:
         truth: label of each example, shape (n,), ints.
@@ -24,49 +28,64 @@ def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...],
     """
     n, classes = probabilities.shape
     predicted = probabilities.argmax(1)
-    right = int((predicted == truth).sum())
-    losses = -np.log(np.maximum(probabilities[np.arange(n), truth], SMALLEST))
     counts = np.bincount(truth, minlength=classes)
-    true_positives = np.bincount(truth[predicted == truth], minlength=classes)
+    hits = np.bincount(truth[predicted == truth], minlength=classes)
     guesses = np.bincount(predicted, minlength=classes)
-    cells = truth * classes + predicted
-
-    def macro_f1(weights: np.ndarray) -> np.ndarray:
-        return np.array(
-            [_macro_f1(np.bincount(cells, row, classes * classes).reshape(classes, classes)) for row in weights]
-        )
-
+    weighted, once = Weighted(truth, probabilities), np.ones((1, n))
+    values, (low, high) = weighted(once)[0], bootstrap(weighted, n, resamples)
+    figures = {
+        name: _figure(*ends) for name, *ends in zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
+    }
+    area, error = auroc(truth, probabilities)
     majority = int(counts.argmax())
     return Scores(
         n=n,
-        accuracy=_figure(right / n, wilson(right, n)),
-        macro_f1=_figure(float(macro_f1(np.ones((1, n)))[0]), bootstrap(macro_f1, n, resamples)),
-        log_loss=_figure(float(losses.mean()), bootstrap(lambda weights: weights @ losses / n, n, resamples)),
+        accuracy=_share(int(hits.sum()), n),
+        **figures,
+        auroc=_figure(area, *logistic(area, error)),
+        average_precision=_average_precision(truth, probabilities, resamples),
+        top_5=_share(int(_among_the_first(truth, probabilities, TOP).sum()), n) if classes > TOP else None,
         majority_class=labels[majority],
         majority_accuracy=counts[majority] / n,
         classes=tuple(
             ClassScore(
                 name=name,
                 n=int(counts[k]),
-                precision=float(true_positives[k] / guesses[k]) if guesses[k] else None,
-                recall=_figure(true_positives[k] / counts[k], wilson(int(true_positives[k]), int(counts[k])))
-                if counts[k]
-                else None,
-                f1=float(2 * true_positives[k] / (counts[k] + guesses[k])) if counts[k] + guesses[k] else None,
+                precision=float(hits[k] / guesses[k]) if guesses[k] else None,
+                recall=_share(int(hits[k]), int(counts[k])) if counts[k] else None,
+                f1=float(2 * hits[k] / (counts[k] + guesses[k])) if counts[k] + guesses[k] else None,
             )
             for k, name in enumerate(labels)
         ),
     )
 
 
-def _macro_f1(confusion: np.ndarray) -> float:
-    """Mean F1 over the classes that occur, as truth or as guess, in a confusion matrix (truth × guess)."""
-    occurring = confusion.sum(0) + confusion.sum(1)
-    return float((2 * confusion.diagonal()[occurring > 0] / occurring[occurring > 0]).mean())
+def _average_precision(truth: np.ndarray, probabilities: np.ndarray, resamples: int) -> Figure | None:
+    """None where its interval would take minutes."""
+    n, classes = probabilities.shape
+    affordable = min(resamples, SORTED // (n * classes))
+    if affordable < 100:
+        return None
+
+    def area(weights: np.ndarray) -> np.ndarray:
+        return average_precision(truth, probabilities, weights)[:, None]
+
+    low, high = bootstrap(area, n, affordable)
+    return _figure(float(area(np.ones((1, n)))[0, 0]), float(low[0]), float(high[0]))
 
 
-def _figure(value: float, interval: tuple[float, float]) -> Figure:
-    return Figure(value=float(value), low=interval[0], high=interval[1])
+def _among_the_first(truth: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
+    """Whether the label of each example is among its k likeliest classes, shape (n,)."""
+    own = np.take_along_axis(probabilities, truth[:, None], 1)
+    return (probabilities > own).sum(1) < k
+
+
+def _share(hits: int, n: int) -> Figure:
+    return _figure(hits / n, *wilson(hits, n))
+
+
+def _figure(value: float, low: float, high: float) -> Figure:
+    return Figure(value=float(value), low=float(low), high=float(high))
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -83,30 +102,25 @@ def accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
 @metrics.register("balanced_accuracy")
 def balanced_accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
     """Mean recall over the classes that occur."""
-    right = logits.argmax(1) == truth
-    return float(np.mean([right[truth == label].mean() for label in np.unique(truth)]))
+    return _of(truth, logits, "balanced_accuracy")
 
 
 @metrics.register("macro_f1")
 def macro_f1(truth: np.ndarray, logits: np.ndarray) -> float:
     """Mean F1 over the classes that occur, as label or as guess."""
-    classes = logits.shape[1]
-    return _macro_f1(np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes))
+    return _of(truth, logits, "macro_f1")
+
+
+@metrics.register("matthews")
+def matthews(truth: np.ndarray, logits: np.ndarray) -> float:
+    """Matthews' correlation coefficient of labels and guesses."""
+    return _of(truth, logits, "matthews")
 
 
 @metrics.register("auroc")
-def auroc(truth: np.ndarray, logits: np.ndarray) -> float:
+def area_under_roc(truth: np.ndarray, logits: np.ndarray) -> float:
     """Area under the ROC curve of each class that occurs against the rest, on average (0.5 where only one occurs)."""
-    from scipy.stats import rankdata
-
-    areas = []
-    for label in np.unique(truth):
-        own = truth == label
-        positive, negative = int(own.sum()), int((~own).sum())
-        if negative:
-            ranks = rankdata(softmax(logits)[:, label])
-            areas.append((ranks[own].sum() - positive * (positive + 1) / 2) / (positive * negative))
-    return float(np.mean(areas)) if areas else 0.5
+    return auroc(truth, softmax(logits))[0]
 
 
 @metrics.register("loss")
@@ -114,6 +128,10 @@ def loss(truth: np.ndarray, logits: np.ndarray) -> float:
     """The log loss, negated, so that higher is better."""
     shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
     return float(np.mean(shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))))
+
+
+def _of(truth: np.ndarray, logits: np.ndarray, name: str) -> float:
+    return float(Weighted(truth, softmax(logits))(np.ones((1, len(truth))))[0, NAMES.index(name)])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -55,6 +55,11 @@ class Network(nn.Module):
     def features(self, **inputs: Tensor) -> Tensor:
         """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
 
+    def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
+        """How much each place of the inputs speaks for a class, shape (n, height, width) or (n, tokens); None where that
+        cannot be told."""
+        return None
+
     @property
     def family(self) -> str:
         """The architecture, as its library calls it."""

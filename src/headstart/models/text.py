@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
+from headstart.models.attribution import integrated_gradients
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer
 from headstart.models.text_source import (
@@ -55,6 +56,12 @@ class TextNetwork(Network):
     def reads(self) -> str:
         look = self.spec["preprocessing"]
         return f"texts of up to {look['max_length']} tokens, pooling: {look['pooling']}"
+
+    def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
+        if self.estimator is not None:
+            return None
+        words = cast(Any, self.net.get_submodule("encoder")).get_input_embeddings()
+        return integrated_gradients(self.forward, words, inputs, targets)
 
     def encoder(self, policy: str = "none") -> TextEncoder:
         return TextEncoder(self.tokenizer, self.spec["preprocessing"]["max_length"])

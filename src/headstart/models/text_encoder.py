@@ -35,6 +35,18 @@ class TextEncoder:
         ids = self._tokenizer(item[: self._read], truncation=True, max_length=self._max_length)["input_ids"]
         return str(self._tokenizer.decode(ids))
 
+    def pieces(self, item: str) -> list[str]:
+        """The part of the text that each token stands for, up to the next one, "" for those that stand for none."""
+        read = item[: self._read]
+        if not self._tokenizer.is_fast:
+            ids = self._tokenizer(read, truncation=True, max_length=self._max_length)["input_ids"]
+            return [f"{piece} " for piece in self._tokenizer.convert_ids_to_tokens(ids)]
+        made = self._tokenizer(read, truncation=True, max_length=self._max_length, return_offsets_mapping=True)
+        spans: list[tuple[int, int]] = made["offset_mapping"]
+        following = [start for start, end in spans if end > start][1:]
+        ends = iter([*following, max((end for _, end in spans), default=0)])
+        return [read[start : next(ends)] if end > start else "" for start, end in spans]
+
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
         texts = [sample["text"][: self._read] for sample in samples]
         tokens = self._tokenizer(

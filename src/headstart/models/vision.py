@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
+from headstart.models.attribution import grad_cam
 from headstart.models.image_encoder import ImageEncoder
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.look import check_look, look_of
@@ -58,6 +59,9 @@ class VisionNetwork(Network):
         look = self.spec["preprocessing"]
         size = " × ".join(map(str, look["input_size"][1:]))
         return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}"
+
+    def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
+        return None if self.estimator is not None else grad_cam(self.net, inputs["pixel_values"], targets)
 
     def encoder(self, policy: str = "none") -> ImageEncoder:
         return ImageEncoder(self.spec["preprocessing"], policy)

@@ -15,7 +15,7 @@ import tomli_w
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
-HARMLESS = {"workers": "auto", "checkpoint_seconds": 180.0}  # keys of [train] that change no result
+HARMLESS = {"workers": "auto", "checkpoint_seconds": 180.0, "trackers": ()}  # keys of [train] that change no result
 RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"  # what lies in it under these names
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ class Progress:
         self._out = out or sys.stdout
         self._live = self._out.isatty()
         self._log: Path | None = None
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._title = ""
         self._epoch: dict[str, Any] = {}
         self._open_line = False
@@ -29,6 +31,10 @@ class Progress:
         """Also write every event but passing ones to this file, as JSON lines."""
         self._log = path
 
+    def also(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        """Also send every event there."""
+        self._listeners.append(hear)
+
     def text(self, text: str) -> None:
         """Sentences for people, on their own lines."""
         self._end_line()
@@ -36,6 +42,8 @@ class Progress:
 
     def tell(self, event: dict[str, Any]) -> None:
         """An event of the engine or the runner."""
+        for hear in self._listeners:
+            hear(event)
         if event["event"] not in PASSING and self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")

@@ -38,12 +38,21 @@ class ClassScore(Part):
 
 
 class Scores(Part):
-    """A classifier on n held-out examples, beside the guess that always names the most frequent class."""
+    """A classifier on n held-out examples, beside the guess that always names the most frequent class.
+
+    None where a figure is not defined or its interval would take minutes.
+    """
 
     n: int
     accuracy: Figure
+    balanced_accuracy: Figure
     macro_f1: Figure
+    matthews: Figure
     log_loss: Figure
+    calibration_error: Figure
+    auroc: Figure
+    average_precision: Figure | None
+    top_5: Figure | None
     majority_class: str
     majority_accuracy: float
     classes: tuple[ClassScore, ...]
@@ -52,6 +61,25 @@ class Scores(Part):
         """The class with the lowest recall among those that occur."""
         seen = [(row.recall.value, row) for row in self.classes if row.recall is not None]
         return min(seen, key=lambda pair: pair[0])[1] if seen else None
+
+
+class Threshold(Part):
+    """The least probability that keeps the held-out error at `wanted`, and what it gives on the test part: the share of
+    examples answered, and the error among them."""
+
+    wanted: float
+    probability: float
+    coverage: Figure
+    error: Figure
+
+
+class Calibration(Part):
+    """A temperature fitted on the held-out part, the test part's figures with it, and thresholds for refusing to answer."""
+
+    temperature: float
+    calibration_error: Figure
+    log_loss: Figure
+    thresholds: tuple[Threshold, ...]
 
 
 class Phase(Part):
@@ -92,6 +120,7 @@ class Report(Part):
     notes: tuple[str, ...]
     leaked: int = 0  # test examples that training or validation has as well
     without_leaks: Scores | None = None  # the main result on the others
+    calibration: Calibration | None = None  # of the main result, where a part was held out from its training
     selected_on: str | None
     main: Result
     beside: tuple[Result, ...]

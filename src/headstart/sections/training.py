@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from headstart.sections.section import Section, Share, registered
+from headstart.sections.section import Name, Section, Share, registered, several
 
 
 class Schedule(Section):
@@ -72,6 +72,10 @@ class Train(Section):
     workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field("auto", description="loader processes")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         180.0, description="least time between two checkpoints that a killed run goes on from"
+    )
+    trackers: several(Name) = Field(  # type: ignore[valid-type]
+        (),
+        description="where to send losses and metrics as well: tensorboard, wandb, mlflow or another that Accelerate knows",
     )
     metric: str = Field("accuracy", description="of the held-out part, chooses the epoch and stops early")
     early_stopping: Annotated[int, Field(ge=1, le=100_000)] | None = Field(

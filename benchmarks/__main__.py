@@ -1,0 +1,72 @@
+"""The comparison suite: every way to train on real data, on one split each, seed by seed, beside published numbers.
+
+    python -m benchmarks --data DIR [--suite images|texts|all] [--quick] [--output benchmark_runs]
+
+Each run is a folder of its own under the output, with its figures as JSON; what is finished stays finished, so an interrupted
+suite goes on. Writes RESULTS.md there: a table and a verdict for each set, with machine, versions and date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import tomli_w
+
+from benchmarks.suite import Bench, suite
+from headstart.compare import compare
+from headstart.data.cache import write_whole
+
+SHOWN = ("headstart", "torch", "torchvision", "timm", "transformers", "accelerate", "scikit-learn", "gensim")
+
+
+def measured(bench: Bench, output: Path) -> str:
+    """Run what is not yet run of a set: its part of the results, in Markdown."""
+    paths = []
+    for way, recipe in bench.recipes(output).items():
+        path = output / "recipes" / bench.name / f"{way}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, tomli_w.dumps(recipe))
+        paths.append(str(path))
+    found, _ = compare(paths, seeds=bench.seeds)
+    failed = "".join(f"\n\nFailed: {line}" for line in found.failed)
+    return f"## {bench.name}\n\n{found.markdown()}\n\n{found.verdict()}\n\nPublished: {bench.published}{failed}\n"
+
+
+def machine(output: Path) -> str:
+    """Where this was measured, from the newest run's manifest."""
+    manifests = sorted(output.glob("*/cells/*/run/manifest.json"), key=lambda path: path.stat().st_mtime)
+    made = json.loads(manifests[-1].read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {made['packages'][name]}" for name in SHOWN if made["packages"].get(name))
+    where = f"{made['processor']}, {made['cores']} cores, {made['device']}"
+    return f"{where}; Python {made['python']}, {versions}; {made['made'][:10]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--suite", choices=("images", "texts", "all"), default="all")
+    parser.add_argument("--quick", action="store_true", help="two small sets, a few minutes")
+    parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
+    asked = parser.parse_args()
+    output = asked.output / ("quick" if asked.quick else "full")
+    parts, started = [], time.perf_counter()
+    for bench in suite(asked.data.resolve(), asked.quick):
+        if asked.suite in (bench.suite, "all"):
+            print(f"\n{bench.name}", flush=True)
+            parts.append(measured(bench, output))
+            head = f"# Results\n\n`python -m benchmarks --data DIR{' --quick' if asked.quick else ''}`: {machine(output)}.\n"
+            note = (
+                "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the best of its "
+                "table, corrected for its rows. Seconds are of training and testing; frozen features are computed once and "
+                "shared, so that only the first run that needs them pays for them."
+            )
+            write_whole(output / "RESULTS.md", "\n".join([head, note, "", *parts]))
+            print(parts[-1], flush=True)
+    print(f"{time.perf_counter() - started:.0f} s; {output}/RESULTS.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""headstart compare: ways to train beside each other, on one split, each as a run of its own.
+
+Runs that are finished stay finished: an interrupted comparison goes on where it was, one that fails does not lose the others,
+and several processes or machines can work on one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from headstart.catalogue import read_recipe
+from headstart.data.cache import write_whole
+from headstart.data.roles import write_split
+from headstart.errors import HeadstartError
+from headstart.evaluate.comparison import Comparison, Cost, compared
+from headstart.recipe import Recipe
+from headstart.report.folder import MODEL, SPLIT, check_free
+from headstart.report.progress import Progress
+from headstart.report.report import FILE, Report
+from headstart.sections import Split
+from headstart.tasks import task_for
+
+COST, FAILED, CLAIM = "cost.json", "failed.txt", "claim"
+PATIENCE = 2.0  # seconds between two looks at runs that other processes work on
+DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way to train with one seed; its run and what belongs to it lie in `folder`."""
+
+    name: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+
+def compare(
+    recipes: Sequence[str],
+    overrides: Sequence[str] = (),
+    vary: Mapping[str, Sequence[str]] | None = None,
+    seeds: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Comparison, Path]:
+    """Run each recipe with each combination of values and each seed; the comparison, and the folder where it lies.
+
+    The folder is the first recipe's output with `.compare`: `comparison.md` and `comparison.json`, and all runs under `cells/`.
+
+    Args:
+        recipes: TOML files with the same data.
+        overrides: `key=value` pairs for all of them.
+        vary: values, as in a recipe, by key, such as {"transfer.strategy": ["lp_ft", "lora"]}.
+        seeds: how many seeds, from the recipe's own on; the split is that of the first.
+
+    Raises:
+        HeadstartError: a combination makes a wrong recipe, the recipes have different data, or no run came to an end.
+    """
+    say = progress or Progress()
+    cells, folder = _cells(recipes, overrides, vary or {}, seeds)
+    _work_on(cells, say)
+    runs: dict[str, dict[int, tuple[Path, Cost]]] = {}
+    failed = []
+    for cell in cells:
+        if _is_done(cell):
+            cost = Cost.model_validate_json((cell.folder / COST).read_bytes())
+            runs.setdefault(cell.name, {})[cell.seed] = cell.run, cost
+        else:
+            failed.append(f"{cell.name}, seed {cell.seed}: {(cell.folder / FAILED).read_text(encoding='utf-8')}")
+    if not runs:
+        raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
+    found = compared(runs, tuple(failed), cells[0].recipe.evaluate.bootstrap)
+    write_whole(folder / "comparison.json", found.model_dump_json(indent=2) + "\n")
+    lines = [found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]
+    write_whole(folder / "comparison.md", "\n\n".join(lines) + "\n")
+    return found, folder
+
+
+def _cells(
+    recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]], seeds: int
+) -> tuple[list[Cell], Path]:
+    """All runs there are to make, on one split."""
+    read: list[tuple[str, Recipe]] = []
+    for path in recipes:
+        for values in product(*vary.values()):
+            asked = [f"{key}={value}" for key, value in zip(vary, values, strict=True)]
+            several = [Path(path).stem] if len(recipes) > 1 or not vary else []
+            read.append((", ".join([*several, *values]), read_recipe(path, [*overrides, *asked])))
+    first = read[0][1]
+    differing = [name for name, recipe in read if recipe.data != first.data]
+    if differing:
+        raise HeadstartError(
+            f"compare: {differing[0]} has other [data] than {read[0][0]}; runs compare on one split only"
+        )
+    folder = Path(first.output).with_name(f"{Path(first.output).name}.compare")
+    split = folder / SPLIT
+    if not split.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = split.with_name(f".{SPLIT}")
+        write_split(task_for(first.task, first.model.backbone).read(first), draft)
+        draft.rename(split)
+    cells = []
+    for name, recipe in read:
+        for seed in range(first.seed, first.seed + seeds):
+            one = recipe.but(data={"split": Split(file=str(split))}, evaluate={"beside": ()})
+            one = one.model_copy(update={"seed": seed, "search": None})
+            home = folder / "cells" / f"{_slug(name)}-seed{seed}-{one.digest()[:8]}"
+            cells.append(Cell(name, seed, one.model_copy(update={"output": str(home / "run")}), home))
+    return cells, folder
+
+
+def _slug(name: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in name)[:60]
+
+
+def _work_on(cells: Sequence[Cell], say: Progress) -> None:
+    """Make all runs that are not made yet, also while other processes do."""
+    waiting = list(cells)
+    while waiting:
+        left = []
+        for cell in waiting:
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            with _claimed(cell.folder / CLAIM) as ours:
+                if not ours:
+                    left.append(cell)
+                elif not _is_done(cell):
+                    place = f"run {cells.index(cell) + 1} of {len(cells)}, {cell.name}, seed {cell.seed}"
+                    say.text(f"{place}: {_made(cell)}")
+        if len(left) == len(waiting):
+            time.sleep(PATIENCE)
+        waiting = left
+
+
+def _is_done(cell: Cell) -> bool:
+    return (cell.run / FILE).is_file() and (cell.folder / COST).is_file()
+
+
+def _made(cell: Cell) -> str:
+    """Make a run in a process of its own, so that its memory is its own and its end ends nothing else: how it went."""
+    (cell.folder / FAILED).unlink(missing_ok=True)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["headstart.runner", "torch"])
+    child = processes.Process(target=_run, args=(cell,))
+    child.start()
+    child.join()
+    if _is_done(cell):
+        return str(Report.read(cell.run).test.accuracy)
+    if not (cell.folder / FAILED).exists():
+        write_whole(
+            cell.folder / FAILED, f"its process ended with exit code {child.exitcode}; was there enough memory?"
+        )
+    return f"failed: {(cell.folder / FAILED).read_text(encoding='utf-8')}"
+
+
+def _run(cell: Cell) -> None:
+    from headstart.runner import run
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    try:
+        check_free(cell.recipe)
+        report = run(cell.recipe)
+    except HeadstartError as error:
+        write_whole(cell.folder / FAILED, str(error))
+        sys.exit(2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size = sum(path.stat().st_size for path in (cell.run / MODEL).rglob("*") if path.is_file())
+    cost = Cost(seconds=report.main.seconds, peak_bytes=peak, model_bytes=size)
+    write_whole(cell.folder / COST, cost.model_dump_json())
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Whether this process, and no other, works on what a file stands for."""
+    import fcntl
+
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,44 @@
+"""Whether two classifiers differ on the same examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """The exact two-sided p-value of whole-numbered paired differences (Fisher 1935): under "no difference" each might as well
+    have the other sign. With one run a classifier, differences of -1, 0 and 1, it is McNemar's exact test.
+
+    Args:
+        differences: of each example, how often one classifier was right less how often the other was, shape (n,), ints.
+    """
+    sizes = np.abs(differences)
+    total = int(sizes.sum())
+    if total == 0:
+        return 1.0
+    chances = np.ones(1)  # of each sum of the sizes that keep their sign, 0 to `total`
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        kept = np.zeros(size * int((sizes == size).sum()) + 1)
+        kept[::size] = _binomial(int((sizes == size).sum()))
+        chances = np.convolve(chances, kept)
+    lead = abs(int(differences.sum()))
+    sums = 2 * np.arange(total + 1) - total
+    return float(min(chances[np.abs(sums) >= lead].sum(), 1.0))
+
+
+def _binomial(n: int) -> np.ndarray:
+    """The chances of 0 to n heads of n coins."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.pmf(np.arange(n + 1), n, 0.5))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """p-values corrected for being several (Holm 1979), in the order given."""
+    corrected, running = [0.0] * len(chances), 0.0
+    for place, row in enumerate(np.argsort(chances, kind="stable").tolist()):
+        running = max(running, min((len(chances) - place) * chances[row], 1.0))
+        corrected[row] = running
+    return corrected

@@ -1,0 +1,79 @@
+"""What a finished run leaves behind: its report and its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from headstart.checks.leaks import table
+from headstart.data.roles import write_split
+from headstart.evaluate.calibration import calibrated, risk_coverage
+from headstart.evaluate.metrics import score
+from headstart.prepare import Machine, Prepared
+from headstart.report.examples import examples
+from headstart.report.folder import MODEL, SPLIT
+from headstart.report.html import write_html
+from headstart.report.manifest import manifest
+from headstart.report.predictions import write_predictions
+from headstart.report.report import Report, Result
+
+
+def report_of(
+    prepared: Prepared,
+    main: Result,
+    beside: list[Result],
+    failed: list[str],
+    probabilities: np.ndarray,
+    held_out: np.ndarray | None,
+) -> Report:
+    """What came out, with what the held-out part says of the probabilities.
+
+    Args:
+        failed: a sentence for each rival without a result. probabilities: of the test part, shape (n, classes). held_out: of
+            the validation part, if training kept off it.
+    """
+    recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
+    clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
+    labels = dataset.test.labels[clean]
+    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
+    calibration = None
+    if held_out is not None and dataset.validation is not None:
+        test = dataset.test.labels, probabilities
+        known = dataset.validation.labels, held_out
+        calibration = calibrated(known, test, dataset.labels, recipe.evaluate.bootstrap)
+    return Report(
+        task=recipe.task,
+        name=Path(recipe.output).name,
+        folder=recipe.output,
+        labels=dataset.labels,
+        counts={role: dataset.counts(role) for role in dataset.parts()},
+        notes=(*dataset.notes, *failed),
+        leaked=len(leaked),
+        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap)
+        if len(leaked) and len(clean)
+        else None,
+        calibration=calibration,
+        selected_on=recipe.train.select_on if chosen else None,
+        main=main,
+        beside=tuple(beside),
+    )
+
+
+def write_run(prepared: Prepared, report: Report, probabilities: np.ndarray, machine: Machine, folder: Path) -> None:
+    """All files of the run but those that exist already: the resolved recipe and the log."""
+    dataset = prepared.dataset
+    prepared.network.save(folder / MODEL)
+    report.write(folder)
+    spec, settings = prepared.network.spec, prepared.settings
+    write_split(dataset, folder / SPLIT)
+    if prepared.leaks.leaks or prepared.leaks.conflicts:
+        found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
+        (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
+    origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
+    (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    test = dataset.test.labels, probabilities
+    shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
+    write_html(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
+    write_predictions(dataset, probabilities, folder)
