@@ -137,8 +137,8 @@ def _work_on(cells: Sequence[Cell], say: Progress) -> None:
                 if not ours:
                     left.append(cell)
                 elif not _is_done(cell):
-                    place = f"run {cells.index(cell) + 1} of {len(cells)}, {cell.name}, seed {cell.seed}"
-                    say.text(f"{place}: {_made(cell)}")
+                    say.text(f"run {cells.index(cell) + 1} of {len(cells)}: {cell.name}, seed {cell.seed}")
+                    say.text(f"  {_made(cell)}")
         if len(left) == len(waiting):
             time.sleep(PATIENCE)
         waiting = left

@@ -30,8 +30,12 @@ def grad_cam(net: Any, pixels: Tensor, targets: Tensor) -> Tensor:
         held.append(maps.detach().requires_grad_())
         return held[-1]
 
-    tokens = isinstance(blocks, nn.Sequential) and hasattr(blocks[-1], "norm1") and hasattr(net, "num_prefix_tokens")
-    if tokens:
+    inner = (
+        isinstance(blocks, nn.Sequential | nn.ModuleList)
+        and hasattr(blocks[-1], "norm1")
+        and hasattr(net, "num_prefix_tokens")
+    )
+    if inner:
         hook = blocks[-1].norm1.register_forward_hook(hold)
         logits = net(pixels)
         hook.remove()
@@ -39,9 +43,9 @@ def grad_cam(net: Any, pixels: Tensor, targets: Tensor) -> Tensor:
         logits = net.forward_head(hold(net, None, net.forward_features(pixels)))
     (maps,) = held
     (gradients,) = torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), maps)
-    if tokens:
-        maps, gradients = (_as_map(part[:, net.num_prefix_tokens :]) for part in (maps, gradients))
-    elif maps.shape[1] != net.num_features:  # channels come last
+    if maps.ndim == 3:  # tokens
+        maps, gradients = (_as_map(part[:, getattr(net, "num_prefix_tokens", 0) :]) for part in (maps, gradients))
+    elif maps.shape[-1] == net.num_features != maps.shape[1]:  # channels come last
         maps, gradients = (part.movedim(-1, 1) for part in (maps, gradients))
     weights = gradients.mean((2, 3), keepdim=True)
     found = (weights * maps).sum(1, keepdim=True).relu()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from markupsafe import Markup
 from PIL import Image
+from torch import Tensor
 
 from headstart.data.dataset import Dataset
 from headstart.models.network import Network
@@ -68,8 +69,7 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     seen = encoder.show(item)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     inputs = {name: value.to(device) for name, value in encoder.collate([encoder(item)]).items()}
-    found = network.attribute(inputs, torch.tensor([target], device=device))
-    marks = None if found is None else found[0].float().cpu().numpy()
+    marks = _marks(network, inputs, torch.tensor([target], device=device))
     if isinstance(seen, str):
         text = Markup("<q>{}</q>").format(item[:1_000])
         if marks is None or not isinstance(encoder, TextEncoder):
@@ -78,6 +78,17 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     if marks is None:
         return _picture(seen), Markup("")
     return _picture(seen), _picture(_overlaid(seen, marks))
+
+
+def _marks(network: Network, inputs: dict[str, Tensor], targets: Tensor) -> np.ndarray | None:
+    """What speaks for the class in the one example; None where the network does not let itself be asked, for that is no reason
+    to lose a run."""
+    try:
+        found = network.attribute(inputs, targets)
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
+        return None
+    told = found is not None and bool(found.isfinite().all()) and bool(found.any())
+    return found[0].float().cpu().numpy() if told and found is not None else None
 
 
 def _overlaid(picture: Image.Image, marks: np.ndarray) -> Image.Image:
