@@ -3,7 +3,8 @@
     python -m benchmarks --data DIR [--suite images|texts|all] [--quick] [--output benchmark_runs]
 
 Each run is a folder of its own under the output, with its figures as JSON; what is finished stays finished, so an interrupted
-suite goes on. Writes RESULTS.md there: a table and a verdict for each set, with machine, versions and date.
+suite goes on. Writes RESULTS.md and RESULTS.html there: a table and a verdict for each set, with
+machine, versions and date.
 """
 
 from __future__ import annotations
@@ -18,21 +19,33 @@ import tomli_w
 from benchmarks.suite import Bench, suite
 from headstart.compare import compare
 from headstart.data.cache import write_whole
+from headstart.report.comparison import Comparison
+from headstart.report.comparison_page import Compared, write_comparisons
 
+NOTE = (
+    "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the best of its table, corrected "
+    "for its rows. Seconds are of training and testing; frozen features are computed once and shared, so that only the first "
+    "run that needs them pays for them."
+)
 SHOWN = ("headstart", "torch", "torchvision", "timm", "transformers", "accelerate", "scikit-learn", "gensim")
 
 
-def measured(bench: Bench, output: Path) -> str:
-    """Run what is not yet run of a set: its part of the results, in Markdown."""
+def measured(bench: Bench, output: Path) -> Comparison:
+    """Run what is not yet run of a set."""
     paths = []
     for way, recipe in bench.recipes(output).items():
         path = output / "recipes" / bench.name / f"{way}.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, tomli_w.dumps(recipe))
         paths.append(str(path))
-    found, _ = compare(paths, seeds=bench.seeds)
+    return compare(paths, seeds=bench.seeds)[0]
+
+
+def in_words(part: Compared) -> str:
+    """A set's part of the results, in Markdown."""
+    found = part.comparison
     failed = "".join(f"\n\nFailed: {line}" for line in found.failed)
-    return f"## {bench.name}\n\n{found.markdown()}\n\n{found.verdict()}\n\nPublished: {bench.published}{failed}\n"
+    return f"## {part.title}\n\n{found.markdown()}\n\n{found.verdict()}\n\n{part.remark}{failed}\n"
 
 
 def machine(output: Path) -> str:
@@ -52,19 +65,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
     asked = parser.parse_args()
     output = asked.output / ("quick" if asked.quick else "full")
-    parts, started = [], time.perf_counter()
+    parts: list[Compared] = []
+    started = time.perf_counter()
     for bench in suite(asked.data.resolve(), asked.quick):
         if asked.suite in (bench.suite, "all"):
             print(f"\n{bench.name}", flush=True)
-            parts.append(measured(bench, output))
-            head = f"# Results\n\n`python -m benchmarks --data DIR{' --quick' if asked.quick else ''}`: {machine(output)}.\n"
-            note = (
-                "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the best of its "
-                "table, corrected for its rows. Seconds are of training and testing; frozen features are computed once and "
-                "shared, so that only the first run that needs them pays for them."
-            )
-            write_whole(output / "RESULTS.md", "\n".join([head, note, "", *parts]))
-            print(parts[-1], flush=True)
+            parts.append(Compared(bench.name, measured(bench, output), f"Published: {bench.published}"))
+            command = f"python -m benchmarks --data DIR{' --quick' if asked.quick else ''}"
+            words = [f"# Results\n\n`{command}`: {machine(output)}.\n", NOTE, "", *map(in_words, parts)]
+            write_whole(output / "RESULTS.md", "\n".join(words))
+            write_comparisons("Results", f"{command}: {machine(output)}. {NOTE}", parts, output / "RESULTS.html")
+            print(in_words(parts[-1]), flush=True)
     print(f"{time.perf_counter() - started:.0f} s; {output}/RESULTS.md")
 
 

@@ -16,7 +16,8 @@ import pytest
 from headstart.cli import main
 from headstart.compare import compare
 from headstart.errors import HeadstartError
-from headstart.evaluate.comparison import Comparison, Row, _difference, _figure
+from headstart.evaluate.comparison import _difference, _figure
+from headstart.report.comparison import Comparison, Row
 from headstart.report.predictions import read_predictions
 from headstart.report.report import Figure, Report
 from tests.conftest import WriteRecipe
@@ -51,6 +52,9 @@ def test_ways_to_train_on_one_split(
         ]
         assert row["by_seed"] == pytest.approx(values)
         assert row["peak_bytes"] > 50e6
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
+    assert found["rows"][0]["name"] in page
+    assert "http" not in page
     before = runs(folder)
     with pytest.raises(SystemExit):
         main(asked)

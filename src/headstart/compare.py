@@ -22,8 +22,10 @@ from headstart.catalogue import read_recipe
 from headstart.data.cache import write_whole
 from headstart.data.roles import write_split
 from headstart.errors import HeadstartError
-from headstart.evaluate.comparison import Comparison, Cost, compared
+from headstart.evaluate.comparison import compared
 from headstart.recipe import Recipe
+from headstart.report.comparison import Comparison, Cost
+from headstart.report.comparison_page import Compared, write_comparisons
 from headstart.report.folder import MODEL, SPLIT, check_free
 from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
@@ -58,7 +60,7 @@ def compare(
 ) -> tuple[Comparison, Path]:
     """Run each recipe with each combination of values and each seed; the comparison, and the folder where it lies.
 
-    The folder is the first recipe's output with `.compare`: `comparison.md` and `comparison.json`, and all runs under `cells/`.
+    The folder is the first recipe's output with `.compare`: `comparison.md`, `.html` and `.json`, and all runs under `cells/`.
 
     Args:
         recipes: TOML files with the same data.
@@ -86,6 +88,8 @@ def compare(
     write_whole(folder / "comparison.json", found.model_dump_json(indent=2) + "\n")
     lines = [found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]
     write_whole(folder / "comparison.md", "\n\n".join(lines) + "\n")
+    about = f"{cells[0].recipe.data.source or cells[0].recipe.data.train}; {found.n} test examples"
+    write_comparisons(folder.stem, about, [Compared(folder.stem, found)], folder / "comparison.html")
     return found, folder
 
 
