@@ -21,13 +21,13 @@ from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset, Examples, joined
 from headstart.errors import HeadstartError
 from headstart.init import propose
-from headstart.prepare import Machine, Prepared, prepare, read_checked, setting_of, start
+from headstart.prepare import features_of, prepare, read_checked, start
 from headstart.recipe import Recipe
 from headstart.report.check_page import CheckPage, write_check_page
 from headstart.report.describe import describe_parts
 from headstart.sections import Head
 from headstart.sections.transfer import FROZEN
-from headstart.tasks import Task, task_for
+from headstart.tasks import task_for
 
 ALIKE = 0.95  # cosine of centred features from which on two examples are worth a look
 
@@ -54,6 +54,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     recipe = asked.but(data={"leaks": "report"})
     task = task_for(recipe.task, recipe.model.backbone)
     dataset, leaks = read_checked(recipe, task)
+    like = remembered(task.like, joined(dataset.parts().values()))
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
     if leaks.leaks and asked.data.leaks == "drop":
@@ -68,8 +69,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     found = leaks
     if frozen is not None:
         lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
-        features = _features(frozen, machine)
-        found = _with_features(dataset, task, features)
+        parts = [features_of(frozen, machine, role, part) for role, part in dataset.parts().items()]
+        features = np.concatenate([part for part in parts if part is not None])
+        found = _with_features(dataset, like, features)
         seen = Counter(pair.how for pair in found.leaks)[HOW[FEATURES]]
         if seen:
             lines.append(
@@ -81,8 +83,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
             f"labels outside the test that a classifier on frozen features doubts: {len(doubts)} of {n}, the worst first"
         )
     folder = _folder(recipe)
-    copied = copies(dataset, remembered(task.like, joined(dataset.parts().values())))
-    write_whole(folder / "alike.csv", table([*found.leaks, *found.conflicts, *copied]))
+    write_whole(folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)]))
     header = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]
     write_whole(folder / "suspects.csv", _csv(header, doubts))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
@@ -113,19 +114,8 @@ def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
         return read_recipe(path, [f'output="runs/{name}"', *overrides])
 
 
-def _features(frozen: Prepared, machine: Machine) -> np.ndarray:
-    """Of all parts, one after the other, shape (n, width)."""
-    from headstart.train.features import extract
-
-    with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(frozen, machine, Path(folder), lambda event: None)
-        parts = [extract(frozen.network, role, part, setting)[0] for role, part in frozen.dataset.parts().items()]
-    return np.concatenate([part for part in parts if part is not None])
-
-
-def _with_features(dataset: Dataset, task: Task, features: np.ndarray) -> Leaks:
-    """Leaks with those that only the features show."""
-    like = remembered(task.like, joined(dataset.parts().values()))
+def _with_features(dataset: Dataset, like: Likeness, features: np.ndarray) -> Leaks:
+    """Leaks with those that only the features show, of all parts one after the other, shape (n, width)."""
     _, first = np.unique(like.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
@@ -146,7 +136,7 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
     known = joined(parts.values())
     probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
     found = []
-    for row in suspects(probabilities, known.labels)[0].tolist():
+    for row in suspects(probabilities, known.labels).tolist():
         given, best = int(known.labels[row]), int(probabilities[row].argmax())
         own, other = probabilities[row, given], probabilities[row, best]
         found.append([where[row], known.names[row], labels[given], labels[best], f"{own:.4f}", f"{other:.4f}"])

@@ -277,3 +277,11 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         folder=folder,
         tell=tell,
     )
+
+
+def features_of(prepared: Prepared, machine: Machine, role: str, part: Examples) -> np.ndarray | None:
+    """Frozen features of a part, shape (n, width), from the cache as far as it has them; None in all but the main process."""
+    from headstart.train.features import extract
+
+    with tempfile.TemporaryDirectory() as folder:
+        return extract(prepared.network, role, part, setting_of(prepared, machine, Path(folder), lambda event: None))[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from headstart.data.cache import write_whole
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
-from headstart.prepare import Machine, Prepared, prepare, read_checked, setting_of, start
+from headstart.prepare import Machine, Prepared, features_of, prepare, read_checked, start
 from headstart.report.report import Figure
 from headstart.sections import Head
 from headstart.sections.transfer import FROZEN
@@ -128,14 +127,9 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
 
 def _features(prepared: Prepared, machine: Machine, train: Examples, chance: bool) -> np.ndarray:
     """Of the training part, shape (n, width); those of real weights come from the cache or go into it."""
-    from headstart.train.features import extract
-
     if chance:
         return _computed(prepared, machine, train)
-    with tempfile.TemporaryDirectory() as folder:
-        found, _ = extract(
-            prepared.network, "train", train, setting_of(prepared, machine, Path(folder), lambda event: None)
-        )
+    found = features_of(prepared, machine, "train", train)
     assert found is not None
     return found
 

@@ -53,3 +53,19 @@ def test_trackers_that_cannot_be_had_are_said_before_anything_is_trained(monkeyp
     monkeypatch.setattr(accelerate.tracking, "get_available_trackers", list)
     with pytest.raises(HeadstartError, match="the package of 'tensorboard' is not installed; pip install tensorboard"):
         check_trackers(["tensorboard"])
+
+
+def test_a_tracker_that_fails_costs_no_run(write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(Notebook):
+        def log(self, values: dict[str, Any], step: int) -> None:
+            raise ConnectionError("no server")
+
+        finish = log  # type: ignore[assignment]
+
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "notebook", Gone)
+    monkeypatch.setattr(accelerate.tracking, "get_available_trackers", lambda: ["notebook"])
+    assert run(write_recipe(train={"trackers": "notebook", "epochs": 1})).test.n
+
+    monkeypatch.setattr(Gone, "store_init_configuration", Gone.log)
+    with pytest.raises(HeadstartError, match=r"train\.trackers: notebook cannot be opened"):
+        run(write_recipe(train={"trackers": "notebook", "epochs": 2}, output="other"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 
-def suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose label another class beats, the worst first, and by how much, each of shape (m,).
+def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rows whose label another class beats, the worst first, shape (m,).
 
     Args:
         probabilities: out of fold, shape (n, classes). labels: as given, shape (n,).
@@ -16,5 +16,4 @@ def suspects(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     others[rows, labels] = -1.0
     lead = others.max(axis=1) - probabilities[rows, labels]
     order = np.argsort(-lead, kind="stable")
-    found = order[lead[order] > 0]
-    return found, lead[found]
+    return order[lead[order] > 0]

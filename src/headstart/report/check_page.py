@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from headstart.checks.leaks import Leaks, Pair
 from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset
+from headstart.report.pages import figure, render
 
 if TYPE_CHECKING:
     from headstart.models.encoder import Encoder
 
 EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60  # examples a class, classes, pairs and doubtful labels on the page
-SIDE, EXCERPT = 128, 400  # of a picture in pixels, of a text in characters
 
 
 @dataclass(frozen=True)
@@ -42,19 +39,13 @@ def write_check_page(page: CheckPage, plain: Encoder, varied: Encoder, path: Pat
     shown = {(pair.part, pair.name) for pair in pairs} | {(pair.other_part, pair.other_name) for pair in pairs}
     shown |= {(part, name) for part, name, *_ in doubts}
     figures = {
-        (role, name): _figure(_as_it_stands(part.items[row], plain))
+        (role, name): figure(_as_it_stands(part.items[row], plain))
         for role, part in page.dataset.parts().items()
         for row, name in enumerate(part.names)
         if (role, name) in shown
     }
-    pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
-    content = pages.get_template("check.html").render(
-        page=page,
-        classes=_classes(page, plain, varied),
-        pairs=pairs,
-        doubts=doubts,
-        figures=figures,
-    )
+    classes = _classes(page, plain, varied)
+    content = render("check.html", page=page, classes=classes, pairs=pairs, doubts=doubts, figures=figures)
     write_whole(path, content)
 
 
@@ -74,7 +65,7 @@ def _classes(page: CheckPage, plain: Encoder, varied: Encoder) -> list[tuple[str
     for number, name in enumerate(page.dataset.labels[:CLASSES]):
         rows = np.flatnonzero(train.labels == number)
         some = np.sort(random.permutation(rows)[:EACH]).tolist()
-        shown = [(_figure(plain.show(train.items[row])), _figure(varied.show(train.items[row], row))) for row in some]
+        shown = [(figure(plain.show(train.items[row])), figure(varied.show(train.items[row], row))) for row in some]
         found.append((name, len(rows), shown))
     return found
 
@@ -83,12 +74,3 @@ def _as_it_stands(item: str, encoder: Encoder) -> str | Image.Image:
     """A text without what its tokenizer makes of it, an image as the network reads it."""
     seen = encoder.show(item)
     return item if isinstance(seen, str) else seen
-
-
-def _figure(seen: str | Image.Image) -> Markup:
-    if isinstance(seen, str):
-        return Markup("<q>{}</q>").format(seen if len(seen) <= EXCERPT else f"{seen[:EXCERPT]} …")
-    seen.thumbnail((SIDE, SIDE))
-    content = io.BytesIO()
-    seen.save(content, "JPEG", quality=80)
-    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(base64.b64encode(content.getvalue()).decode())

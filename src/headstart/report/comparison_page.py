@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from headstart.data.cache import write_whole
 from headstart.report.comparison import Comparison, chance, size
+from headstart.report.pages import render
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,5 @@ def write_comparisons(title: str, about: str, parts: Sequence[Compared], path: P
     Args:
         about: what was measured, and where.
     """
-    pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
-    content = pages.get_template("comparison.html").render(
-        title=title, about=about, parts=parts, size=size, chance=chance
-    )
+    content = render("comparison.html", title=title, about=about, parts=parts, size=size, chance=chance)
     write_whole(path, content)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +13,9 @@ from torch import Tensor
 from headstart.data.dataset import Dataset
 from headstart.models.network import Network
 from headstart.models.text_encoder import TextEncoder
+from headstart.report.pages import figure
 
 EACH = 6  # right and wrong ones
-SIDE = 160  # of a picture, pixels
 LIKELIEST = 3  # classes
 LONGEST = 128  # tokens of a text that are marked
 
@@ -71,13 +69,12 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     inputs = {name: value.to(device) for name, value in encoder.collate([encoder(item)]).items()}
     marks = _marks(network, inputs, torch.tensor([target], device=device))
     if isinstance(seen, str):
-        text = Markup("<q>{}</q>").format(item[:1_000])
         if marks is None or not isinstance(encoder, TextEncoder):
-            return text, Markup("")
+            return figure(item), Markup("")
         return Markup(""), _marked_text(encoder.pieces(item), marks)
     if marks is None:
-        return _picture(seen), Markup("")
-    return _picture(seen), _picture(_overlaid(seen, marks))
+        return figure(seen), Markup("")
+    return figure(seen), figure(_overlaid(seen, marks))
 
 
 def _marks(network: Network, inputs: dict[str, Tensor], targets: Tensor) -> np.ndarray | None:
@@ -115,11 +112,3 @@ def _marked_text(pieces: list[str], marks: np.ndarray) -> Markup:
             )
     more = Markup(" …") if len(pieces) > LONGEST else Markup("")
     return Markup("<q>{}{}</q>").format(Markup("").join(told), more)
-
-
-def _picture(picture: Image.Image) -> Markup:
-    small = picture.copy()
-    small.thumbnail((SIDE, SIDE))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=82)
-    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(base64.b64encode(content.getvalue()).decode())

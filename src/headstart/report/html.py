@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from headstart.report.examples import Example
+from headstart.report.pages import render
 from headstart.report.plots import learning_curves, reliability
 from headstart.report.report import Report
 
@@ -34,8 +34,8 @@ def write_html(
     """
     truth, probabilities = test
     results = [report.main, *report.beside]
-    pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
-    page = pages.get_template("report.html").render(
+    page = render(
+        "report.html",
         report=report,
         manifest=manifest,
         sizes=sizes,

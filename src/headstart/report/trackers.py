@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +51,7 @@ def tracked(names: Sequence[str], config: dict[str, Any], folder: Path) -> Itera
         return
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
-    opened: list[Any] = []
-    try:
-        for name in names:
-            kind: Any = LOGGER_TYPE_TO_CLASS[name]
-            opened.append(
-                kind("headstart", str(folder / FOLDER)) if kind.requires_logging_directory else kind("headstart")
-            )
-            opened[-1].start() if hasattr(opened[-1], "start") else None
-            opened[-1].store_init_configuration(_flat(config))
-    except Exception as error:  # each tracker's package has its own
-        raise HeadstartError(
-            f"train.trackers: {names[len(opened) - 1]} cannot be opened: {first_line(error)}"
-        ) from None
+    opened = [_opened(name, LOGGER_TYPE_TO_CLASS[name], config, folder) for name in names]
     strategy, steps = "", Counter[str]()
 
     def hear(event: dict[str, Any]) -> None:
@@ -76,13 +64,26 @@ def tracked(names: Sequence[str], config: dict[str, Any], folder: Path) -> Itera
         numbers = {f"{prefix}/{key}": value for key, value in event.items() if isinstance(value, int | float)}
         steps[prefix] += 1
         for tracker in opened:
-            tracker.log(numbers, step=steps[prefix])
+            with suppress(Exception):  # such as a server that is gone: the run is worth more than its curves
+                tracker.log(numbers, step=steps[prefix])
 
     try:
         yield hear
     finally:
         for tracker in opened:
-            tracker.finish()
+            with suppress(Exception):
+                tracker.finish()
+
+
+def _opened(name: str, kind: Any, config: dict[str, Any], folder: Path) -> Any:
+    try:
+        tracker = kind("headstart", *([str(folder / FOLDER)] if kind.requires_logging_directory else []))
+        if hasattr(tracker, "start"):
+            tracker.start()
+        tracker.store_init_configuration(_flat(config))
+    except Exception as error:  # each tracker's package has its own
+        raise HeadstartError(f"train.trackers: {name} cannot be opened: {first_line(error)}") from None
+    return tracker
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
