@@ -90,6 +90,17 @@ def test_killed_and_started_again_it_repeats_nothing(write_recipe: WriteRecipe, 
     assert {name: runs(folder)[name] for name in done} == {name: before[name] for name in done}
 
 
+def test_two_that_work_on_one_comparison_share_its_runs(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = str(write_recipe(train={"epochs": 1}))
+    command = [sys.executable, "-c", "from headstart.cli import main; main()", "compare", path, "--seeds", "4"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    begun = [line.partition(":")[0] for out in said for line in out.splitlines() if line.startswith("run ")]
+    assert sorted(begun) == [f"run {number} of 4" for number in range(1, 5)]
+    assert [out[out.index("|") :] for out in said] == [said[0][said[0].index("|") :]] * 2
+
+
 def test_recipes_of_other_data_are_not_compared(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
     one = write_recipe().rename(tmp_path / "one.toml")
     two = write_recipe(data={"source": str(photos / "train")})

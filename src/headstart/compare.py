@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def _cells(
     split = folder / SPLIT
     if not split.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        draft = split.with_name(f".{SPLIT}")
+        draft = split.with_name(f".{SPLIT}.{uuid.uuid4().hex}")  # another process may be at it too
         write_split(task_for(first.task, first.model.backbone).read(first), draft)
         draft.rename(split)
     cells = []

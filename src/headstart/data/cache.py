@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,8 +65,8 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a text file under another name and move it to its place."""
-    draft = path.with_name(f".{path.name}.draft")
+    """Write a text file under another name and move it to its place, also while other processes do the same."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     draft.write_text(content, encoding="utf-8", newline="")
     draft.replace(path)
 
