@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import tomli_w
 from benchmarks.suite import Bench, suite
 from headstart.compare import compare
 from headstart.data.cache import write_whole
+from headstart.errors import HeadstartError
 from headstart.report.comparison import Comparison
 from headstart.report.comparison_page import Compared, write_comparisons
 
@@ -80,4 +82,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HeadstartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

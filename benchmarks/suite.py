@@ -79,11 +79,12 @@ def suite(data: Path, quick: bool) -> list[Bench]:
     chinese = Bench(
         "chnsenticorp", "texts",
         {
-            "task": "text_classification", "data": {"source": str(data / "chnsenticorp"), "limit": 4000}, "model": {"backbone": MINILM},
+            "task": "text_classification", "model": {"backbone": MINILM},
+            "data": {"source": str(data / "chnsenticorp"), "limit": 4000},
             "train": {"epochs": 2, "lr": 6e-5, "batch_size": 32, "schedule": "linear", "warmup": 0.1},
         },
         {"feature_extraction": {}, "fine_tune": {}, "scratch": {}}, 1,
-        "None with this backbone and 4,000 reviews; its tokenizer knows 38 % of the tokens: where transfer has little to carry over.",
+        "None with this backbone and 4,000 reviews. Its tokenizer knows 38 % of the tokens: transfer has little to carry over.",
     )  # fmt: skip
     return [ants, sst2, hotdog, fashion, more, whole, chinese]
 

@@ -17,6 +17,7 @@ from headstart.cli import main
 from headstart.compare import compare
 from headstart.errors import HeadstartError
 from headstart.evaluate.comparison import _difference, _figure
+from headstart.recipe_file import split_values
 from headstart.report.comparison import Comparison, Row
 from headstart.report.predictions import read_predictions
 from headstart.report.report import Figure, Report
@@ -131,3 +132,63 @@ def test_seeds_widen_the_interval_and_different_numbers_of_them_compare() -> Non
     unsteady = np.stack([random.random(300) < share for share in (0.6, 0.8, 0.95)], axis=1)
     assert _figure(unsteady, 400).high - _figure(unsteady, 400).low > 0.2
     assert not _difference(steady, steady[:, :2]).any()
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_trained(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = str(write_recipe())
+    (tmp_path / "other").mkdir()
+    same = tmp_path / "other" / "recipe.toml"
+    same.write_text(Path(path).read_text())
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"recipes": []}, "found no recipe"),
+        ({"recipes": [path, str(same)]}, "two rows would be called 'recipe'"),
+        ({"recipes": [path], "vary": {"train.lr": ["1e-3", "1e-3"]}}, "two rows would be called '1e-3'"),
+        ({"recipes": [path], "vary": {"seed": ["0", "1"]}}, "give how many with --seeds"),
+        ({"recipes": [path], "vary": {"output": ["a", "b"]}}, "output cannot be varied"),
+        ({"recipes": [path], "overrides": ["seed=2147483647"], "seeds": 2}, "a seed is less than 2147483648"),
+    ]
+    for asked, said in cases:
+        with pytest.raises(HeadstartError, match=said):
+            compare(**asked)  # type: ignore[arg-type]
+    assert not list(tmp_path.glob("*.compare"))
+
+
+def test_damage_and_changed_settings_are_named_and_change_no_result(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = str(write_recipe(train={"epochs": 1}))
+    found, folder = compare([path])
+    before = (folder / "comparison.json").read_text()
+    with pytest.raises(HeadstartError, match=r"was begun with other settings of \[data\]"):
+        compare([path], ["data.limit=20"])
+    for name, said in (("run/predictions.csv", "predictions.csv has 3 examples"), ("cost.json", "damaged; delete")):
+        (damaged,) = folder.glob(f"cells/*/{name}")
+        content = damaged.read_bytes()
+        damaged.write_bytes(b"".join(content.splitlines(True)[:4]) if name != "cost.json" else b"")
+        with pytest.raises(HeadstartError, match=said):
+            compare([path])
+        damaged.write_bytes(content)
+    assert (folder / "comparison.json").read_text() == before
+    assert compare([path])[0] == found
+
+
+def test_told_to_stop_it_stops(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    path = str(write_recipe(train={"epochs": 100_000}))
+    child = subprocess.Popen([sys.executable, "-c", "from headstart.cli import main; main()", "compare", path])
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("run.compare/cells/*/.run*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    child.terminate()
+    assert child.wait(20) == 143
+
+
+@pytest.mark.parametrize(
+    ("several", "expected"),
+    [
+        ("a,b", ["a", "b"]),
+        ("[0.9,0.99],[0.8, 0.9]", ["[0.9,0.99]", "[0.8, 0.9]"]),
+        ('{ a = 1, b = 2 },"x,y",3', ["{ a = 1, b = 2 }", '"x,y"', "3"]),
+    ],
+)
+def test_commas_within_a_value_do_not_end_it(several: str, expected: list[str]) -> None:
+    assert split_values(several) == expected

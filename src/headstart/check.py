@@ -92,6 +92,8 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         varied = frozen.network.encoder(recipe.augment.policy or task.policies[0])
         write_check_page(shown, frozen.network.encoder(), varied, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
+    elif page:
+        lines.append("page       not written: it shows what the backbone reads, which cannot be had")
     return Checked(tuple(lines), folder, bool(leaks.leaks) and asked.data.leaks == "error")
 
 

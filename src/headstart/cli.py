@@ -100,12 +100,15 @@ def compare(
 ) -> None:
     """Train in several ways on one split, and tell which differ by more than chance. Start it again to go on."""
     from headstart.compare import compare as compare_runs
+    from headstart.recipe_file import split_values
 
     given = [*([f"transfer.strategy={strategies}"] if strategies else []), *(vary or [])]
     wrong = [one for one in given if "=" not in one]
     if wrong:
         raise HeadstartError(f"--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found {wrong[0]!r}")
-    values = {key: several.split(",") for key, _, several in (one.partition("=") for one in given)}
+    values = {key: split_values(several) for key, _, several in (one.partition("=") for one in given)}
+    if len(values) < len(given):
+        raise HeadstartError("--vary, --strategies: a key is given twice; give all its values at once, with commas")
     recipes = [target for target in targets if "=" not in target]
     found, folder = compare_runs(recipes, [target for target in targets if "=" in target], values, seeds)
     typer.echo(f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md")

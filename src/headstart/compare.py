@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from headstart.report.report import FILE, Report
 from headstart.sections import Split
 from headstart.tasks import task_for
 
-COST, FAILED, CLAIM = "cost.json", "failed.txt", "claim"
+COST, FAILED, CLAIM, DATA = "cost.json", "failed.txt", "claim", "data.json"
 PATIENCE = 2.0  # seconds between two looks at runs that other processes work on
 DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
@@ -79,10 +80,9 @@ def compare(
     failed = []
     for cell in cells:
         if _is_done(cell):
-            cost = Cost.model_validate_json((cell.folder / COST).read_bytes())
-            runs.setdefault(cell.name, {})[cell.seed] = cell.run, cost
+            runs.setdefault(cell.name, {})[cell.seed] = cell.run, _cost(cell)
         else:
-            failed.append(f"{cell.name}, seed {cell.seed}: {(cell.folder / FAILED).read_text(encoding='utf-8')}")
+            failed.append(f"{cell.name}, seed {cell.seed}: {_failure(cell)}")
     if not runs:
         raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
     found = compared(runs, tuple(failed), cells[0].recipe.evaluate.bootstrap)
@@ -98,6 +98,11 @@ def _cells(
     recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]], seeds: int
 ) -> tuple[list[Cell], Path]:
     """All runs there are to make, on one split."""
+    if not recipes:
+        raise HeadstartError("compare: found no recipe; expected one or more TOML files before any KEY=VALUE")
+    for key, way_out in {"seed": "give how many with --seeds", "output": "all runs lie beside the first one's"}.items():
+        if key in vary:
+            raise HeadstartError(f"--vary: {key} cannot be varied; {way_out}")
     read: list[tuple[str, Recipe]] = []
     for path in recipes:
         for values in product(*vary.values()):
@@ -105,15 +110,27 @@ def _cells(
             several = [Path(path).stem] if len(recipes) > 1 or not vary else []
             read.append((", ".join([*several, *values]), read_recipe(path, [*overrides, *asked])))
     first = read[0][1]
+    twice = [name for name, count in Counter(name for name, _ in read).items() if count > 1]
+    if twice:
+        raise HeadstartError(f"compare: two rows would be called {twice[0]!r}; give each recipe file and value once")
+    if first.seed + seeds > 2**31:
+        raise HeadstartError(f"--seeds: found {seeds} from seed {first.seed} on; a seed is less than 2147483648")
     differing = [name for name, recipe in read if recipe.data != first.data]
     if differing:
         raise HeadstartError(
             f"compare: {differing[0]} has other [data] than {read[0][0]}; runs compare on one split only"
         )
     folder = Path(first.output).with_name(f"{Path(first.output).name}.compare")
-    split = folder / SPLIT
+    split, begun = folder / SPLIT, folder / DATA
+    asked_for = first.data.model_dump_json(indent=2)
+    if begun.is_file() and begun.read_text(encoding="utf-8") != asked_for:
+        raise HeadstartError(
+            f"output: {folder} was begun with other settings of [data]; undo the change to go on, delete it to begin anew, or "
+            "give another place with output=NAME"
+        )
     if not split.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        write_whole(begun, asked_for)
         draft = split.with_name(f".{SPLIT}.{uuid.uuid4().hex}")  # another process may be at it too
         write_split(task_for(first.task, first.model.backbone).read(first), draft)
         draft.rename(split)
@@ -153,6 +170,25 @@ def _is_done(cell: Cell) -> bool:
     return (cell.run / FILE).is_file() and (cell.folder / COST).is_file()
 
 
+def _cost(cell: Cell) -> Cost:
+    """What a finished run took.
+
+    Raises:
+        HeadstartError: its file is damaged.
+    """
+    try:
+        return Cost.model_validate_json((cell.folder / COST).read_bytes())
+    except ValueError:
+        raise HeadstartError(f"{cell.folder / COST}: damaged; delete {cell.folder} and start again") from None
+
+
+def _failure(cell: Cell) -> str:
+    try:
+        return (cell.folder / FAILED).read_text(encoding="utf-8")
+    except OSError:  # another process has begun it anew
+        return "not finished"
+
+
 def _made(cell: Cell) -> str:
     """Make a run in a process of its own, so that its memory is its own and its end ends nothing else: how it went."""
     (cell.folder / FAILED).unlink(missing_ok=True)
@@ -160,14 +196,19 @@ def _made(cell: Cell) -> str:
     processes.set_forkserver_preload(["headstart.runner", "torch"])
     child = processes.Process(target=_run, args=(cell,))
     child.start()
-    child.join()
+    try:
+        child.join()
+    except BaseException:  # this process is told to stop
+        child.kill()
+        child.join()
+        raise
     if _is_done(cell):
         return str(Report.read(cell.run).test.accuracy)
     if not (cell.folder / FAILED).exists():
         write_whole(
             cell.folder / FAILED, f"its process ended with exit code {child.exitcode}; was there enough memory?"
         )
-    return f"failed: {(cell.folder / FAILED).read_text(encoding='utf-8')}"
+    return f"failed: {_failure(cell)}"
 
 
 def _run(cell: Cell) -> None:

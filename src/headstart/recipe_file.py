@@ -6,6 +6,7 @@ name that was probably meant.
 
 from __future__ import annotations
 
+import re
 import tomllib
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -39,6 +40,11 @@ def read(path: str | Path, overrides: Sequence[str], names: Mapping[str, Collect
         return Recipe.model_validate(values, context=names)
     except ValidationError as error:
         raise HeadstartError(_explain(error, str(path), overrides)) from None
+
+
+def split_values(several: str) -> list[str]:
+    """Values with commas between them; commas in brackets, braces and quotes belong to a value."""
+    return re.findall(r"""(?:[^,\[{"']|\[[^]]*]|{[^}]*}|"[^"]*"|'[^']*'|[\[{"'])+""", several)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -77,15 +77,18 @@ def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[st
     Raises:
         HeadstartError: the data cannot be read, or no backbone can be had.
     """
+    names = list(dict.fromkeys(filter(None, map(str.strip, backbones))))
+    if not names:
+        raise HeadstartError("--backbones: found no name; expected some as in model.backbone, with commas between them")
     machine = start()
     ranked, failed = [], []
-    for name in backbones:
+    for name in names:
         try:
             ranked.append(_ranked(name, path, overrides, machine))
         except HeadstartError as error:
             failed.append(f"{name}: {error}")
     if not ranked:
-        raise HeadstartError(f"recommend: none of {len(backbones)} backbones can be had; the first: {failed[0]}")
+        raise HeadstartError(f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}")
     ordered = sorted(ranked, key=lambda row: -row.probe.value)
     found = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
     output = Path(read_recipe(path, overrides).output)
@@ -116,11 +119,12 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     features = _features(prepared, machine, train, chance)
     right = out_of_fold(features, train.labels, len(prepared.dataset.labels), recipe.seed).argmax(1) == train.labels
     low, high = wilson(int(right.sum()), len(right))
+    some = train.take(np.arange(min(TIMED, len(train))))
     return Ranked(
         name=name,
         logme=logme(features, train.labels),
         probe=Figure(value=float(right.mean()), low=low, high=high),
-        seconds=_seconds(lambda: _computed(prepared, machine, train.take(np.arange(min(TIMED, len(train)))))) / TIMED,
+        seconds=_seconds(lambda: _computed(prepared, machine, some)) / len(some),
         parameters=sum(prepared.sizes.values()),
     )
 

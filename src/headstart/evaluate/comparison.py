@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 
+from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import bootstrap, wilson
 from headstart.evaluate.paired import holm, sign_flip
 from headstart.report.comparison import Comparison, Cost, Row
@@ -40,7 +41,12 @@ def _right(runs: dict[int, tuple[Path, Cost]]) -> np.ndarray:
     """Which examples each seed's model got right, shape (n, seeds), examples in the order of their names."""
     columns = []
     for folder, _ in runs.values():
-        found = read_predictions(folder)
+        found, stated = read_predictions(folder), Report.read(folder).test.n
+        if len(found.names) != stated:
+            raise HeadstartError(
+                f"{folder}: predictions.csv has {len(found.names)} examples, metrics.json {stated}; delete {folder.parent} and "
+                "start again"
+            )
         columns.append(found.right[np.argsort(np.array(found.names), kind="stable")])
     return np.stack(columns, axis=1)
 

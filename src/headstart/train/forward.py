@@ -47,7 +47,7 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         raise HeadstartError(f"model.head: its classifier cannot predict: {first_line(error)}") from None
     if not np.isfinite(found).all():
         raise HeadstartError(
-            "model: it gives probabilities that are no numbers; its weights or the training of its head are damaged"
+            "model: its probabilities are no numbers: training has diverged (lower train.lr), or its weights are damaged"
         )
     return found
 
