@@ -27,7 +27,7 @@ from headstart.recommend import RANDOM, recommend
 
 STAGES, FORGOTTEN = 7, (1, 3, 5)
 FLOOR = {"random_lite0": ARCHITECTURE, "random_resnet18": "resnet18", "random_vit_tiny": "vit_tiny_patch16_224"}
-SEEDS = 3
+SEEDS = 2
 
 
 def forgetful(stages: int, folder: Path) -> str:

@@ -170,16 +170,23 @@ def test_damage_and_changed_settings_are_named_and_change_no_result(write_recipe
     assert compare([path])[0] == found
 
 
-def test_told_to_stop_it_stops(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_stop_it_stops(write_recipe: WriteRecipe, tmp_path: Path, told: signal.Signals, code: int) -> None:
     path = str(write_recipe(train={"epochs": 100_000}))
-    child = subprocess.Popen([sys.executable, "-c", "from headstart.cli import main; main()", "compare", path])
+    command = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from headstart.cli import main; main()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", command, "compare", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob("run.compare/cells/*/.run*")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(0.5)
-    child.terminate()
-    assert child.wait(20) == 143
+    child.send_signal(told)
+    out, said = child.communicate(timeout=60)
+    assert out.endswith("stopped; the same command goes on\n")
+    assert child.returncode == code
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ def compare(
         raise HeadstartError("--vary, --strategies: a key is given twice; give all its values at once, with commas")
     recipes = [target for target in targets if "=" not in target]
     found, folder = compare_runs(recipes, [target for target in targets if "=" in target], values, seeds)
-    typer.echo(f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md")
+    typer.echo(
+        f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md\npage:  {folder}/comparison.html"
+    )
 
 
 @app.command()

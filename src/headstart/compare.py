@@ -75,7 +75,14 @@ def compare(
     """
     say = progress or Progress()
     cells, folder = _cells(recipes, overrides, vary or {}, seeds)
-    _work_on(cells, say)
+    there = sum(map(_is_done, cells))
+    if there:
+        say.text(f"{there} of {len(cells)} runs are there already")
+    try:
+        _work_on(cells, say)
+    except (KeyboardInterrupt, SystemExit):
+        say.text("stopped; the same command goes on")
+        raise
     runs: dict[str, dict[int, tuple[Path, Cost]]] = {}
     failed = []
     for cell in cells:
@@ -214,6 +221,7 @@ def _made(cell: Cell) -> str:
 def _run(cell: Cell) -> None:
     from headstart.runner import run
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C means is told to it by the process that waits for it
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     try:

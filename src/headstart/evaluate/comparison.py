@@ -75,6 +75,7 @@ def _row(
         seconds=median(cost.seconds for cost in costs),
         peak_bytes=int(median(cost.peak_bytes for cost in costs)),
         model_bytes=int(median(cost.model_bytes for cost in costs)),
+        cached=sum(report.main.cached for report in reports),
         trainable=max((phase.trainable for phase in reports[0].main.phases), default=0),
     )
 

@@ -33,6 +33,7 @@ class Row(Part):
     peak_bytes: int
     model_bytes: int
     trainable: int
+    cached: int = 0  # examples whose frozen features were there already, in all of its runs
 
     @property
     def told_apart(self) -> bool:
@@ -55,10 +56,13 @@ class Comparison(Part):
         told = [f"{best.name} has the highest accuracy, {best.accuracy} (n = {self.n})."]
         for row in others:
             apart = "behind by more than chance" if row.told_apart else "not distinguishable"
-            told.append(f"{row.name} is {row.points:.1f} points lower, p {_equals(row.p)}: {apart}{_price(row, best)}.")
+            lower = f"is {row.points:.1f} points lower" if row.points else "reaches the same"
+            told.append(f"{row.name} {lower}, p {_equals(row.p)}: {apart}{_price(row, best)}.")
         cheapest = min((row for row in self.rows if not row.told_apart), key=lambda row: row.seconds)
         if cheapest is not best:
             told.append(f"Of those that cannot be told from the best, {cheapest.name} costs the least.")
+        if any(row.cached for row in self.rows):
+            told.append("Seconds do not count frozen features that lay in the cache.")
         return " ".join(told)
 
     def markdown(self) -> str:
