@@ -12,16 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from headstart.compare import PRELOADED
+
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "headstart.runner",
-        "headstart.train.engine",
-        "headstart.models.vision",
-        "headstart.models.text",
-        "tests.processes",
-    ]
-)
+CONTEXT.set_forkserver_preload([*PRELOADED, "headstart.models.text", "tests.processes"])
 
 
 def start(

@@ -170,7 +170,9 @@ def test_damage_and_changed_settings_are_named_and_change_no_result(write_recipe
     assert compare([path])[0] == found
 
 
-@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("told", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough)]
+)
 def test_told_to_stop_it_stops(write_recipe: WriteRecipe, tmp_path: Path, told: signal.Signals, code: int) -> None:
     path = str(write_recipe(train={"epochs": 100_000}))
     command = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from headstart.cli import main; main()"
