@@ -22,6 +22,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from headstart.data.images import is_image_name
 from headstart.data.listing import walk
+from headstart.inference.member import NetworkMember
 from headstart.inference.predict import load
 
 SHARE, PLACES = 0.2, 7  # of the pixels; places of the feature map a side
@@ -34,7 +35,9 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("--count", type=int, default=100)
     asked = parser.parse_args()
-    network = load(asked.run).network
+    (model,) = load(asked.run).members
+    assert isinstance(model, NetworkMember)
+    network = model.network
     encoder, random = network.encoder(), torch.Generator().manual_seed(0)
     paths = sorted(path for path in walk(asked.images) if is_image_name(path))
     chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]

@@ -154,3 +154,42 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net = timm.create_model("test_resnet", num_classes=5, zero_init_last=False)  # as after some training
         save_file(net.state_dict(), path)
     return path
+
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory, photos: Path, review_tables: Path, bert: Path) -> MakeRun:
+    """Gives the folder of a finished run of tiny networks, each once on "image" or "text" data, one a strategy and seed."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def make(kind: str, strategy: str = "scratch", seed: int = 0, **more: Any) -> Path:
+        name = f"{kind}-{strategy}-{seed}" + "".join(f"-{key}" for key in more)
+        if not (folder / name).exists():
+            source, model = {
+                "image": (photos, {"backbone": "test_resnet", "preprocessing": {"size": 32}}),
+                "text": (review_tables, {"backbone": str(bert)}),
+            }[kind]
+            recipe: dict[str, Any] = {
+                "task": f"{kind}_classification",
+                "output": str(folder / name),
+                "seed": seed,
+                "data": {"source": str(source), "validation": 0.2},
+                "model": model,
+                "transfer": {"strategy": strategy},
+                "train": {"epochs": 1, "batch_size": 8, "lr": 1e-3, "workers": 0, "precision": "fp32"},
+                "evaluate": {"bootstrap": 100},
+            }
+            for key, value in more.items():
+                recipe[key] = {**recipe[key], **value} if isinstance(value, dict) else value
+            path = folder / f"{name}.toml"
+            path.write_text(tomli_w.dumps(recipe), encoding="utf-8")
+            import headstart
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("HEADSTART_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+                headstart.run(path)
+        return folder / name
+
+    return make

@@ -270,7 +270,7 @@ def test_chinese_characters_stay_intact(write_recipe: WriteRecipe, tmp_path: Pat
         content = (tmp_path / "run" / name).read_text(encoding="utf-8")
         assert "好" in content
         assert "\ufffd" not in content
-    tokens = headstart.load(tmp_path / "run").network.tokenizer.tokenize("這間酒店")
+    tokens = headstart.load(tmp_path / "run").members[0].network.tokenizer.tokenize("這間酒店")
     assert tokens == list("這間酒店")
     code, out, _ = command(capsys, "predict", str(tmp_path / "run"), "酒店很好很赞")
     assert out.startswith("酒店很好很赞\t好\t")

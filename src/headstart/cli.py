@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from headstart import cli_runs
 from headstart.errors import HeadstartError
+from headstart.memory import keep_freed_memory
 
 LONGEST_MESSAGE = 4_000  # characters
 
@@ -23,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(cli_runs.app)
 RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a TOML recipe, such as recipes/quickstart.toml")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.epochs=1")]
 
@@ -167,44 +170,12 @@ def init(
 
 
 @app.command()
-def verify(run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")]) -> None:
-    """Tell whether a finished run still gives its figures on its data; exit code 1 if not."""
-    from headstart.verify import verify as verify_run
-
-    verdict = verify_run(run)
-    typer.echo("\n".join([*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]))
-    raise typer.Exit(0 if verdict.holds else 1)
-
-
-@app.command()
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
     from headstart.catalogue import read_recipe
     from headstart.preview import fetch as fetch_for
 
     typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
-
-
-@app.command()
-def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")],
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...", help="images or texts: files, folders of them, tables, or texts as they stand"
-        ),
-    ],
-) -> None:
-    """Print label and probability of each example, tab-separated; exit code 1 if some could not be read."""
-    from headstart.inference.predict import load
-
-    predictions, faults = load(run).predict_readable(paths)
-    for prediction in predictions:
-        typer.echo(f"{prediction.name}\t{prediction.label}\t{prediction.probability:.4f}")
-    for name, fault in faults.items():
-        typer.echo(f"{name}: cannot be read ({fault})", err=True)
-    if faults:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -219,6 +190,7 @@ def schema() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is one message and exit code 2."""
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
     try:
         app(arguments)

@@ -14,8 +14,8 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ from headstart.evaluate.comparison import compared
 from headstart.recipe import Recipe
 from headstart.report.comparison import Comparison, Cost
 from headstart.report.comparison_page import Compared, write_comparisons
-from headstart.report.folder import MODEL, SPLIT, check_free
+from headstart.report.folder import MODEL, SPLIT, check_free, claimed
 from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
 from headstart.sections import Split
@@ -171,7 +171,7 @@ def _work_on(cells: Sequence[Cell], say: Progress) -> None:
         left = []
         for cell in waiting:
             cell.folder.mkdir(parents=True, exist_ok=True)
-            with _claimed(cell.folder / CLAIM) as ours:
+            with claimed(cell.folder / CLAIM) as ours:
                 if not ours:
                     left.append(cell)
                 elif not _is_done(cell):
@@ -243,17 +243,3 @@ def _run(cell: Cell) -> None:
     size = sum(path.stat().st_size for path in (cell.run / MODEL).rglob("*") if path.is_file())
     cost = Cost(seconds=report.main.seconds, peak_bytes=peak, model_bytes=size)
     write_whole(cell.folder / COST, cost.model_dump_json())
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this process, and no other, works on what a file stands for."""
-    import fcntl
-
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True

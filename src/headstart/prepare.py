@@ -16,6 +16,7 @@ from headstart.checks.leaks import Leaks, settled
 from headstart.checks.likeness import remembered
 from headstart.data.dataset import Dataset, Examples, joined
 from headstart.errors import HeadstartError
+from headstart.memory import keep_freed_memory
 from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
 from headstart.registry import unknown
@@ -91,8 +92,6 @@ def start() -> Machine:
     """Settle device and processes (Accelerate reads what the launcher left) and the way memory is held."""
     import torch
     from accelerate import PartialState
-
-    from headstart.train.precision import keep_freed_memory
 
     keep_freed_memory()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset
 from headstart.data.roles import DataChangedError, in_order_of_contents, written_split
 from headstart.errors import HeadstartError, first_line
+from headstart.finished import finished
 from headstart.inference.predict import load
-from headstart.report.folder import RECIPE, SPLIT
+from headstart.report.folder import SPLIT
 from headstart.report.predictions import read_predictions
-from headstart.report.report import Report
-from headstart.sections import Split
-from headstart.tasks import task_for
 
 EXACT, ROUGH = 1e-4, 0.02  # probabilities in fp32 and in 16 bits, where batches are put together otherwise
 
@@ -38,15 +35,11 @@ def verify(run: str | Path) -> Verdict:
     Raises:
         HeadstartError: the folder holds no finished run or a damaged one, or its data cannot be read.
     """
-    folder = Path(run)
-    report = Report.read(folder)
-    recipe = read_recipe(folder / RECIPE)
     try:
-        dataset = task_for(recipe.task, recipe.model.backbone).read(
-            recipe.but(data={"split": Split(file=str(folder / SPLIT))})
-        )
+        done = finished(run)
     except DataChangedError as error:
         return Verdict(False, (f"the data has changed: {error.how}",))
+    folder, report, dataset = done.folder, done.report, done.dataset
     try:
         _check_manifest(folder / "manifest.json", dataset)
         stated = _stated(folder, dataset, len(report.labels))
@@ -56,7 +49,7 @@ def verify(run: str | Path) -> Verdict:
             f"{first_line(error)}); train the run again"
         ) from None
     model = load(folder)
-    probabilities, precision = model.probabilities(dataset.test.items), model.network.spec["precision"]
+    probabilities, precision = model.probabilities(dataset.test.items), model.spec["precision"]
     allowed = EXACT if precision == "fp32" else ROUGH
     largest = float(np.abs(probabilities - stated).max())
     same = int((probabilities.argmax(1) == stated.argmax(1)).sum())

@@ -333,10 +333,10 @@ def test_images_by_their_paths_in_a_table(tmp_path: Path) -> None:
     assert sum(map(len, dataset.parts().values())) == 12
     assert any("images are column 'image'" in note for note in dataset.notes)
     write_table(tmp_path / "all.csv", [*[(",".join(row),) for row in rows], ("gone.png,red",)], header="image,label")
-    assert any("gone.png (FileNotFoundError" in note for note in read_images(asked).notes)
-    found = images_at([str(tmp_path / "all.csv")], dataset.column)
-    assert (len(found.items), dataset.column) == (12, "image")
-    assert [Path(name).name for name in found.faults] == ["gone.png"]
+    assert any("gone.png (No such file" in note for note in read_images(asked).notes)
+    found = list(images_at([str(tmp_path / "all.csv")], dataset.column))
+    assert (len(found), dataset.column) == (13, "image")
+    assert [Path(example.item).name for example in found if not Path(example.item).exists()] == ["gone.png"]
 
 
 def test_a_hub_data_set_comes_as_tables_with_the_names_of_its_labels(

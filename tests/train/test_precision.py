@@ -6,7 +6,7 @@ from torch import nn
 
 from headstart.errors import HeadstartError
 from headstart.train import precision
-from headstart.train.precision import choose_precision, keep_freed_memory
+from headstart.train.precision import choose_precision
 
 CPU = torch.device("cpu")
 PLAIN = nn.Conv2d(3, 8, 3)
@@ -33,9 +33,3 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(monkeypatch: pytest
 def test_fp16_needs_a_gpu() -> None:
     with pytest.raises(HeadstartError, match="fp16 needs a GPU; found cpu"):
         choose_precision("fp16", PLAIN, CPU)
-
-
-def test_keeping_memory_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADSTART_KEEP_MEMORY", "0")
-    monkeypatch.setattr(precision.ctypes, "CDLL", lambda name: pytest.fail("called in spite of the switch"))
-    keep_freed_memory()

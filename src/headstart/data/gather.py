@@ -1,8 +1,9 @@
-"""What the arguments of a prediction stand for: files, folders, tables, or the texts themselves."""
+"""What the arguments of a prediction stand for: files, folders, tables, standard input, or the texts themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,22 +11,24 @@ from headstart.data.columns import ITEMS
 from headstart.data.images import is_image_name
 from headstart.data.listing import walk
 from headstart.data.names import printable
-from headstart.data.pictures import digests, pictures
 from headstart.data.tables import is_table_name, open_table
 from headstart.data.texts import plain_text
 from headstart.errors import HeadstartError
 
-
-class Gathered(NamedTuple):
-    """Examples to predict, what each is called, and for each one that cannot be read the reason."""
-
-    items: Sequence[str]
-    names: Sequence[str]
-    faults: dict[str, str]
+STDIN = "-"
 
 
-def images_at(paths: list[str], column: str | None = None) -> Gathered:
-    """The image files that paths stand for: files, folders with all below them, and what tables name.
+class Found(NamedTuple):
+    """An example to predict: what it is called, what an encoder reads, and a reason if that is not there to be read."""
+
+    name: str
+    item: str
+    fault: str = ""
+
+
+def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found]:
+    """The image files that paths stand for: files, folders with all below them, what tables name, and for "-" the lines of
+    standard input. Whether they hold images shows when they are decoded.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -33,28 +36,15 @@ def images_at(paths: list[str], column: str | None = None) -> Gathered:
     Raises:
         HeadstartError: a path does not exist, there is no image at any of them, or a table has no column of paths.
     """
-    files: list[str] = []
-    for path in map(Path, filter(None, paths)):
-        if path.is_dir():
-            files += [str(file) for file in walk(path) if is_image_name(file)]
-        elif path.is_file() and is_table_name(path):
-            files += [str(path.parent / str(named)) for _, named in _rows(path, "image", column)]
-        elif path.is_file():
-            files.append(str(path))
-        else:
+    for path in paths:
+        if path != STDIN and not (path and _exists(Path(path))):
             raise HeadstartError(f"{path}: no such file or folder; expected images, folders of them, or tables")
-    if not files:
-        raise HeadstartError(
-            f"{', '.join(paths) or 'no path'}: found no image; expected images, folders of them, or tables"
-        )
-    checked = zip(files, pictures(files, digests(files)), strict=True)
-    faults = {file: picture.fault for file, picture in checked if picture.fault}
-    readable = [file for file in files if file not in faults]
-    return Gathered(readable, readable, faults)
+    return _some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
 
 
-def texts_at(given: list[str], column: str | None = None) -> Gathered:
-    """The texts that arguments stand for: .txt files, folders of them, the rows of tables; any other is a text as it stands.
+def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]:
+    """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-" the lines of standard
+    input; any other is a text as it stands.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -62,37 +52,94 @@ def texts_at(given: list[str], column: str | None = None) -> Gathered:
     Raises:
         HeadstartError: a path does not exist, a table has no text column, or there is no text at all.
     """
-    found: list[tuple[str, str | None]] = []  # name and content
     for text in given:
-        path = Path(text) if text.strip() and len(text) < 1024 and "\0" not in text else None
-        if path is not None and _exists(path):
-            files = [file for file in walk(path) if file.suffix.lower() == ".txt"] if path.is_dir() else [path]
+        if _names_a_file(text) is None and _looks_like_a_path(text):
+            raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
+    return _some(_texts(given, column), "found no text", "texts, .txt files")
+
+
+def text_of(value: Any, name: str) -> Found:
+    """A text as it came, if it is one."""
+    try:
+        content = plain_text(value, name)
+    except HeadstartError as error:
+        return Found(printable(name), "", str(error).removeprefix(f"{name}: "))
+    if content is None:
+        return Found(printable(name), "", "no UTF-8 text")
+    return Found(printable(name) or '""', content, "" if content.strip() else "an empty text")
+
+
+def _some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]:
+    """The same, once it is sure that there are any."""
+    first = next(found, None)
+    if first is None:
+        raise HeadstartError(f"{trouble}; expected {expected}, folders of them, or tables")
+    return _and_then(first, found)
+
+
+def _and_then(first: Found, others: Iterable[Found]) -> Iterator[Found]:
+    yield first
+    yield from others
+
+
+def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
+    for path in paths:
+        place = Path(path)
+        if path == STDIN:
+            files: Iterable[str] = (line for _, line in _lines())
+        elif place.is_dir():
+            files = (str(file) for file in walk(place) if is_image_name(file))
+        elif is_table_name(place):
+            files = (str(place.parent / str(named)) for _, named in _rows(place, "image", column))
+        else:
+            files = (path,)
+        for file in files:
+            yield Found(printable(file), file)
+
+
+def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
+    for text in given:
+        path = _names_a_file(text)
+        if text == STDIN:
+            for name, line in _lines():
+                yield text_of(line, name)
+        elif path is None:
+            yield text_of(text, text)
+        elif is_table_name(path):
+            for name, value in _rows(path, "text", column):
+                yield text_of(value, name)
+        elif path.is_dir():
+            files = [file for file in walk(path) if file.suffix.lower() == ".txt"]
             if not files:
                 raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
-            for file in files:
-                if is_table_name(file):
-                    found += [(name, plain_text(value, name)) for name, value in _rows(file, "text", column)]
-                else:
-                    found.append((str(file), plain_text(file.read_bytes(), str(file))))
-        elif path is not None and _looks_like_a_path(text):
-            raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
+            yield from map(_content, files)
         else:
-            found.append((text, plain_text(text, "the text")))
-    if not found:
-        raise HeadstartError("found no text; expected texts, .txt files, folders of them, or tables")
-    faults = {
-        printable(name) or '""': "an empty text" if content is not None else "no UTF-8 text"
-        for name, content in found
-        if not content or not content.strip()
-    }
-    good = [(name, content) for name, content in found if content and content.strip()]
-    return Gathered([content for _, content in good], [printable(name) for name, _ in good], faults)
+            yield _content(path)
+
+
+def _content(path: Path) -> Found:
+    try:
+        return text_of(path.read_bytes(), str(path))
+    except OSError as error:
+        return Found(printable(str(path)), "", error.strerror or "cannot be read")
+
+
+def _lines() -> Iterator[tuple[str, str]]:
+    """(name, line) of standard input, blank lines left out."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        if line.strip():
+            yield f"{STDIN}:{number}", line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _names_a_file(text: str) -> Path | None:
+    path = Path(text) if text.strip() and len(text) < 1024 and "\0" not in text else None
+    return path if path is not None and _exists(path) else None
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a text that no file could be called
+    except (OSError, ValueError):  # a text that no file could be called
         return False
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 WHITE = (255, 255, 255)
+Source = str | Path | BinaryIO | Image.Image
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # beyond twice its limit Pillow raises
 
 
@@ -18,14 +20,24 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in Image.registered_extensions()
 
 
-def open_rgb(path: str | Path) -> Image.Image:
-    """The picture in a file as a viewer would show it, in RGB.
+def open_rgb(source: Source) -> Image.Image:
+    """The picture in a file, or an opened one, as a viewer would show it, in RGB.
 
     Raises:
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable picture.
     """
-    with Image.open(path) as file:
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    with Image.open(source) as file:
         return to_rgb(file)
+
+
+def fault_of(error: Exception, path: str = "") -> str:
+    """Why a picture cannot be read, in words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture in a format that Pillow reads"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    return said.replace(path or "\0", "file").splitlines()[0][:120]
 
 
 def to_rgb(file: Image.Image) -> Image.Image:

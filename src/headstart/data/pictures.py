@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import PIL
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from headstart.data.cache import cache_folder
-from headstart.data.images import fingerprint, to_rgb
+from headstart.data.images import fault_of, fingerprint, to_rgb
 
 FORMAT = 1  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
@@ -65,11 +65,8 @@ def look(path: str) -> Picture:
             mode = file.mode
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
             thumbnail = _thumbnail(to_rgb(file))
-    except UnidentifiedImageError:
-        return _broken("no picture in a format that Pillow reads")
-    except Exception as fault:  # Pillow's decoders raise about ten different types on broken files
-        said = f"{type(fault).__name__}: {fault}".replace(path, "file")
-        return _broken(said.splitlines()[0][:120])
+    except Exception as error:  # Pillow's decoders raise about ten different types on broken files
+        return Picture(fault_of(error, path), 0, 0, "", bytes(BYTES))
     return Picture("", width, height, mode, thumbnail)
 
 
@@ -77,10 +74,6 @@ def _thumbnail(image: Image.Image) -> bytes:
     sides = (SIDE, COLOUR_SIDE, COLOUR_SIDE)
     channels = zip(image.convert("YCbCr").split(), sides, strict=True)
     return b"".join(channel.resize((side, side), Image.Resampling.BOX).tobytes() for channel, side in channels)
-
-
-def _broken(fault: str) -> Picture:
-    return Picture(fault, 0, 0, "", bytes(BYTES))
 
 
 def _digest(path: str) -> bytes:

@@ -1,22 +1,31 @@
-"""A finished run put to work: load it, give it paths, get labels."""
+"""A finished run, or several, put to work: load them, give them examples, get labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.errors import HeadstartError, first_line
-from headstart.report.folder import MODEL
-from headstart.tasks import Task, tasks
+from headstart.data.gather import Found, text_of
+from headstart.data.images import fault_of
+from headstart.data.names import printable
+from headstart.errors import HeadstartError
+from headstart.inference.member import Member, open_member
+from headstart.memory import keep_freed_memory
 
 if TYPE_CHECKING:
-    from headstart.data.gather import Gathered
-    from headstart.models.network import Network
+    from PIL.Image import Image
+
+CHUNK = 1024  # examples whose sizes are looked at before they are put into batches
+AHEAD = 2  # batches that are read while one is computed
+Item = "str | Path | Image"
 
 
 @dataclass(frozen=True)
@@ -28,86 +37,216 @@ class Prediction:
     probability: float
     probabilities: dict[str, float]
 
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The most probable labels with their probabilities, the best first."""
+        return sorted(self.probabilities.items(), key=lambda pair: -pair[1])[:count]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An example that could not be read, and why."""
+
+    name: str
+    fault: str
+
+
+Encoded = dict[str, list[dict[str, Any]]]  # what each way of preprocessing made of one example
+
 
 class Predictor:
-    """A trained model as it stands in a run directory. `labels` are in the order of the training split."""
+    """One or several finished models; of several the probabilities are averaged, by `weights` if they are given.
 
-    def __init__(self, task: Task, network: Network) -> None:
-        import torch
+    `labels` are in the order of the training split.
+    """
 
-        from headstart.train.precision import FORMATS
+    def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None) -> None:
+        first = members[0]
+        self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
+        for other in members[1:]:
+            if other.spec["labels"] != first.spec["labels"] or other.task is not first.task:
+                raise HeadstartError(
+                    f"{other.source}: tells other classes apart than {first.source} ({_few(other)}; {_few(first)}); only "
+                    "models of one task with the same classes can be averaged"
+                )
+        self.members = tuple(members)
+        self.task, self.spec = first.task, first.spec
+        self._encoders = {_look(member): member.encoder for member in members}
+        self.weights = _shares(weights, len(members))
 
-        self.network = network.eval()
-        self.labels: tuple[str, ...] = tuple(map(str, network.spec["labels"]))
-        if len(set(self.labels)) != network.spec["classes"] or not isinstance(network.spec["labels"], list):
-            raise ValueError(f"{len(self.labels)} labels for {network.spec['classes']} classes")
-        self._task = task
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network.to(self._device)
-        self._encoder = network.encoder()
-        self._precision: str = network.spec["precision"]
-        if self._precision not in FORMATS:
-            raise ValueError(f"precision {self._precision!r}")
-        if self._device.type == "cpu" and self._precision == "fp16":
-            self._precision = "fp32"
+    @overload
+    def predict(
+        self, items: str | Path | Image | Sequence[str | Path | Image], tta: bool = False
+    ) -> list[Prediction]: ...
+    @overload
+    def predict(self, items: Iterator[str | Path | Image], tta: bool = False) -> Iterator[Prediction | Unreadable]: ...
+    def predict(self, items: Any, tta: bool = False) -> Any:
+        """Predictions of examples, in order.
 
-    def probabilities(self, items: Iterable[str | Path]) -> np.ndarray:
-        """Probabilities of shape (n, classes) for examples in their order."""
-        from headstart.train.forward import classify, logits
-
-        given = [str(item) for item in items]
-        if not given:
-            return np.zeros((0, len(self.labels)))
-        outputs = logits(self.network, given, self._encoder, self._device, self._precision)
-        return classify(self.network, outputs)
-
-    def predict(self, paths: str | Path | Iterable[str | Path]) -> list[Prediction]:
-        """Predictions for files, for all files in folders, and of a model of texts also for texts as they stand, in order.
+        Args:
+            items: one or a sequence of files, folders, tables, texts as they stand, or opened images; or an iterator of
+                examples, that is of paths of images or of texts: these are worked through as they come, in constant memory,
+                and what cannot be read is an `Unreadable` among the predictions.
+            tta: average over ten looks at each image (its corners and its middle, also mirrored).
 
         Raises:
-            HeadstartError: a path does not exist or a file cannot be read; the message names it.
+            HeadstartError: a path does not exist or an example of a sequence cannot be read; the message names it.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        found = self._task.gather([str(path) for path in given], self.network.spec.get("column"))
-        if found.faults:
-            name, fault = next(iter(found.faults.items()))
-            bad, good = len(found.faults), len(found.items)
-            raise HeadstartError(f"{name}: cannot be read ({fault}); {bad} of {good + bad} examples")
-        return self._named(found)
+        if isinstance(items, Iterator):
+            return self.stream(map(self.found, items), tta)
+        given = list(items) if isinstance(items, list | tuple) else [items]
+        if all(isinstance(item, str | Path) for item in given):
+            found = self.gather([str(item) for item in given])
+        else:
+            found = map(self.found, given)
+        predictions = []
+        for outcome in self.stream(found, tta):
+            if isinstance(outcome, Unreadable):
+                raise HeadstartError(f"{outcome.name}: cannot be read ({outcome.fault})")
+            predictions.append(outcome)
+        return predictions
 
-    def predict_readable(self, paths: list[str]) -> tuple[list[Prediction], dict[str, str]]:
-        """As `predict`, but what cannot be read is given back beside: path → reason."""
-        found = self._task.gather(paths, self.network.spec.get("column"))
-        return self._named(found), found.faults
+    def gather(self, paths: Sequence[str]) -> Iterator[Found]:
+        """The examples that arguments stand for: files, folders, tables, "-" for standard input, texts."""
+        return self.task.gather(paths, self.spec.get("column"))
 
-    def _named(self, found: Gathered) -> list[Prediction]:
-        return [
-            Prediction(
-                name,
-                self.labels[int(row.argmax())],
-                float(row.max()),
-                dict(zip(self.labels, row.tolist(), strict=True)),
-            )
-            for name, row in zip(found.names, self.probabilities(found.items), strict=True)
-        ]
+    def found(self, item: Any) -> Found:
+        """One example as it stands."""
+        if self.reads_images:
+            return Found(printable(str(getattr(item, "filename", item))), item)
+        return text_of(item, str(item))
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether examples are images; else they are texts."""
+        return self.spec["kind"] == "vision"
+
+    def stream(self, found: Iterable[Found], tta: bool = False) -> Iterator[Prediction | Unreadable]:
+        """Predictions of examples as they come, in constant memory."""
+        for example, outcome in self._outcomes(iter(found), tta):
+            if isinstance(outcome, str):
+                yield Unreadable(example.name, outcome)
+            else:
+                best = int(outcome.argmax())
+                named = dict(zip(self.labels, outcome.tolist(), strict=True))
+                yield Prediction(example.name, self.labels[best], float(outcome[best]), named)
+
+    def probabilities(self, items: Iterable[Any], tta: bool = False) -> np.ndarray:
+        """Probabilities of shape (n, classes) for examples in their order.
+
+        Raises:
+            HeadstartError: one of them cannot be read.
+        """
+        rows = []
+        for example, outcome in self._outcomes((Found(str(item), item) for item in items), tta):
+            if isinstance(outcome, str):
+                raise HeadstartError(f"{example.name[:200]}: cannot be read ({outcome})")
+            rows.append(outcome)
+        return np.array(rows).reshape(len(rows), len(self.labels))
+
+    def encode(self, item: Any, tta: bool = False) -> Encoded:
+        """What the models read of one example.
+
+        Raises:
+            Exception: whatever the decoder of images raises.
+        """
+        return {look: encoder.views(item) if tta else [encoder(item)] for look, encoder in self._encoders.items()}  # type: ignore[attr-defined]
+
+    def classify(self, encoded: Sequence[Encoded]) -> np.ndarray:
+        """Probabilities of examples that `encode` made, shape (n, classes), as one batch."""
+        total = np.zeros((len(encoded), len(self.labels)))
+        for member, weight in zip(self.members, self.weights, strict=True):
+            views = [example[_look(member)] for example in encoded]
+            rows = member.probabilities([view for several in views for view in several])
+            starts = np.cumsum([0, *map(len, views)])[:-1]
+            total += weight * np.add.reduceat(rows, starts) / np.array([[len(several)] for several in views])
+        return total
+
+    def check_views(self) -> None:
+        """Whether examples can be looked at in several ways.
+
+        Raises:
+            HeadstartError: they cannot.
+        """
+        from headstart.models.encoder import Viewer
+
+        if not all(isinstance(encoder, Viewer) for encoder in self._encoders.values()):
+            raise HeadstartError("--tta: looks at images in several ways; this model reads texts. Leave it out")
+
+    def _outcomes(self, found: Iterator[Found], tta: bool) -> Iterator[tuple[Found, np.ndarray | str]]:
+        """Each example with its probabilities, shape (classes,), or why it could not be read."""
+        from headstart.train.forward import BATCH
+        from headstart.train.threads import readers
+
+        if tta:
+            self.check_views()
+        with readers() as pool:
+            while chunk := list(islice(found, CHUNK)):
+                yield from zip(chunk, self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta), strict=True)
+
+    def _chunk(self, chunk: list[Found], pool: ThreadPoolExecutor, size: int, tta: bool) -> list[np.ndarray | str]:
+        from headstart.train.forward import in_order
+
+        outcomes: list[np.ndarray | str] = [example.fault for example in chunk]
+        readable = [row for row, example in enumerate(chunk) if not example.fault]
+        order = in_order(readable, [example.item for example in chunk], self.members[0].encoder)
+        waiting: deque[tuple[list[int], list[Future[Encoded | str]]]] = deque()
+
+        def finish() -> None:
+            rows, futures = waiting.popleft()
+            good: list[tuple[int, Encoded]] = []
+            for row, future in zip(rows, futures, strict=True):
+                encoded = future.result()
+                if isinstance(encoded, str):
+                    outcomes[row] = encoded
+                else:
+                    good.append((row, encoded))
+            if good:
+                for (row, _), probabilities in zip(good, self.classify([encoded for _, encoded in good]), strict=True):
+                    outcomes[row] = probabilities
+
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            waiting.append((rows, [pool.submit(self._tried, chunk[row].item, tta) for row in rows]))
+            if len(waiting) > AHEAD:
+                finish()
+        while waiting:
+            finish()
+        return outcomes
+
+    def _tried(self, item: Any, tta: bool) -> Encoded | str:
+        try:
+            return self.encode(item, tta)
+        except Exception as error:  # Pillow's decoders raise about ten different types on broken files
+            return fault_of(error, str(item))
 
 
-def load(run: str | Path) -> Predictor:
-    """The model of a finished run; needs no network and opens no pickle.
+def load(run: str | Path | Sequence[str | Path], weights: Sequence[float] | None = None) -> Predictor:
+    """The model of a finished run or of an exported ONNX file, or the average of several; needs no network and opens no
+    pickle.
+
+    Args:
+        run: the folder of a run, an .onnx file, or several of them.
+        weights: what share each of several has in the average; equal shares without.
 
     Raises:
-        HeadstartError: the folder holds no model, or a damaged one.
+        HeadstartError: a folder holds no model or a damaged one, or several tell different classes apart.
     """
-    from headstart.models.network import CONFIG
+    keep_freed_memory()
+    sources = [run] if isinstance(run, str | Path) else list(run)
+    return Predictor([open_member(source) for source in sources], weights)
 
-    folder = Path(run) / MODEL
-    try:
-        spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        task = tasks.get(spec["task"])[spec["kind"]]
-        return Predictor(task, task.load(folder, spec))
-    except (FileNotFoundError, NotADirectoryError):
-        raise HeadstartError(f"{run}: expected the folder of a finished run; found no {MODEL}/{CONFIG} in it") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise HeadstartError(
-            f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train the run again"
-        ) from None
+
+def _look(member: Member) -> str:
+    return json.dumps(member.spec["preprocessing"], sort_keys=True)
+
+
+def _few(member: Member) -> str:
+    labels = member.spec["labels"]
+    return ", ".join(map(str, labels[:4])) + (", …" if len(labels) > 4 else "")
+
+
+def _shares(weights: Sequence[float] | None, count: int) -> np.ndarray:
+    shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
+    if shares.shape != (count,) or not np.isfinite(shares).all() or (shares < 0).any() or shares.sum() <= 0:
+        raise HeadstartError(f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0")
+    return shares / shares.sum()

@@ -14,7 +14,7 @@ from torch import Tensor
 class Encoder(Protocol):
     """Belongs to one network. Examples are named by strings: paths of files, or the texts themselves."""
 
-    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
+    def __call__(self, item: Any, seed: int | None = None) -> dict[str, Any]:
         """One example, varied at random where a seed is given: the same way whenever the seed is the same."""
 
     def show(self, item: str, seed: int | None = None) -> str | Image.Image:
@@ -42,6 +42,14 @@ class Mixer(Encoder, Protocol):
         Args:
             how: "mixup" or "cutmix".
         """
+
+
+@runtime_checkable
+class Viewer(Encoder, Protocol):
+    """An encoder that can look at one example in several ways."""
+
+    def views(self, item: Any) -> list[dict[str, Any]]:
+        """The example, and what it might have been as well without another label."""
 
 
 def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.data import create_transform
+from timm.data.transforms import CenterCropOrPad
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import CenterCrop, InterpolationMode, functional, v2
 
-from headstart.data.images import fingerprint, open_rgb
+from headstart.data.images import Source, fingerprint, open_rgb
 from headstart.models.encoder import stack
 
 
@@ -28,13 +29,27 @@ class ImageEncoder:
         self._plain = _as_trained(preprocessing)
         self._augmented = POLICIES[policy](preprocessing)
 
-    def __call__(self, item: str, seed: int | None = None) -> dict[str, Tensor]:
+    def __call__(self, item: Source, seed: int | None = None) -> dict[str, Tensor]:
         image = open_rgb(item)
         if seed is None:
             return {"pixel_values": self._plain(image)}
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(seed)
             return {"pixel_values": self._augmented(image)}
+
+    def views(self, item: Source) -> list[dict[str, Tensor]]:
+        """Ten looks at an image: its middle and its four corners as large as the network's input, each also mirrored
+        (Krizhevsky et al. 2012); the middle alone and mirrored where preprocessing leaves nothing over."""
+        steps = list(self._plain.transforms)
+        number = next(place for place, step in enumerate(steps) if isinstance(step, CenterCrop | CenterCropOrPad))
+        resized = v2.Compose(steps[:number])(open_rgb(item)) if number else open_rgb(item)
+        height, width = _pair(steps[number].size)
+        if resized.size[0] >= width and resized.size[1] >= height:
+            crops = list(functional.five_crop(resized, [height, width]))
+        else:
+            crops = [steps[number](resized)]
+        rest = v2.Compose(steps[number + 1 :])
+        return [{"pixel_values": rest(look)} for crop in crops for look in (crop, functional.hflip(crop))]
 
     def show(self, item: str, seed: int | None = None) -> Image.Image:
         pixels = self(item, seed)["pixel_values"]
@@ -74,7 +89,12 @@ def _inside(middle: float, length: float, whole: int) -> tuple[int, int]:
     return max(round(middle - length / 2), 0), min(round(middle + length / 2), whole)
 
 
-def _as_trained(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:
+def _pair(size: Any) -> tuple[int, int]:
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return int(height), int(width)
+
+
+def _as_trained(preprocessing: dict[str, Any]) -> Any:
     return create_transform(**{**preprocessing, "input_size": tuple(preprocessing["input_size"])}, is_training=False)
 
 

@@ -146,28 +146,33 @@ def _cannot(place: Path, error: OSError) -> HeadstartError:
 @contextmanager
 def _locked(path: Path, place: Path) -> Iterator[None]:
     try:
-        import fcntl
-    except ImportError:  # a system without file locks
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("w")
+        path.touch()
     except OSError as error:
         raise _cannot(place, error) from None
-    with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.register_at_fork(
-                after_in_child=opened.close
-            )  # or loader processes that outlive a killed run hold the lock
-        except OSError:
-            raise HeadstartError(
-                f"output: another process is writing {place}; wait for it or give output=NAME"
-            ) from None
+    with claimed(path) as ours:
+        if not ours:
+            raise HeadstartError(f"output: another process is writing {place}; wait for it or give output=NAME")
         try:
             yield
         finally:
             with suppress(OSError):
                 path.unlink()
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process, and no other, works on what a file stands for; where a system has no file locks, always."""
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        os.register_at_fork(after_in_child=file.close)  # or loader processes that outlive a killed run hold the lock
+        yield True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from headstart.registry import Registry
 if TYPE_CHECKING:
     from headstart.checks.likeness import Likeness
     from headstart.data.dataset import Dataset, Examples
-    from headstart.data.gather import Gathered
+    from headstart.data.gather import Found
     from headstart.models.network import Network
     from headstart.recipe import Recipe
     from headstart.sections import Model
@@ -32,7 +32,7 @@ class Task:
     read: Callable[[Recipe], Dataset]
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
     load: Callable[[Path, dict[str, Any]], Network]
-    gather: Callable[[list[str], str | None], Gathered]
+    gather: Callable[[Sequence[str], str | None], Iterator[Found]]
     like: Callable[[Examples], Likeness]
     notes: Callable[[Examples], list[str]]
     baselines: tuple[str, ...]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from headstart.models.encoder import Encoder
 from headstart.models.network import Network
 from headstart.train.precision import FORMATS
 from headstart.train.processes import from_all, place
+from headstart.train.threads import readers
 
 BATCH = 32
 
@@ -74,11 +74,16 @@ def features(
     was_training = network.training
     network.eval()
     for batch in _batches(items, encoder):
-        inputs = {key: value.to(device) for key, value in batch.items()}
-        with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
-            found = network.features(**inputs)
-        yield found.float().cpu().numpy()
+        yield features_of(network, batch, device, precision)
     network.train(was_training)
+
+
+@torch.inference_mode()
+def features_of(network: Network, batch: dict[str, Tensor], device: torch.device, precision: str) -> np.ndarray:
+    """The input of the head for a batch, shape (n, width), float32, of a network in evaluation mode."""
+    inputs = {key: value.to(device) for key, value in batch.items()}
+    with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
+        return network.features(**inputs).float().cpu().numpy()
 
 
 def in_order(rows: Sequence[int], items: Sequence[str], encoder: Encoder) -> list[int]:
@@ -107,8 +112,7 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
 
 
 def _batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor]]:
-    threads = max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
-    with ThreadPoolExecutor(threads) as pool:
+    with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):
             waiting.append([pool.submit(encoder, item, None) for item in items[start : start + BATCH]])

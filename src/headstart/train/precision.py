@@ -1,10 +1,8 @@
-"""Which number format a run computes in, and how this process gets its memory."""
+"""Which number format a run computes in."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 import torch
 from torch import nn
@@ -47,21 +45,3 @@ def _has_depthwise(net: nn.Module) -> bool:
         isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and module.kernel_size != (1, 1)
         for module in net.modules()
     )
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory instead of giving it back to the system, and fetching it anew, at each step.
-
-    EfficientNet-Lite0 at batch 32 on 2 cores: 21 → 53 images/s. HEADSTART_KEEP_MEMORY=0 switches it off; elsewhere than on
-    Linux with glibc it does nothing.
-    """
-    if sys.platform != "linux" or os.environ.get("HEADSTART_KEEP_MEMORY") == "0":
-        return
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # the names are M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX in malloc.h
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 256 * 2**20)

@@ -1,0 +1,136 @@
+"""The commands that put finished runs to work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.errors import HeadstartError
+
+app = typer.Typer()
+Run = Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")]
+Runs = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN[,RUN…]", help="the folder of a finished run or an exported .onnx file; of several the average"
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="W,W,…|fit", help='of several runs in the average; "fit": by their validation part'),
+]
+Views = Annotated[bool, typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored")]
+QUIET_SECONDS = 5.0  # between two lines of progress
+
+
+@app.command()
+def predict(
+    run: Runs,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="images or texts: files, folders, tables, texts as they stand, - for standard input"
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write a .csv, .jsonl or .parquet; started again, it goes on")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="how many labels of each example, the most probable first")] = 1,
+    weights: Weights = None,
+    tta: Views = False,
+) -> None:
+    """Print label and probability of each example, tab-separated, or write a table; exit code 1 if some could not be read."""
+    from headstart.inference.predict import Unreadable, load
+
+    runs = _several(run)
+    predictor = load(runs, _numbers(weights, runs))
+    top = min(top, len(predictor.labels))
+    if tta:
+        predictor.check_views()
+    found = predictor.gather(paths)
+    faults = 0
+    if out is not None:
+        from headstart.inference.table import write_table
+
+        faults = write_table(out, predictor, found, top, tta, _counter())
+        typer.echo(f"written to {out}" + (f"; {faults} could not be read (column error)" if faults else ""), err=True)
+    else:
+        for outcome in predictor.stream(found, tta):
+            if isinstance(outcome, Unreadable):
+                faults += 1
+                typer.echo(f"{outcome.name}: cannot be read ({outcome.fault})", err=True)
+            else:
+                cells = [cell for label, chance in outcome.top(top) for cell in (label, f"{chance:.4f}")]
+                typer.echo("\t".join([outcome.name, *cells]))
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command()
+def evaluate(
+    run: Runs,
+    test: Annotated[
+        str | None, typer.Option(metavar="DATA", help="a labelled folder or table in place of the run's own test part")
+    ] = None,
+    weights: Weights = None,
+    tta: Views = False,
+) -> None:
+    """Measure finished runs on their test part, each by itself and of several the average, with intervals."""
+    from headstart.measure import FIT, measure
+
+    runs = _several(run)
+    typer.echo("\n".join(measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()))
+
+
+@app.command()
+def verify(run: Run) -> None:
+    """Tell whether a finished run still gives its figures on its data; exit code 1 if not."""
+    from headstart.verify import verify as verify_run
+
+    verdict = verify_run(run)
+    typer.echo("\n".join([*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]))
+    raise typer.Exit(0 if verdict.holds else 1)
+
+
+def _several(run: str) -> list[str]:
+    return [run] if Path(run).exists() else [name for name in run.split(",") if name]
+
+
+def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
+    """The shares that were given, or those that fit the validation part."""
+    if weights is None:
+        return None
+    if weights == "fit":
+        from headstart.inference.predict import load
+        from headstart.measure import fitted_weights
+
+        found = fitted_weights(runs, [load(run) for run in runs]).tolist()
+        typer.echo(f"weights {', '.join(f'{weight:.3f}' for weight in found)}", err=True)
+        return found
+    numbers = []
+    for number in weights.split(","):
+        with suppress(ValueError):
+            numbers.append(float(number))
+    if len(numbers) != len(weights.split(",")):
+        raise HeadstartError(f'--weights: found {weights!r}; expected numbers such as 0.5,0.3,0.2 or "fit"')
+    return numbers
+
+
+def _counter() -> Callable[[], None]:
+    """Says now and then on standard error how many there are and how fast they come."""
+    started = said = time.monotonic()
+    count = 0
+
+    def seen() -> None:
+        nonlocal count, said
+        count += 1
+        if (now := time.monotonic()) - said > QUIET_SECONDS:
+            said = now
+            print(f"{count:,} predicted, {count / (now - started):.0f} a second", file=sys.stderr, flush=True)
+
+    return seen

@@ -1,0 +1,98 @@
+"""One finished model, whatever form it has: the network of a run, or an exported file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from headstart.errors import HeadstartError, first_line
+from headstart.report.folder import MODEL
+from headstart.tasks import Task, tasks
+
+if TYPE_CHECKING:
+    from headstart.models.encoder import Encoder
+    from headstart.models.network import Network
+
+ONNX = ".onnx"
+
+
+class Member(Protocol):
+    """`spec` has at least its labels, preprocessing, task and kind; `source` is where it lies."""
+
+    source: str
+    spec: dict[str, Any]
+    task: Task
+    encoder: Encoder
+
+    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
+        """Of a batch that the encoder made, shape (n, classes)."""
+
+
+class NetworkMember:
+    """The network of a run, as it was trained: in its number format, on a GPU if there is one."""
+
+    def __init__(self, source: str, task: Task, network: Network) -> None:
+        import torch
+
+        from headstart.train.precision import FORMATS
+
+        self.source, self.task, self.spec = source, task, network.spec
+        self.network = network.eval()
+        check_labels(self.spec)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network.to(self._device)
+        self.encoder = network.encoder()
+        self._precision: str = self.spec["precision"]
+        if self._precision not in FORMATS:
+            raise ValueError(f"precision {self._precision!r}")
+        if self._device.type == "cpu" and self._precision == "fp16":
+            self._precision = "fp32"
+
+    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
+        from headstart.train.forward import classify, features_of, head_outputs
+
+        batch = self.encoder.collate(list(samples))
+        return classify(
+            self.network, head_outputs(self.network, features_of(self.network, batch, self._device, self._precision))
+        )
+
+
+def check_labels(spec: dict[str, Any]) -> None:
+    """Whether there is one label a class.
+
+    Raises:
+        ValueError: there is not.
+    """
+    if not isinstance(spec["labels"], list) or len(set(map(str, spec["labels"]))) != spec["classes"]:
+        raise ValueError(f"{len(spec['labels'])} labels for {spec['classes']} classes")
+
+
+def open_member(source: str | Path) -> Member:
+    """The model of a finished run (needs no hub and opens no pickle), or the one in an exported ONNX file.
+
+    Raises:
+        HeadstartError: there is no model, or a damaged one.
+    """
+    from headstart.models.network import CONFIG
+
+    if Path(source).suffix == ONNX:
+        from headstart.inference.onnx_file import OnnxMember
+
+        return OnnxMember(Path(source))
+    folder = Path(source) / MODEL
+    try:
+        spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        task = tasks.get(spec["task"])[spec["kind"]]
+        return NetworkMember(str(source), task, task.load(folder, spec))
+    except (FileNotFoundError, NotADirectoryError):
+        raise HeadstartError(
+            f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found no {MODEL}/{CONFIG} in it"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise HeadstartError(
+            f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train the run again"
+        ) from None

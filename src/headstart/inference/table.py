@@ -1,0 +1,156 @@
+"""Predictions as a table: a row an example, written once each, also by a command that was stopped and started again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from headstart.data.gather import Found
+from headstart.errors import HeadstartError
+from headstart.inference.predict import Prediction, Predictor, Unreadable
+from headstart.report.folder import claimed
+
+Row = dict[str, Any]
+ROWS = 10_000  # of a table in memory
+NAMES = ("predicted", "probability")  # columns of each label; those of the second end in _2 and so on
+
+
+def write_table(
+    out: Path, predictor: Predictor, found: Iterator[Found], top: int, tta: bool, seen: Callable[[], None]
+) -> int:
+    """Write the predictions of all examples to a table that appears when it is whole: how many could not be read.
+
+    Until then they lie in a hidden file beside it, from which the same command goes on. An example that comes twice, by its
+    name, has one row.
+
+    Args:
+        out: .csv, .jsonl or .parquet. top: how many labels a row has. seen: is called for each example.
+
+    Raises:
+        HeadstartError: the table is there already, of no known kind, being written by another process, or was begun otherwise.
+    """
+    if out.suffix not in WRITERS:
+        raise HeadstartError(f"--out: unknown kind of table {out.name!r}; expected {', '.join(WRITERS)}")
+    if out.exists():
+        raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part, lock, draft = (out.with_name(f".{out.name}.headstart-{kind}") for kind in ("part", "lock", "draft"))
+    with claimed(lock) as ours:
+        if not ours:
+            raise HeadstartError(f"--out: another process is writing {out}; wait for it, or give another name")
+        done = _begun(part, _key(predictor, top, tta))
+        with part.open("a", encoding="utf-8") as file:
+            for outcome in predictor.stream(_new(found, done), tta):
+                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
+                seen()
+        columns = [
+            "example",
+            *(name + (f"_{n}" if n > 1 else "") for n in range(1, top + 1) for name in NAMES),
+            "error",
+        ]
+        WRITERS[out.suffix](_rows(part), columns, draft)
+        faults = sum("error" in row for row in _rows(part))
+        draft.rename(out)
+        part.unlink()
+        lock.unlink()
+    return faults
+
+
+def _row(outcome: Prediction | Unreadable, top: int) -> Row:
+    if isinstance(outcome, Unreadable):
+        return {"example": outcome.name, "error": outcome.fault}
+    row: Row = {"example": outcome.name}
+    for number, (label, probability) in enumerate(outcome.top(top), 1):
+        more = f"_{number}" if number > 1 else ""
+        row |= dict(zip((f"{name}{more}" for name in NAMES), (label, round(probability, 6)), strict=True))
+    return row
+
+
+def _key(predictor: Predictor, top: int, tta: bool) -> Row:
+    """What a table was begun with."""
+    models = [(member.source, _digest(Path(member.source))) for member in predictor.members]
+    return {"models": models, "weights": predictor.weights.tolist(), "top": top, "tta": tta}
+
+
+def _digest(source: Path) -> str:
+    """SHA-256 over the files of a model."""
+    total = hashlib.sha256()
+    for path in (
+        [source] if source.is_file() else sorted(path for path in (source / "model").rglob("*") if path.is_file())
+    ):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _begun(part: Path, key: Row) -> set[str]:
+    """The names of the examples that a stopped command has written; what it wrote by half is cut off."""
+    line = json.dumps(key, ensure_ascii=False)
+    if not part.exists():
+        part.write_text(line + "\n", encoding="utf-8")
+        return set()
+    whole, done = 0, set()
+    with part.open("rb+") as file:
+        for number, row in enumerate(file):
+            if not row.endswith(b"\n"):
+                break
+            if number:
+                done.add(json.loads(row)["example"])
+            elif row.decode() != line + "\n":
+                raise HeadstartError(
+                    f"--out: {part} was begun with another model or other options; give those again to go on, or delete it to "
+                    "begin anew"
+                )
+            whole += len(row)
+        file.truncate(whole)
+    if not whole:
+        part.write_text(line + "\n", encoding="utf-8")
+    return done
+
+
+def _new(found: Iterator[Found], done: set[str]) -> Iterator[Found]:
+    for example in found:
+        if example.name not in done:
+            done.add(example.name)
+            yield example
+
+
+def _rows(part: Path) -> Iterator[Row]:
+    with part.open(encoding="utf-8") as file:
+        next(file)
+        yield from map(json.loads, file)
+
+
+def _csv(rows: Iterable[Row], columns: list[str], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _json_lines(rows: Iterable[Row], columns: list[str], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema({name: pa.float64() if name.startswith("probability") else pa.string() for name in columns})
+    following = iter(rows)
+    with pq.ParquetWriter(path, schema) as file:
+        while some := list(islice(following, ROWS)):
+            file.write_table(pa.Table.from_pylist(some, schema))
+
+
+WRITERS: dict[str, Callable[[Iterable[Row], list[str], Path], None]] = {
+    ".csv": _csv,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+}

@@ -1,0 +1,26 @@
+"""Threads that read examples while the network computes."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+
+def readers() -> ThreadPoolExecutor:
+    """As many threads as this process has cores, each of which computes by itself.
+
+    Without that every one of them has torch's own threads as helpers, and they crowd each other and the network out
+    (predicting with EfficientNet-Lite0 on 2 cores: 33 → 120 images/s).
+    """
+    return ThreadPoolExecutor(max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1), initializer=_alone)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _alone() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # of this thread

@@ -1,0 +1,165 @@
+"""Finished models given examples in Python and on the command line."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart
+from headstart.errors import HeadstartError
+from headstart.inference.predict import Prediction, Unreadable
+from tests.conftest import MakeRun, reviews, write_table
+from tests.test_cli import call
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_an_image_is_the_same_as_a_path_opened_in_a_list_and_from_an_iterator(make_run: MakeRun, photos: Path) -> None:
+    model = headstart.load(make_run("image"))
+    path = photos / "test" / "red" / "00.png"
+    (by_path,) = model.predict(path)
+    with Image.open(path) as opened:
+        (by_image,) = model.predict(opened)
+    assert by_path.probabilities == by_image.probabilities
+    (streamed,) = model.predict(iter([path]))
+    assert streamed == by_path
+    assert by_path.top(2)[0] == (by_path.label, by_path.probability)
+    assert by_path.top(3)[1][1] >= by_path.top(3)[2][1]
+
+
+def test_an_iterator_goes_on_where_a_sequence_stops(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+    model = headstart.load(make_run("image"))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    paths = [
+        photos / "test" / "red" / "00.png",
+        tmp_path / "broken.png",
+        tmp_path / "gone.png",
+        photos / "test" / "red" / "01.png",
+    ]
+    outcomes = list(model.predict(iter(paths)))
+    assert [type(outcome) for outcome in outcomes] == [Prediction, Unreadable, Unreadable, Prediction]
+    assert outcomes[1].fault == "no picture in a format that Pillow reads"
+    assert outcomes[2].fault == "No such file or directory"
+    with pytest.raises(HeadstartError, match=r"broken\.png: cannot be read \(no picture"):
+        model.predict(paths[:2])
+    words = headstart.load(make_run("text"))
+    said = list(words.predict(iter(["a fine film", " ", "a bad one"])))
+    assert [type(outcome) for outcome in said] == [Prediction, Unreadable, Prediction]
+
+
+def test_an_iterator_is_worked_through_in_constant_memory(make_run: MakeRun) -> None:
+    model = headstart.load(make_run("text"))
+    given = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal given
+        for text, _ in reviews(4_500, seed=1):
+            given += 1
+            yield text
+
+    outcomes = model.predict(texts())
+    next(outcomes)
+    assert given <= 1024
+    tracemalloc.start()
+    for _ in range(1_500):
+        next(outcomes)
+    early = tracemalloc.get_traced_memory()[0]
+    count = sum(1 for _ in outcomes)
+    late = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert count == 4_500 - 1_501
+    assert late < early + 2**20
+
+
+def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
+    runs = [make_run("image", seed=seed) for seed in (0, 1)]
+    paths = sorted((photos / "test").rglob("*.png"))
+    single = [headstart.load(run).probabilities(paths) for run in runs]
+    assert np.abs(single[0] - single[1]).max() > 1e-3
+    np.testing.assert_allclose(headstart.load(runs).probabilities(paths), sum(single) / 2, atol=1e-7)
+    weighed = headstart.load(runs, weights=[3, 1]).probabilities(paths)
+    np.testing.assert_allclose(weighed, 0.75 * single[0] + 0.25 * single[1], atol=1e-7)
+    with pytest.raises(HeadstartError, match="tells other classes apart"):
+        headstart.load([runs[0], make_run("text")])
+    for wrong in ([1.0], [0, 0], [1, -1], [1, float("nan")]):
+        with pytest.raises(HeadstartError, match="expected 2 numbers of at least 0"):
+            headstart.load(runs, weights=wrong)
+
+
+def test_ten_looks_at_an_image_are_averaged(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+    model = headstart.load(make_run("image"))
+    path = str(photos / "test" / "red" / "00.png")
+    encoder = model.members[0].encoder
+    views = [view["pixel_values"].numpy() for view in encoder.views(path)]  # type: ignore[attr-defined]
+    assert len(views) == 10
+    np.testing.assert_array_equal(views[8], encoder(path)["pixel_values"].numpy())  # the middle is what is seen without
+    np.testing.assert_array_equal(views[9], views[8][..., ::-1])
+    each = model.members[0].probabilities(
+        [{"pixel_values": view} for view in map(__import__("torch").from_numpy, map(np.copy, views))]
+    )
+    np.testing.assert_allclose(model.probabilities([path], tta=True)[0], each.mean(0), atol=1e-6)
+    Image.new("RGB", (1, 900), "red").save(tmp_path / "narrow.png")
+    assert len(model.predict(tmp_path / "narrow.png", tta=True)) == 1
+    with pytest.raises(HeadstartError, match="--tta"):
+        headstart.load(make_run("text")).predict("a film", tta=True)
+
+
+def test_labels_from_the_most_probable_on(make_run: MakeRun, photos: Path, capsys: Capture) -> None:
+    assert call("predict", make_run("image"), photos / "test" / "red" / "00.png", "--top", "9") == 0
+    cells = capsys.readouterr().out.strip().split("\t")
+    assert sorted(cells[1::2]) == ["blue", "green", "red"]
+    chances = [float(cell) for cell in cells[2::2]]
+    assert chances == sorted(chances, reverse=True)
+    assert sum(chances) == pytest.approx(1, abs=1e-3)
+
+
+def test_standard_input_names_examples(
+    make_run: MakeRun, photos: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    give("a fine film\r\n\nschön und gut\n".encode())
+    assert call("predict", make_run("text"), "-") == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["-:1", "-:3"]
+    path = photos / "test" / "red" / "00.png"
+    give(f"{path}\nnowhere.png\n".encode())
+    assert call("predict", make_run("image"), "-") == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{path}\t")
+    assert "nowhere.png: cannot be read (No such file or directory)" in said.err
+    give(b"")
+    assert call("predict", make_run("text"), "-") == 2
+
+
+def test_values_that_are_no_text_are_rows_with_a_reason(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    table = tmp_path / "odd.jsonl"
+    table.write_text('{"text": "a fine film"}\n{"text": {"a": 1}}\n{"text": null}\n', encoding="utf-8")
+    assert call("predict", make_run("text"), table) == 1
+    said = capsys.readouterr()
+    assert said.out.count("\n") == 1
+    assert "odd.jsonl:2: cannot be read (found dict" in said.err
+    assert "odd.jsonl:3: cannot be read (an empty text)" in said.err
+
+
+def test_weights_that_are_no_numbers(make_run: MakeRun, capsys: Capture) -> None:
+    runs = ",".join(str(make_run("text", seed=seed)) for seed in (0, 1))
+    assert call("predict", runs, "a film", "--weights", "much,little") == 2
+    assert "expected numbers such as 0.5,0.3,0.2" in capsys.readouterr().err
+    assert call("predict", runs, "a film", "--weights", "1,3") == 0
+
+
+def test_rows_of_a_table_of_texts_keep_their_places(make_run: MakeRun, tmp_path: Path) -> None:
+    rows = reviews(1_100, seed=5)
+    table = write_table(tmp_path / "many.tsv", rows)
+    found = headstart.load(make_run("text")).predict(table)
+    assert [prediction.name for prediction in found] == [f"{table}:{line}" for line in range(2, 1_102)]
+    (alone,) = headstart.load(make_run("text")).predict(rows[1_050][0])
+    assert found[1_050].probabilities["pos"] == pytest.approx(alone.probabilities["pos"], abs=1e-5)

@@ -1,0 +1,117 @@
+"""Predictions written to a table, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import headstart
+from headstart.inference.table import write_table as write_table_of
+from tests.conftest import MakeRun, reviews, write_table
+from tests.test_cli import call
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_each_kind_of_table_has_a_row_an_example(
+    make_run: MakeRun, photos: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    run, one = make_run("image"), photos / "test" / "red" / "00.png"
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    given = [one, photos / "test", tmp_path / "broken.png"]  # the first one lies in the second
+    for name in ("a.csv", "b.jsonl", "c.parquet"):
+        assert call("predict", run, *given, "--out", tmp_path / name, "--top", "2") == 1
+        assert "1 could not be read" in capsys.readouterr().err
+    tables = [
+        pd.read_csv(tmp_path / "a.csv"),
+        pd.read_json(tmp_path / "b.jsonl", lines=True),
+        pd.read_parquet(tmp_path / "c.parquet"),
+    ]
+    for table in tables:
+        assert list(table.columns) == ["example", "predicted", "probability", "predicted_2", "probability_2", "error"]
+        assert len(table) == table["example"].nunique() == 19
+        assert table["error"].notna().tolist() == [False] * 18 + [True]
+        assert (table["probability"][:18] >= table["probability_2"][:18]).all()
+        assert table["predicted"].tolist()[:18] == tables[0]["predicted"].tolist()[:18]
+    assert call("predict", run, one) == 0
+    assert capsys.readouterr().out.split("\t")[1] == tables[0]["predicted"][0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.jsonl", "broken.png", "c.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("p.txt", "expected .csv, .jsonl, .parquet"), ("there.csv", "is there already")]
+)
+def test_a_table_that_cannot_be_written(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture, name: str, said: str
+) -> None:
+    (tmp_path / "there.csv").write_text("mine")
+    assert call("predict", make_run("text"), "a film", "--out", tmp_path / name) == 2
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "there.csv").read_text() == "mine"
+
+
+def test_one_process_at_a_time(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    with (tmp_path / ".p.csv.headstart-lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 2
+    assert "another process is writing" in capsys.readouterr().err
+    assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 0
+
+
+def test_what_was_begun_otherwise_is_refused(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    part = tmp_path / ".p.csv.headstart-part"
+    part.write_text(json.dumps({"models": [], "weights": [1.0], "top": 1, "tta": False}) + "\n")
+    assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 2
+    assert "begun with another model or other options" in capsys.readouterr().err
+    part.unlink()
+    assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 0
+
+
+def test_stopped_and_started_again_it_has_one_row_an_example(make_run: MakeRun, tmp_path: Path) -> None:
+    model, out = headstart.load(make_run("text")), tmp_path / "p.csv"
+    table, part = write_table(tmp_path / "many.tsv", reviews(300, seed=3)), tmp_path / ".p.csv.headstart-part"
+    count = 0
+
+    def stop() -> None:
+        nonlocal count
+        count += 1
+        if count in (100, 250):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            write_table_of(out, model, model.gather([str(table)]), 1, False, stop)
+        with part.open("ab") as file:
+            file.write(b'{"example": "cut of')  # as a process leaves it that is killed while it writes
+        assert not out.exists()
+    write_table_of(out, model, model.gather([str(table)]), 1, False, stop)
+    assert count == 300
+    assert [row["example"] for row in csv.DictReader(out.open())] == [f"{table}:{line}" for line in range(2, 302)]
+
+
+@pytest.mark.thorough
+def test_killed_and_started_again_it_has_one_row_an_example(make_run: MakeRun, tmp_path: Path) -> None:
+    table, out = write_table(tmp_path / "many.tsv", reviews(12_000, seed=3)), tmp_path / "p.csv"
+    part = tmp_path / ".p.csv.headstart-part"
+    script = "from headstart.cli import main; main()"
+    command = [sys.executable, "-c", script, "predict", make_run("text"), table, "--out", out]
+    child = subprocess.Popen([str(word) for word in command], stderr=subprocess.DEVNULL)
+    while child.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") > 2_000):
+        time.sleep(0.02)
+    assert child.poll() is None
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    kept = [json.loads(line)["probability"] for line in part.read_bytes().split(b"\n")[1:-1]]
+    assert call(*command[3:]) == 0
+    rows = list(csv.DictReader(out.open(encoding="utf-8")))
+    assert [row["example"] for row in rows] == [f"{table}:{line}" for line in range(2, 12_002)]
+    assert kept == [float(row["probability"]) for row in rows[: len(kept)]]
