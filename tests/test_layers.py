@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
     "errors", "memory", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models", "report",
     "evaluate", "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "finished", "verify",
-    "measure", "recommend", "outcome", "runner", "search", "compare", "cli_runs", "cli",
+    "measure", "export", "recommend", "outcome", "runner", "search", "compare", "cli_runs", "cli",
 ]  # fmt: skip
 
 

@@ -88,6 +88,23 @@ def evaluate(
 
 
 @app.command()
+def export(
+    run: Run,
+    to: Annotated[str, typer.Option(metavar="onnx|torch_export|hf", help="hf: a folder for transformers or timm")],
+    int8: Annotated[bool, typer.Option("--int8", help="an ONNX file of a quarter of the size")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="where to; without it beside the run")] = None,
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="to check it with in place of the test part; repeat for more"),
+    ] = None,
+) -> None:
+    """Write the model of a finished run for other programs; it is kept if it says the same of real examples."""
+    from headstart.export import export as export_run
+
+    typer.echo("\n".join(export_run(run, to, int8, out, examples or []).lines()))
+
+
+@app.command()
 def verify(run: Run) -> None:
     """Tell whether a finished run still gives its figures on its data; exit code 1 if not."""
     from headstart.verify import verify as verify_run

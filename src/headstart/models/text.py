@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
@@ -25,6 +25,7 @@ from headstart.models.text_source import (
     pretrained_encoder,
     quiet,
     random_encoder,
+    read_tokenizer,
     stated_pooling,
 )
 from headstart.sections import Head, Model
@@ -155,10 +156,7 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
             raise FileNotFoundError("no folder of that name")
         if files_digest(folder / TOKENIZER) != spec["tokenizer_sha256"]:
             raise ValueError("another checksum than when it was saved")
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder / TOKENIZER, local_files_only=True, trust_remote_code=False
-            )
+        tokenizer = read_tokenizer(folder / TOKENIZER)
     except Exception as error:  # as manifold as damaged files
         raise HeadstartError(
             f"{folder / TOKENIZER}: expected the tokenizer of a run; found: {first_line(error)}"

@@ -212,5 +212,11 @@ def quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer that a run saved; whatever transformers raises if it is damaged."""
+    with quiet():
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def _hub_for(source: str) -> Any:
     return nullcontext() if Path(source).is_dir() else hub()

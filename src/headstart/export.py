@@ -1,0 +1,172 @@
+"""headstart export: a finished run as a file for other programs, kept only if it says what the run says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.errors import HeadstartError
+from headstart.finished import finished
+from headstart.inference.member import NetworkMember
+from headstart.inference.predict import Predictor, load
+from headstart.report.report import Report
+
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "hf": ".hf"}
+ENOUGH, ENOUGH_INT8 = 0.995, 0.98  # share of examples with the same label
+CHECKED, CALIBRATED, TRACED = 1_000, 256, 2  # examples
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Where it lies, how it was checked and how to use it."""
+
+    path: Path
+    examples: int
+    agreement: float
+    largest: float
+    bytes: int
+    bytes_before: int
+    use: str
+
+    def lines(self) -> list[str]:
+        megabytes, before = self.bytes / 1e6, self.bytes_before / 1e6
+        return [
+            f"{100 * self.agreement:.2f} % of {self.examples} examples have the same label; probabilities differ by at most "
+            f"{self.largest:.1e}",
+            f"written to {self.path} ({megabytes:.1f} MB; the run's model has {before:.1f} MB)",
+            f"use it: {self.use}",
+        ]
+
+
+def export(run: str, to: str, int8: bool = False, out: Path | None = None, examples: Sequence[str] = ()) -> Exported:
+    """Write the model of a finished run in another form, and check it on real examples before it is kept.
+
+    Args:
+        to: "onnx", "torch_export" or "hf".
+        int8: weights of an ONNX file as 8-bit numbers.
+        out: where to; without it beside the run.
+        examples: files, folders or texts to check it with; without them up to 1,000 of the run's test part.
+
+    Raises:
+        HeadstartError: the run cannot be exported so, its data is gone, the place is taken, or the file says something else.
+    """
+    if to not in SUFFIXES:
+        raise HeadstartError(f"--to: found {to!r}; expected {', '.join(SUFFIXES)}")
+    if int8 and to != "onnx":
+        raise HeadstartError("--int8: goes with --to onnx only")
+    path = out or Path(run).with_name(f"{Path(run).name}{'.int8' if int8 else ''}{SUFFIXES[to]}")
+    if to != "hf" and path.suffix != SUFFIXES[to]:
+        raise HeadstartError(f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}")
+    if path.exists():
+        raise HeadstartError(f"--out: {path} is there already; move it away, or give another name with --out")
+    before = load(run)
+    (member,) = before.members
+    if not isinstance(member, NetworkMember):
+        raise HeadstartError(f"{run}: is an exported file already; expected the folder of a run")
+    checked, calibrated = _examples(run, before, examples)
+    said = before.probabilities(checked)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.stem}.headstart-draft{path.suffix}")
+    _remove(draft)
+    try:
+        says, use = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
+        agreement = float((says.argmax(1) == said.argmax(1)).mean())
+        if agreement < (ENOUGH_INT8 if int8 else ENOUGH):
+            raise HeadstartError(
+                f"{run}: only {100 * agreement:.1f} % of {len(checked)} examples have the same label as {to}"
+                f"{' int8' if int8 else ''}; expected {100 * (ENOUGH_INT8 if int8 else ENOUGH):g} %, so it is not kept"
+            )
+        sizes = [_bytes(draft), _bytes(Path(run) / "model")]
+        draft.rename(path)
+    finally:
+        _remove(draft)
+    return Exported(path, len(checked), agreement, float(np.abs(says - said).max()), sizes[0], sizes[1], use)
+
+
+def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[Any], list[Any]]:
+    """(examples to check an export with, others to calibrate it with)."""
+    if given:
+        found = [example.item for example in model.gather(list(given)) if not example.fault]
+        if len(found) < TRACED:
+            raise HeadstartError(f"--examples: found {len(found)}; expected at least {TRACED}")
+        return found[:CHECKED], found[:CALIBRATED]
+    try:
+        dataset = finished(run).dataset
+    except HeadstartError as error:
+        raise HeadstartError(
+            f"{run}: its examples, which an export is checked with, cannot be read ({error}); give others with --examples"
+        ) from None
+    return _some(dataset.test.items, CHECKED), _some(dataset.train.items, CALIBRATED)
+
+
+def _some(items: Sequence[Any], count: int) -> list[Any]:
+    """Up to so many of them, evenly spaced."""
+    rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int))
+    return [items[int(row)] for row in rows]
+
+
+def _onnx(
+    member: NetworkMember, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
+) -> tuple[np.ndarray, str]:
+    from headstart.inference.onnx_file import write_onnx
+
+    write_onnx(member, checked[:TRACED], draft)
+    if calibrated:
+        from headstart.inference.int8 import quantize_images, quantize_texts
+
+        whole = draft.with_stem(f"{draft.stem}-float")
+        draft.rename(whole)
+        try:
+            if member.spec["kind"] == "vision":
+                quantize_images(whole, draft, _batches(member, calibrated))
+            else:
+                quantize_texts(whole, draft)
+        finally:
+            _remove(whole)
+    return load(draft).probabilities(checked), f"headstart predict {path} …; headstart serve {path}"
+
+
+def _batches(member: NetworkMember, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
+    from headstart.inference.trace import inputs_of
+
+    for start in range(0, len(items), BATCH):
+        yield {name: value.numpy() for name, value in inputs_of(member, items[start : start + BATCH]).items()}
+
+
+def _torch_export(
+    member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]
+) -> tuple[np.ndarray, str]:
+    from headstart.inference.torch_file import read_torch_file, write_torch_file
+
+    write_torch_file(member, checked[:TRACED], draft)
+    return read_torch_file(draft, member, checked), f'torch.export.load("{path}").module()'
+
+
+def _hf(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> tuple[np.ndarray, str]:
+    from headstart.inference.hub_folder import read_hub_folder, write_hub_folder
+    from headstart.report.model_card import model_card
+
+    use = write_hub_folder(member, draft).replace(str(draft), str(path))
+    (draft / "README.md").write_text(model_card(Report.read(member.source), member.spec, use), encoding="utf-8")
+    return read_hub_folder(draft, member, checked), use
+
+
+WRITERS = {"onnx": _onnx, "torch_export": _torch_export, "hf": _hf}
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

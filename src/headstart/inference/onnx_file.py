@@ -1,0 +1,145 @@
+"""ONNX files: a network with its preprocessing, labels and tokenizer in one file, written and put to work."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.errors import HeadstartError, first_line
+from headstart.inference.member import NetworkMember, check_labels
+from headstart.inference.trace import OUTPUT, Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.tasks import tasks
+
+SPEC, TOKENIZER = "headstart", "headstart_tokenizer"  # in the file's metadata
+
+
+class OnnxMember:
+    """The model in an ONNX file that `write_onnx` wrote, run by onnxruntime on the processor."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            HeadstartError: onnxruntime is missing, or the file is, or it is damaged or from elsewhere.
+        """
+        ort = needed("onnxruntime", "ONNX files run by it")
+        self.source = str(path)
+        try:
+            options = ort.SessionOptions()
+            options.log_severity_level = 3
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others have use for the cores
+            self._session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            held = self._session.get_modelmeta().custom_metadata_map
+            if SPEC not in held:
+                raise ValueError("no preprocessing and labels in it; expected a file that headstart export wrote")
+            self.spec: dict[str, Any] = json.loads(held[SPEC])
+            check_labels(self.spec)
+            self.task = tasks.get(self.spec["task"])[self.spec["kind"]]
+            self.encoder = self._encoder(held)
+            self._names = [given.name for given in self._session.get_inputs()]
+        except FileNotFoundError:
+            raise HeadstartError(f"{path}: no such file; expected an exported model") from None
+        except Exception as error:  # onnxruntime's are as manifold as damaged files
+            raise HeadstartError(f"{path}: no exported model ({first_line(error)})") from None
+
+    def _encoder(self, held: dict[str, str]) -> Any:
+        look = self.spec["preprocessing"]
+        if self.spec["kind"] == "vision":
+            from headstart.models.image_encoder import ImageEncoder
+            from headstart.models.look import check_look
+
+            check_look(look, self.source)
+            return ImageEncoder(look)
+        from headstart.models.text_encoder import TextEncoder
+        from headstart.models.text_source import read_tokenizer
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in json.loads(held[TOKENIZER]).items():
+                (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
+            return TextEncoder(read_tokenizer(Path(folder)), int(look["max_length"]))
+
+    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
+        batch = self.encoder.collate(list(samples))
+        (found,) = self._session.run([OUTPUT], {name: batch[name].numpy() for name in self._names})
+        if not np.isfinite(found).all():
+            raise HeadstartError(f"{self.source}: its probabilities are no numbers")
+        return found
+
+
+def write_onnx(member: NetworkMember, items: Sequence[Any], path: Path) -> None:
+    """Write the network of a run to an ONNX file: in float32, for batches and texts of any size.
+
+    Args:
+        items: two examples to trace it with.
+
+    Raises:
+        HeadstartError: packages are missing, or the network has parts that cannot be exported.
+    """
+    import torch
+
+    onnx = needed("onnx", "it writes ONNX files")
+    needed("onnxscript", "torch writes ONNX files with it")
+    inputs = inputs_of(member, items)
+    model = Probabilities(exportable(member), list(inputs)).eval()
+    with quiet():
+        try:
+            program = torch.onnx.export(
+                model,
+                tuple(inputs.values()),
+                dynamo=True,
+                input_names=list(inputs),
+                output_names=[OUTPUT],
+                dynamic_shapes=varying(inputs),
+                verbose=False,
+            )
+            assert program is not None
+            made = program.model_proto
+        except Exception as error:
+            raise HeadstartError(
+                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: {first_line(error)}"
+            ) from None
+    held = {SPEC: json.dumps(spec_of(member), ensure_ascii=False)}
+    if member.spec["kind"] == "text":
+        from headstart.models.text_encoder import save_tokenizer
+
+        with tempfile.TemporaryDirectory() as folder:
+            save_tokenizer(member.network.tokenizer, Path(folder))
+            files = {file.name: base64.b64encode(file.read_bytes()).decode() for file in sorted(Path(folder).iterdir())}
+        held[TOKENIZER] = json.dumps(files)
+    onnx.helper.set_model_props(made, held)
+    onnx.save(made, path)
+
+
+def needed(package: str, why: str) -> Any:
+    """A package of the extra `export`.
+
+    Raises:
+        HeadstartError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise HeadstartError(f'{package} is not installed ({why}); pip install "headstart[export]"') from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what exporters print, warn and log to themselves."""
+    before = logging.root.manager.disable
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -1,0 +1,73 @@
+"""A network as exporters want it: inputs by their places, probabilities out, and sizes that may vary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import HeadstartError
+from headstart.inference.member import NetworkMember
+from headstart.models.network import Network
+from headstart.transfer.adapters import merge
+
+OUTPUT = "probabilities"
+SPEC = (
+    "task",
+    "kind",
+    "backbone",
+    "labels",
+    "classes",
+    "preprocessing",
+    "column",
+)  # what a file needs to know of its run
+
+
+class Probabilities(nn.Module):
+    """Probabilities of shape (n, classes), float32, from a network's inputs in the order of `names`."""
+
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.network(**dict(zip(self.names, inputs, strict=True))).float().softmax(-1)
+
+
+def exportable(member: NetworkMember) -> Network:
+    """The network of a run on the processor, its adapters merged.
+
+    Raises:
+        HeadstartError: it has parts that no exporter knows.
+    """
+    network = member.network.cpu().requires_grad_(False)
+    network.to(memory_format=torch.contiguous_format)
+    if network.estimator is not None:
+        raise HeadstartError(
+            f"{member.source}: its head is a scikit-learn classifier, which cannot be exported; export a run with another "
+            'model.head, such as classifier = "logistic_regression"'
+        )
+    if member.spec["kind"] not in ("vision", "text"):
+        raise HeadstartError(f"{member.source}: word vectors cannot be exported; serve the run itself")
+    if network.spec.get("adapters"):
+        merge(network)
+    return network
+
+
+def inputs_of(member: NetworkMember, items: Sequence[Any]) -> dict[str, Tensor]:
+    """A batch of examples."""
+    return member.encoder.collate([member.encoder(item) for item in items])
+
+
+def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
+    """Which sizes of the inputs may vary, as torch.export wants it: that of the batch, and of texts the tokens."""
+    dynamic = torch.export.Dim.DYNAMIC
+    axes = ({0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values())
+    return (tuple(axes),)
+
+
+def spec_of(member: NetworkMember) -> dict[str, Any]:
+    """What a file needs to know of its run, as plain JSON."""
+    return {key: member.spec[key] for key in SPEC}

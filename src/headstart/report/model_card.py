@@ -1,0 +1,50 @@
+"""The README of an exported model: what it is, what it was measured at, and what it learned from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report.report import Report
+
+PIPELINES = {"vision": "image-classification", "text": "text-classification"}
+LIBRARIES = {"vision": "timm", "text": "transformers"}
+MANY = 50  # labels that are listed
+
+
+def model_card(report: Report, spec: dict[str, Any], use: str) -> str:
+    """A model card (Mitchell et al. 2019) in Markdown, written from the report alone.
+
+    Args:
+        spec: of the network. use: how to load it, as a line of Python.
+    """
+    test, origin = report.test, spec["pretrained"]
+    rows = {
+        "accuracy": test.accuracy,
+        "balanced accuracy": test.balanced_accuracy,
+        "macro-F1": test.macro_f1,
+        "log loss": test.log_loss,
+        "calibration error": test.calibration_error,
+    }
+    labels = [f"`{label}`" for label in report.labels[:MANY]] + (["…"] if len(report.labels) > MANY else [])
+    counts = ", ".join(f"{sum(by_class.values())} {role}" for role, by_class in report.counts.items())
+    worst = test.worst_class()
+    beside = [f"- {result.name}: {result.test.accuracy}" for result in report.beside]
+    parts = [
+        f"---\nlibrary_name: {LIBRARIES[spec['kind']]}\npipeline_tag: {PIPELINES[spec['kind']]}\ntags: [headstart]\n---",
+        f"# {report.name}",
+        f"Tells {len(report.labels)} classes apart: {', '.join(labels)}.",
+        f"```python\n{use}\n```",
+        f"A `{spec['backbone']}` network, "
+        + (f"pretrained (`{origin['from']}`)" if origin else "from random weights")
+        + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
+        f"## Measured on {test.n} test examples\n",
+        "| | value | 95 % interval |\n|---|---|---|\n"
+        + "\n".join(f"| {name} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} |" for name, one in rows.items()),
+        f"Always saying {test.majority_class!r} is right in {test.majority_accuracy:.3f} of them."
+        + (" The epoch was chosen on these examples." if report.selected_on == "test" else "")
+        + (f" Worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found." if worst else ""),
+        *(["On the same examples:\n\n" + "\n".join(beside)] if beside else []),
+        "## Limits\n\nThe figures hold for examples like the test part's; an input of none of the classes gets one of them too."
+        + (f" {report.leaked} test examples have their like in training." if report.leaked else ""),
+    ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,166 @@
+"""Finished runs as files for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import headstart
+from headstart import export as export_module
+from headstart.errors import HeadstartError
+from headstart.export import export
+from headstart.inference.hub_folder import read_hub_folder
+from tests.conftest import MakeRun, reviews, save_bert
+from tests.test_cli import call
+
+Capture = pytest.CaptureFixture[str]
+
+
+def some(kind: str, photos: Path) -> list[str]:
+    """Examples of several sizes."""
+    return (
+        sorted(map(str, (photos / "test").rglob("*.png")))
+        if kind == "image"
+        else [text for text, _ in reviews(50, seed=8)]
+    )
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_an_onnx_file_says_what_the_run_says(
+    make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, capsys: Capture
+) -> None:
+    run, out = make_run(kind), tmp_path / "model.onnx"
+    assert call("export", run, "--to", "onnx", "--out", out) == 0
+    assert "100.00 % of" in capsys.readouterr().out
+    items = some(kind, photos)
+    before, after = headstart.load(run), headstart.load(out)
+    assert after.labels == before.labels
+    np.testing.assert_allclose(after.probabilities(items), before.probabilities(items), atol=1e-5)
+    for item in items[:3]:  # alone: other sizes of batch and text
+        np.testing.assert_allclose(after.probabilities([item]), before.probabilities([item]), atol=1e-5)
+    both = headstart.load([run, out]).probabilities(items)
+    np.testing.assert_allclose(both, before.probabilities(items), atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert call("export", run, "--to", "onnx", "--out", out) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_int8_is_smaller_and_says_nearly_the_same(
+    make_run: MakeRun, bert: Path, photos: Path, tmp_path: Path, kind: str
+) -> None:
+    run = make_run(kind, train={"epochs": 4, "lr": 5e-3})
+    if kind == "text":
+        wide = save_bert(tmp_path / "wide", [f"word{n}" for n in range(4_000)], hidden_size=64)
+        run = make_run(kind, train={"epochs": 4, "lr": 1e-3}, model={"backbone": str(wide)})
+    whole = export(str(run), "onnx", out=tmp_path / "whole.onnx")
+    small = export(str(run), "onnx", int8=True, out=tmp_path / "small.onnx")
+    assert small.bytes < 0.5 * whole.bytes
+    assert small.agreement >= 0.98
+    items = some(kind, photos)
+    difference = headstart.load(small.path).probabilities(items) - headstart.load(whole.path).probabilities(items)
+    assert 0 < np.abs(difference).max() < 0.2
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_a_torch_file_runs_by_itself(make_run: MakeRun, photos: Path, tmp_path: Path, kind: str) -> None:
+    run = make_run(kind)
+    found = export(str(run), "torch_export", out=tmp_path / "model.pt2")
+    assert found.agreement == 1
+    held = {"headstart.json": "", **({"tokenizer.json": ""} if kind == "text" else {})}
+    program = torch.export.load(found.path, extra_files=held).module()
+    spec, model = json.loads(held["headstart.json"]), headstart.load(run)
+    assert spec["labels"] == list(model.labels)
+    encoder, items = model.members[0].encoder, some(kind, photos)[:7]
+    batch = encoder.collate([encoder(item) for item in items])
+    np.testing.assert_allclose(
+        program(*(batch[name] for name in spec["inputs"])), model.probabilities(items), atol=1e-5
+    )
+    if kind == "text":
+        from tokenizers import Tokenizer
+
+        assert (
+            Tokenizer.from_str(held["tokenizer.json"]).encode(items[0]).ids
+            == encoder.collate([encoder(items[0])])["input_ids"][0].tolist()
+        )
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_a_folder_for_timm_or_transformers(
+    make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, capsys: Capture
+) -> None:
+    run, out = make_run(kind), tmp_path / "folder"
+    assert call("export", run, "--to", "hf", "--out", out) == 0
+    said = capsys.readouterr().out
+    assert ("local-dir:" if kind == "image" else "trust_remote_code=True") in said
+    assert str(out) in said
+    model, items = headstart.load(run), some(kind, photos)
+    found = read_hub_folder(out, model.members[0], items)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, model.probabilities(items), atol=1e-5)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"| accuracy | {headstart.Report.read(run).test.accuracy.value:.3f} |" in card
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_architecture_of_transformers_own_needs_no_code(make_run: MakeRun, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    run = make_run("text", model={"preprocessing": {"pooling": "pooler"}})
+    found = export(str(run), "hf", out=tmp_path / "folder")
+    assert "trust_remote_code" not in found.use
+    assert not list((tmp_path / "folder").glob("*.py"))
+    (said,) = pipeline("text-classification", model=str(tmp_path / "folder"))("a fine film")
+    (ours,) = headstart.load(run).predict("a fine film")
+    assert (said["label"], said["score"]) == (ours.label, pytest.approx(ours.probability, abs=1e-5))
+
+
+def test_what_says_something_else_is_not_kept(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> tuple[np.ndarray, str]:
+        (tmp_path / ".model.headstart-draft.pt2").write_bytes(b"draft")
+        return np.tile([0.0, 0.0, 1.0], (18, 1)), ""
+
+    monkeypatch.setitem(export_module.WRITERS, "torch_export", wrong)
+    with pytest.raises(HeadstartError, match=r"only \d+\.\d % of 18 examples .* not kept"):
+        export(str(make_run("image")), "torch_export", out=tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_one_message(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    forest = {"classifier": "RandomForestClassifier", "options": {"n_estimators": 5}}
+    run = make_run("text", "feature_extraction", model={"head": forest})
+    wrong = {
+        ("--to", "onnx"): "scikit-learn classifier, which cannot be exported",
+        ("--to", "onx"): "expected onnx, torch_export, hf",
+        ("--to", "hf", "--int8"): "goes with --to onnx only",
+        ("--to", "onnx", "--out", str(tmp_path / "a.bin")): "ends in .onnx",
+        ("--to", "onnx", "--examples", str(tmp_path / "gone.txt")): "no such file",
+    }
+    for options, said in wrong.items():
+        assert call("export", run, *options) == 2
+        assert said in capsys.readouterr().err
+    deep = make_run("image", model={"head": {"hidden": [8]}})
+    assert call("export", deep, "--to", "hf") == 2
+    assert "linear head only" in capsys.readouterr().err
+    assert call("export", deep, "--to", "onnx", "--out", tmp_path / "deep.onnx") == 0
+
+
+def test_a_file_that_is_no_export_is_one_message(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+    for path, said in {"x.onnx": "no exported model", "gone.onnx": "no such file"}.items():
+        assert call("predict", tmp_path / path, "a film") == 2
+        assert said in capsys.readouterr().err
+
+
+def test_without_the_packages_it_says_which(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert call("export", make_run("image"), "--to", "onnx", "--out", tmp_path / "a.onnx") == 2
+    assert 'pip install "headstart[export]"' in capsys.readouterr().err
