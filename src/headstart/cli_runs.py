@@ -88,6 +88,28 @@ def evaluate(
 
 
 @app.command()
+def serve(
+    run: Runs,
+    host: Annotated[
+        str, typer.Option(help="whom to answer: 127.0.0.1 is this machine only, 0.0.0.0 everybody")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    weights: Weights = None,
+) -> None:
+    """Answer HTTP requests with a model: POST /predict, and a page to try it."""
+    from headstart.inference.predict import load
+
+    try:
+        from headstart.inference.serve import serve as serve_models
+    except ImportError as error:
+        raise HeadstartError(f'{error.name} is not installed; pip install "headstart[serve]"') from None
+
+    runs = _several(run)
+    shares = _numbers(weights, runs)
+    serve_models(lambda: load(runs, shares), host, port, lambda line: typer.echo(line, err=True))
+
+
+@app.command()
 def export(
     run: Run,
     to: Annotated[str, typer.Option(metavar="onnx|torch_export|hf", help="hf: a folder for transformers or timm")],
