@@ -2,8 +2,8 @@
 
     python -m benchmarks.serving RUN EXAMPLES [--onnx FILE.onnx] [--seconds 8] [--rounds 3]
 
-EXAMPLES is a folder of images, or a table of texts with one on each line. The servers take turns, each in a process of its own, and
-each round asks each of them. Prints one JSON line a server and number of clients: medians over the rounds.
+EXAMPLES is a folder of images, or a table of texts. The servers take turns, each in a process of its own, and each round asks
+each of them. Prints one JSON line a server and number of clients: medians over the rounds.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
     servers = {name: started(commands[name], port) for name, port in ports.items()}
     found: dict[tuple[str, int], list[tuple[float, float, float, int]]] = {}
     try:
-        for name, port in ports.items():
+        for port in ports.values():
             asyncio.run(load(port, given, 4, 3.0))  # to warm up
         for _ in range(asked.rounds):
             for clients in CLIENTS:
@@ -121,22 +121,18 @@ def main() -> None:
             process.terminate()
             process.wait()
     for (name, clients), rounds in found.items():
-        speed, low, high, errors = zip(*rounds, strict=True)
+        speed, low, high, _ = np.median(rounds, axis=0)
         pairs = [ours[0] / theirs[0] for ours, theirs in zip(rounds, found["flask", clients], strict=True)]
-        print(
-            json.dumps(
-                {
-                    "server": name,
-                    "clients": clients,
-                    "answers_per_second": round(median(speed), 1),
-                    "p50_ms": round(median(low), 1),
-                    "p99_ms": round(median(high), 1),
-                    "times_flask": round(median(pairs), 2),
-                    "errors": sum(errors),
-                }
-            ),
-            flush=True,
-        )
+        line = {
+            "server": name,
+            "clients": clients,
+            "answers_per_second": round(float(speed), 1),
+            "p50_ms": round(float(low), 1),
+            "p99_ms": round(float(high), 1),
+            "times_flask": round(median(pairs), 2),
+            "errors": sum(one[3] for one in rounds),
+        }
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
