@@ -3,9 +3,9 @@
     python -m benchmarks.hostile RUN EXAMPLES [--requests 2000]
 
 Truncated and foreign files, bombs, bodies of 100 MB, wrong types, huge batches, slow senders and those that hang up, mixed at
-random (seed 0), 16 at a time; after each hundred a good request, whose answer must be the one it got at first. Prints a JSON line:
-what came back how often, and the server's memory at rest before, half-way and in the end. Exit code 1 for any status above 499 but
-503, or a good request that is answered otherwise.
+random (seed 0), 16 at a time; after each hundred a good request, whose answer must be the one it got at first. Prints a JSON
+line: what came back how often, and the server's memory at rest before, half-way and in the end. Exit code 1 for any status
+above 499 but 503, or a good request that is answered otherwise.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def hostile(draw: random.Random, good: bytes, kind: str) -> bytes:
     media = head.split(b"Content-Type: ")[1].split(b"\r\n")[0].decode()
     cut = draw.randrange(1, len(content))
     noise = bytes(draw.randrange(256) for _ in range(draw.randrange(1, 3000)))
-    odd = (3, None, {}, [[]], True, [1.5], ["a", 3], "", [])
+    odd: tuple[object, ...] = (3, None, {}, [[]], True, [1.5], ["a", 3], "", [])
     paths = (b"GET /predict", b"POST /../../etc/passwd", b"DELETE /", b"POST /\xff")
     ways: list[Callable[[], bytes]] = [
         lambda: post(content[:cut], media),

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from headstart.data.images import fault_of
 
 Image.init()
+BLANK = " \t\r\n"
 KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")  # none whose reader starts other programs
 FORMATS = [name for name in KNOWN if name in Image.OPEN]
-KINDS = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -55,23 +54,24 @@ async def examples_in(request: Request, kind: str, limits: Limits) -> list[bytes
         RefusedError: it is of no kind that is known, not well-formed, too large, or brings nothing.
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media == "multipart/form-data":
-        found = await _of_form(request, kind, limits)
-    elif media == "application/json" or media.endswith("+json"):
+    found: list[Any]
+    if media == "application/json" or media.endswith("+json"):
         found = _of_json(await request.body(), kind, limits)
+    elif kind == "image" and media == "multipart/form-data":
+        found = await _files(request, limits)
     elif kind == "image" and (media.startswith("image/") or media == "application/octet-stream"):
         found = [await request.body()]
     else:
-        known = "multipart/form-data, application/json" + (" or image/*" if kind == "image" else "")
+        known = "application/json" + (", multipart/form-data or image/*" if kind == "image" else "")
         raise RefusedError(415, f"found content type {media[:60] or 'none'!r}; expected {known}")
     if not found:
         raise RefusedError(422, f"found no {kind}; expected at least one, called {kind!r}")
     if len(found) > limits.examples:
-        raise RefusedError(413, f"found {len(found)} {kind}s; at most {limits.examples} in a request")
+        raise RefusedError(422, f"found {len(found)} {kind}s; at most {limits.examples} in a request")
     for number, one in enumerate(found, 1):
         if isinstance(one, str) and len(one) > limits.characters:
-            raise RefusedError(413, f"{kind} {number}: {len(one)} characters; at most {limits.characters}")
-        if not one.strip():
+            raise RefusedError(422, f"{kind} {number}: {len(one)} characters; at most {limits.characters}")
+        if not (one.strip(BLANK) if isinstance(one, str) else one):
             raise RefusedError(422, f"{kind} {number}: is empty")
     return found
 
@@ -100,22 +100,16 @@ def unreadable(error: Exception, number: int) -> RefusedError:
     return RefusedError(422, f"image {number}: cannot be read ({fault_of(error)})")
 
 
-async def _of_form(request: Request, kind: str, limits: Limits) -> list[Any]:
+async def _files(request: Request, limits: Limits) -> list[bytes]:
     try:
         form = await request.form(max_files=limits.examples, max_fields=limits.examples, max_part_size=limits.bytes)
     except HTTPException as error:
         raise RefusedError(400, f"the form cannot be read ({str(error.detail)[:100]})") from None
-    found: list[Any] = []
+    found = []
     for name, value in form.multi_items():
-        content = await value.read() if isinstance(value, UploadFile) else value
-        if kind == "image" and isinstance(content, str):
-            raise RefusedError(422, f"field {name[:40]!r} is no file; expected images as files")
-        if kind == "text" and isinstance(content, bytes):
-            try:
-                content = content.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                raise RefusedError(422, f"file {name[:40]!r} is no UTF-8 text") from None
-        found.append(content)
+        if name != "image" or isinstance(value, str):
+            raise RefusedError(422, f"found a field {name[:40]!r}; expected files called 'image'")
+        found.append(await value.read())
     await form.close()
     return found
 
@@ -136,7 +130,7 @@ def _of_json(body: bytes, kind: str, limits: Limits) -> list[Any]:
             422, f"{kind}: found {_shape(next(v for v in values if not isinstance(v, str)))}; {expected}"
         )
     if len(values) > limits.examples:
-        raise RefusedError(413, f"found {len(values)} {kind}s; at most {limits.examples} in a request")
+        raise RefusedError(422, f"found {len(values)} {kind}s; at most {limits.examples} in a request")
     return [_decoded(value, number) for number, value in enumerate(values, 1)] if kind == "image" else _plain(values)
 
 

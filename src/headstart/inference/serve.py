@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headstart.errors import HeadstartError
 from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.predict import Encoded, Predictor
-from headstart.inference.request import Limits, RefusedError, examples_in, opened, unreadable
+from headstart.inference.request import BLANK, Limits, RefusedError, examples_in, opened, unreadable
 from headstart.report.folder import RECIPE
 from headstart.report.pages import render
 from headstart.report.report import FILE, Report, Scores
@@ -236,17 +236,19 @@ def _info(predictor: Predictor, kind: str) -> Info:
 
 def _body(kind: str, limits: Limits) -> dict[str, Any]:
     """What the API's description says of the body of a request."""
-    longest = {"maxLength": limits.characters} if kind == "text" else {"contentEncoding": "base64"}
-    one = {"type": "string", "minLength": 1, **longest}
-    several = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.examples}
-    shared = {"type": "object", "required": [kind], "additionalProperties": False}
-    file = {"type": "string", "format": "binary"} if kind == "image" else one
-    files = {"type": "array", "items": file, "minItems": 1, "maxItems": limits.examples}
-    content: dict[str, Any] = {
-        "application/json": {"schema": {**shared, "properties": {kind: {"oneOf": [one, several]}}}},
-        "multipart/form-data": {"schema": {**shared, "properties": {kind: files}}},
+    text = {"maxLength": limits.characters, "pattern": f"[^{BLANK}]"}
+    one: dict[str, Any] = {
+        "type": "string",
+        "minLength": 1,
+        **(text if kind == "text" else {"contentEncoding": "base64"}),
     }
+    several: dict[str, Any] = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.examples}
+    shared: dict[str, Any] = {"type": "object", "required": [kind], "additionalProperties": False}
+    content = {"application/json": {"schema": {**shared, "properties": {kind: {"oneOf": [one, several]}}}}}
     if kind == "image":
+        file = {"type": "string", "format": "binary"}
+        files = {**several, "items": file}
+        content["multipart/form-data"] = {"schema": {**shared, "properties": {kind: files}}}
         content["image/*"] = {"schema": file}
     return {"required": True, "content": content}
 
@@ -255,9 +257,9 @@ def _troubles() -> dict[int | str, dict[str, Any]]:
     said = {
         400: "The body is damaged",
         408: "It did not arrive in time",
-        413: "Too large, or too many examples",
+        413: "Too many bytes or pixels",
         415: "Another content type",
-        422: "An example cannot be read",
+        422: "An example cannot be read, or there are too many, or too long ones",
         503: "Too many requests at once",
     }
     return {status: {"model": Trouble, "description": sentence} for status, sentence in said.items()}
