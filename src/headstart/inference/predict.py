@@ -23,7 +23,7 @@ from headstart.memory import keep_freed_memory
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CHUNK = 1024  # examples whose sizes are looked at before they are put into batches
+CHUNK, CHUNK_OF_IMAGES = 1024, 128  # examples at a time; texts are put into batches by their lengths first
 AHEAD = 2  # batches that are read while one is computed
 Item = "str | Path | Image"
 
@@ -179,8 +179,9 @@ class Predictor:
 
         if tta:
             self.check_views()
+        count = CHUNK_OF_IMAGES if self.reads_images else CHUNK
         with readers() as pool:
-            while chunk := list(islice(found, CHUNK)):
+            while chunk := list(islice(found, count)):
                 yield from zip(chunk, self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta), strict=True)
 
     def _chunk(self, chunk: list[Found], pool: ThreadPoolExecutor, size: int, tta: bool) -> list[np.ndarray | str]:
