@@ -58,8 +58,9 @@ def predict(
     if out is not None:
         from headstart.inference.table import write_table
 
-        faults = write_table(out, predictor, found, top, tta, _counter())
-        typer.echo(f"written to {out}" + (f"; {faults} could not be read (column error)" if faults else ""), err=True)
+        rows, faults = write_table(out, predictor, found, top, tta, _counter())
+        unread = f", of which {faults} could not be read (column error)" if faults else ""
+        typer.echo(f"written to {out}: {rows} rows{unread}", err=True)
     else:
         for outcome in predictor.stream(found, tta):
             if isinstance(outcome, Unreadable):
@@ -137,7 +138,12 @@ def verify(run: Run) -> None:
 
 
 def _several(run: str) -> list[str]:
-    return [run] if Path(run).exists() else [name for name in run.split(",") if name]
+    found = [run] if Path(run).exists() else [name for name in run.split(",") if name]
+    if not run or not found:
+        raise HeadstartError(
+            f"RUN: found {run!r}; expected the folder of a finished run, or several with commas between"
+        )
+    return found
 
 
 def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
@@ -170,6 +176,6 @@ def _counter() -> Callable[[], None]:
         count += 1
         if (now := time.monotonic()) - said > QUIET_SECONDS:
             said = now
-            print(f"{count:,} predicted, {count / (now - started):.0f} a second", file=sys.stderr, flush=True)
+            print(f"{count:,} predicted, {count / (now - started):.1f} a second", file=sys.stderr, flush=True)
 
     return seen

@@ -82,6 +82,8 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
                 f"{run}: only {100 * agreement:.1f} % of {len(checked)} examples have the same label as {to}"
                 f"{' int8' if int8 else ''}; expected {100 * (ENOUGH_INT8 if int8 else ENOUGH):g} %, so it is not kept"
             )
+        if not np.allclose(says.sum(1), 1, atol=1e-3):
+            raise HeadstartError(f"{run}: probabilities of {to} do not sum to 1, so it is not kept")
         sizes = [_bytes(draft), _bytes(Path(run) / "model")]
         draft.rename(path)
     finally:

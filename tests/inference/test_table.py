@@ -30,7 +30,7 @@ def test_each_kind_of_table_has_a_row_an_example(
     given = [one, photos / "test", tmp_path / "broken.png"]  # the first one lies in the second
     for name in ("a.csv", "b.jsonl", "c.parquet"):
         assert call("predict", run, *given, "--out", tmp_path / name, "--top", "2") == 1
-        assert "1 could not be read" in capsys.readouterr().err
+        assert "19 rows, of which 1 could not be read" in capsys.readouterr().err
     tables = [
         pd.read_csv(tmp_path / "a.csv"),
         pd.read_json(tmp_path / "b.jsonl", lines=True),

@@ -26,11 +26,11 @@ def write_hub_folder(member: NetworkMember, folder: Path) -> str:
     """
     network = exportable(member)
     folder.mkdir(parents=True, exist_ok=True)
-    return (
-        _of_timm(member, network, folder)
-        if member.spec["kind"] == "vision"
-        else _of_transformers(member, network, folder)
-    )
+    write = _of_timm if member.spec["kind"] == "vision" else _of_transformers
+    use = write(member, network, folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod((folder / "config.json").stat().st_mode)  # safetensors keeps others from reading its files
+    return use
 
 
 def read_hub_folder(folder: Path, member: NetworkMember, items: list[Any]) -> np.ndarray:

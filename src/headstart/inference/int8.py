@@ -17,13 +17,18 @@ LARGE = 2**16  # numbers in a table that is worth it
 
 
 def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.ndarray]]) -> None:
-    """Weights, a scale a channel, and activations, by the ranges that real images give them.
+    """Weights, a scale a channel, and activations, by the ranges that real images give them; the last layer and the softmax
+    stay as they are, or probabilities would be multiples of 1/256.
 
     Args:
         batches: inputs by name, of some images to calibrate with.
     """
+    onnx = needed("onnx", "it writes ONNX files")
     needed("onnxruntime", "it quantizes ONNX files")
     from onnxruntime import quantization
+
+    nodes = onnx.load(source).graph.node
+    last = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul", "Conv")][-1]
 
     class Reader(quantization.CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:
@@ -38,6 +43,7 @@ def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.n
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=[last, *(node.name for node in nodes if node.op_type == "Softmax")],
         )
 
 

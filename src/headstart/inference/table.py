@@ -22,8 +22,9 @@ NAMES = ("predicted", "probability")  # columns of each label; those of the seco
 
 def write_table(
     out: Path, predictor: Predictor, found: Iterator[Found], top: int, tta: bool, seen: Callable[[], None]
-) -> int:
-    """Write the predictions of all examples to a table that appears when it is whole: how many could not be read.
+) -> tuple[int, int]:
+    """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, and how many
+    examples of them could not be read.
 
     Until then they lie in a hidden file beside it, from which the same command goes on. An example that comes twice, by its
     name, has one row.
@@ -54,11 +55,11 @@ def write_table(
             "error",
         ]
         WRITERS[out.suffix](_rows(part), columns, draft)
-        faults = sum("error" in row for row in _rows(part))
+        faults = ["error" in row for row in _rows(part)]
         draft.rename(out)
         part.unlink()
         lock.unlink()
-    return faults
+    return len(faults), sum(faults)
 
 
 def _row(outcome: Prediction | Unreadable, top: int) -> Row:

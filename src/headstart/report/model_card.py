@@ -33,11 +33,11 @@ def model_card(report: Report, spec: dict[str, Any], use: str) -> str:
         f"---\nlibrary_name: {LIBRARIES[spec['kind']]}\npipeline_tag: {PIPELINES[spec['kind']]}\ntags: [headstart]\n---",
         f"# {report.name}",
         f"Tells {len(report.labels)} classes apart: {', '.join(labels)}.",
-        f"```python\n{use}\n```",
+        f"```python\nimport {LIBRARIES[spec['kind']]}\n\n{use}\n```",
         f"A `{spec['backbone']}` network, "
         + (f"pretrained (`{origin['from']}`)" if origin else "from random weights")
         + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
-        f"## Measured on {test.n} test examples\n",
+        f"## Measured on {test.n} test examples",
         "| | value | 95 % interval |\n|---|---|---|\n"
         + "\n".join(f"| {name} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} |" for name, one in rows.items()),
         f"Always saying {test.majority_class!r} is right in {test.majority_accuracy:.3f} of them."
