@@ -53,16 +53,15 @@ def predict(
     top = min(top, len(predictor.labels))
     if tta:
         predictor.check_views()
-    found = predictor.gather(paths)
     faults = 0
     if out is not None:
         from headstart.inference.table import write_table
 
-        rows, faults = write_table(out, predictor, found, top, tta, _counter())
+        rows, faults = write_table(out, predictor, paths, top, tta, _counter())
         unread = f", of which {faults} could not be read (column error)" if faults else ""
         typer.echo(f"written to {out}: {rows} rows{unread}", err=True)
     else:
-        for outcome in predictor.stream(found, tta):
+        for outcome in predictor.stream(predictor.gather(paths), tta):
             if isinstance(outcome, Unreadable):
                 faults += 1
                 typer.echo(f"{outcome.name}: cannot be read ({outcome.fault})", err=True)
@@ -143,6 +142,8 @@ def _several(run: str) -> list[str]:
         raise HeadstartError(
             f"RUN: found {run!r}; expected the folder of a finished run, or several with commas between"
         )
+    if len(set(found)) < len(found):
+        raise HeadstartError(f"RUN: {run}: a run is given twice; to weigh one more, use --weights")
     return found
 
 

@@ -60,7 +60,8 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
         raise HeadstartError(f"--to: found {to!r}; expected {', '.join(SUFFIXES)}")
     if int8 and to != "onnx":
         raise HeadstartError("--int8: goes with --to onnx only")
-    path = out or Path(run).with_name(f"{Path(run).name}{'.int8' if int8 else ''}{SUFFIXES[to]}")
+    home = Path(run).resolve() if Path(run).name in ("", "..") else Path(run)
+    path = out or home.with_name(f"{home.name}{'.int8' if int8 else ''}{SUFFIXES[to]}")
     if to != "hf" and path.suffix != SUFFIXES[to]:
         raise HeadstartError(f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}")
     if path.exists():

@@ -70,11 +70,18 @@ def measure(
         HeadstartError: a run is missing or damaged, its data has changed, the runs tell different classes apart, or one has
             learned from examples that it would be measured on.
     """
+    for run in runs:
+        if not (Path(run) / SPLIT).is_file():
+            raise HeadstartError(f"{run}: expected the folder of a finished run; found no {SPLIT} in it")
     first = finished(runs[0], test)
     members = [load(run) for run in runs]
     together = Predictor([member.members[0] for member in members], None if isinstance(weights, str) else weights)
     if tta:
         together.check_views()
+    if together.labels != first.dataset.labels:
+        raise HeadstartError(
+            f"{runs[0]}: its model tells {', '.join(together.labels[:5])} apart, its data {', '.join(first.dataset.labels[:5])}"
+        )
     notes = []
     if test is None:
         _check_unseen(first.dataset.test, runs)

@@ -153,6 +153,23 @@ def test_what_cannot_be_exported_is_one_message(make_run: MakeRun, tmp_path: Pat
     assert call("export", deep, "--to", "onnx", "--out", tmp_path / "deep.onnx") == 0
 
 
+def test_a_file_whose_labels_or_size_do_not_fit_is_one_message(make_run: MakeRun, tmp_path: Path) -> None:
+    import onnx
+
+    export(str(make_run("image")), "onnx", out=tmp_path / "model.onnx")
+    for change in (
+        {"labels": ["a"], "classes": 1},
+        {"labels": list("abcd"), "classes": 4},
+        {"backbone": 1, "labels": []},
+    ):
+        model = onnx.load(tmp_path / "model.onnx")
+        (held,) = [one for one in model.metadata_props if one.key == "headstart"]
+        held.value = json.dumps({**json.loads(held.value), **change})
+        onnx.save(model, tmp_path / "odd.onnx")
+        with pytest.raises(HeadstartError, match="no exported model"):
+            headstart.load(tmp_path / "odd.onnx")
+
+
 def test_a_file_that_is_no_export_is_one_message(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     for path, said in {"x.onnx": "no exported model", "gone.onnx": "no such file"}.items():

@@ -110,6 +110,7 @@ WRONG_IMAGES: dict[str, tuple[dict[str, Any], int, str]] = {
     "empty": ({"content": b"", "headers": PNG}, 422, "image 1: is empty"),
     "large": ({"content": b"x" * 300_000, "headers": PNG}, 413, "at most 200000 bytes"),
     "many pixels": ({"files": {"image": png(1_001, 1_000)}}, 413, "1001 x 1000 pixels; at most 1000000"),
+    "many together": ({"files": [("image", png(800, 800))] * 2}, 413, "too many pixels together; at most 1000000"),
     "bomb": ({"files": {"image": png(60_000, 20_000)}}, 413, "pixels"),
     "truncated": ({"files": {"image": png(900, 900)[:60]}}, 422, "image 1: cannot be read"),
     "a program": ({"files": {"image": EPS}}, 422, "image 1: cannot be read"),

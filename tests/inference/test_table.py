@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_what_was_begun_otherwise_is_refused(make_run: MakeRun, tmp_path: Path, 
     part = tmp_path / ".p.csv.headstart-part"
     part.write_text(json.dumps({"models": [], "weights": [1.0], "top": 1, "tta": False}) + "\n")
     assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 2
-    assert "begun with another model or other options" in capsys.readouterr().err
+    assert "begun with another model, other options" in capsys.readouterr().err
     part.unlink()
     assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 0
 
@@ -89,11 +90,11 @@ def test_stopped_and_started_again_it_has_one_row_an_example(make_run: MakeRun, 
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            write_table_of(out, model, model.gather([str(table)]), 1, False, stop)
+            write_table_of(out, model, [str(table)], 1, False, stop)
         with part.open("ab") as file:
             file.write(b'{"example": "cut of')  # as a process leaves it that is killed while it writes
         assert not out.exists()
-    write_table_of(out, model, model.gather([str(table)]), 1, False, stop)
+    write_table_of(out, model, [str(table)], 1, False, stop)
     assert count == 300
     assert [row["example"] for row in csv.DictReader(out.open())] == [f"{table}:{line}" for line in range(2, 302)]
 
@@ -115,3 +116,43 @@ def test_killed_and_started_again_it_has_one_row_an_example(make_run: MakeRun, t
     rows = list(csv.DictReader(out.open(encoding="utf-8")))
     assert [row["example"] for row in rows] == [f"{table}:{line}" for line in range(2, 12_002)]
     assert kept == [float(row["probability"]) for row in rows[: len(kept)]]
+
+
+def test_what_has_changed_meanwhile_is_not_gone_on_with(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out, part = make_run("text"), tmp_path / "p.csv", tmp_path / ".p.csv.headstart-part"
+    table = write_table(tmp_path / "some.tsv", reviews(5, seed=1))
+
+    def stop(self: object, found: object, tta: bool) -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.inference.predict.Predictor.stream", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_table_of(out, headstart.load(run), [str(table)], 1, False, lambda: None)
+    write_table(table, reviews(6, seed=2))
+    for given in (table, "a film"):
+        assert call("predict", run, given, "--out", out) == 2
+        assert "other examples" in capsys.readouterr().err
+    begun = part.read_bytes()
+    for damaged in (b"[]\n", b"{\n", b'{"a": 1}\n', b"\0\0\n", b'{"example": "a", "b": 1}\n'):
+        part.unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr("headstart.inference.predict.Predictor.stream", stop)
+            with pytest.raises(KeyboardInterrupt):
+                write_table_of(out, headstart.load(run), [str(table)], 1, False, lambda: None)
+        part.write_bytes(part.read_bytes() + damaged)
+        assert call("predict", run, table, "--out", out) == 2
+        assert "is damaged; delete it" in capsys.readouterr().err
+    assert begun != part.read_bytes()
+
+
+def test_a_pipe_is_not_waited_for(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "list.csv").write_text("image\npipe.png\n")
+    for kind in ("image", "text"):
+        assert call("predict", make_run(kind), tmp_path / "pipe.png") == 2
+        assert "is a pipe or a device" in capsys.readouterr().err
+    assert call("predict", make_run("image"), tmp_path / "list.csv") == 1
+    assert "no plain file" in capsys.readouterr().err

@@ -39,6 +39,7 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found
     for path in paths:
         if path != STDIN and not (path and _exists(Path(path))):
             raise HeadstartError(f"{path}: no such file or folder; expected images, folders of them, or tables")
+        _check_plain(path)
     return _some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
 
 
@@ -55,6 +56,8 @@ def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]
     for text in given:
         if _names_a_file(text) is None and _looks_like_a_path(text):
             raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
+        if _names_a_file(text):
+            _check_plain(text)
     return _some(_texts(given, column), "found no text", "texts, .txt files")
 
 
@@ -94,7 +97,7 @@ def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
         else:
             files = (path,)
         for file in files:
-            yield Found(printable(file), file)
+            yield Found(printable(file), file, "no plain file" if _is_odd(file) else "")
 
 
 def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
@@ -134,6 +137,16 @@ def _lines() -> Iterator[tuple[str, str]]:
 def _names_a_file(text: str) -> Path | None:
     path = Path(text) if text.strip() and len(text) < 1024 and "\0" not in text else None
     return path if path is not None and _exists(path) else None
+
+
+def _check_plain(path: str) -> None:
+    if path != STDIN and _is_odd(path) and not Path(path).is_dir():
+        raise HeadstartError(f"{path}: is a pipe or a device; expected a plain file or a folder")
+
+
+def _is_odd(path: str) -> bool:
+    """Whether something is there that is no plain file, such as a pipe, which would be waited for for ever."""
+    return _exists(Path(path)) and not Path(path).is_file()
 
 
 def _exists(path: Path) -> bool:

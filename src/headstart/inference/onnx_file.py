@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.member import NetworkMember, check_labels
@@ -47,10 +48,21 @@ class OnnxMember:
             self.task = tasks.get(self.spec["task"])[self.spec["kind"]]
             self.encoder = self._encoder(held)
             self._names = [given.name for given in self._session.get_inputs()]
+            self._try_out()
         except FileNotFoundError:
             raise HeadstartError(f"{path}: no such file; expected an exported model") from None
         except Exception as error:  # onnxruntime's are as manifold as damaged files
             raise HeadstartError(f"{path}: no exported model ({first_line(error)})") from None
+
+    def _try_out(self) -> None:
+        """
+        Raises:
+            Exception: the network does not fit the preprocessing or the labels.
+        """
+        example: Any = Image.new("RGB", (32, 32)) if self.spec["kind"] == "vision" else "a"
+        found = self.probabilities([self.encoder(example)] * 2)
+        if found.shape != (2, self.spec["classes"]):
+            raise ValueError(f"{found.shape[-1]} probabilities for {self.spec['classes']} labels")
 
     def _encoder(self, held: dict[str, str]) -> Any:
         look = self.spec["preprocessing"]

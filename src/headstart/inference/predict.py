@@ -234,6 +234,8 @@ def load(run: str | Path | Sequence[str | Path], weights: Sequence[float] | None
     """
     keep_freed_memory()
     sources = [run] if isinstance(run, str | Path) else list(run)
+    if not sources:
+        raise HeadstartError("load: found no run; expected the folder of a finished run, or several")
     return Predictor([open_member(source) for source in sources], weights)
 
 
@@ -248,6 +250,6 @@ def _few(member: Member) -> str:
 
 def _shares(weights: Sequence[float] | None, count: int) -> np.ndarray:
     shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
-    if shares.shape != (count,) or not np.isfinite(shares).all() or (shares < 0).any() or shares.sum() <= 0:
+    if shares.shape != (count,) or not np.isfinite(shares.sum()) or (shares < 0).any() or shares.sum() <= 0:
         raise HeadstartError(f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0")
     return shares / shares.sum()

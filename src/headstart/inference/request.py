@@ -18,14 +18,15 @@ from headstart.data.images import fault_of
 
 Image.init()
 BLANK = " \t\r\n"
-KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")  # none whose reader starts other programs
+# none whose reader starts other programs, nor TIFF, whose tiles may be larger than the picture
+KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "MPO", "AVIF")
 FORMATS = [name for name in KNOWN if name in Image.OPEN]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring: bytes, examples, pixels an image, characters a text, seconds to arrive in; and how many
-    bytes and examples of all requests may be inside."""
+    """What one request may bring: bytes, examples, pixels of all its images, characters a text, seconds to arrive in; and how
+    many bytes and examples of all requests may be inside."""
 
     bytes: int = 20_000_000
     examples: int = 64
@@ -87,9 +88,7 @@ def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
     except Exception as error:  # as many types as Pillow has readers
         raise unreadable(error, number) from None
     if image.width * image.height > limits.pixels:
-        raise RefusedError(
-            413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels} in all"
-        )
+        raise RefusedError(413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels}")
     return image
 
 

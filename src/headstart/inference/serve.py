@@ -14,7 +14,9 @@ import numpy as np
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
+from PIL import Image
 from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.errors import HeadstartError
@@ -118,6 +120,10 @@ def application(batcher: Batcher, limits: Limits) -> Any:
     async def refuse(_: Request, error: RefusedError) -> JSONResponse:
         return JSONResponse({"detail": error.sentence}, error.status, AGAIN if error.status == 503 else None)
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:
+        return JSONResponse({"detail": "the connection was closed"}, 400)  # which nobody reads
+
     @app.post("/predict", openapi_extra={"requestBody": _body(kind, limits)}, responses=_troubles())
     async def predict(request: Request) -> Answers:
         """Label and probabilities of one or several examples."""
@@ -157,19 +163,17 @@ def application(batcher: Batcher, limits: Limits) -> Any:
 async def _encoded(
     predictor: Predictor, given: list[bytes] | list[str], pool: ThreadPoolExecutor, limits: Limits
 ) -> list[Encoded]:
-    def decode(content: bytes, number: int) -> Encoded:
-        image = opened(content, number, limits)
+    def decode(image: Image.Image, number: int) -> Encoded:
         try:
             return predictor.encode(image)
         except Exception as error:  # as many types as Pillow has decoders
             raise unreadable(error, number) from None
 
     loop = asyncio.get_running_loop()
-    decoded = [
-        loop.run_in_executor(pool, decode, content, number)
-        for number, content in enumerate(given, 1)
-        if isinstance(content, bytes)
-    ]
+    images = [opened(content, number, limits) for number, content in enumerate(given, 1) if isinstance(content, bytes)]
+    if sum(image.width * image.height for image in images) > limits.pixels:
+        raise RefusedError(413, f"the images have too many pixels together; at most {limits.pixels}")
+    decoded = [loop.run_in_executor(pool, decode, image, number) for number, image in enumerate(images, 1)]
     return list(await asyncio.gather(*decoded)) or [predictor.encode(text) for text in given]
 
 

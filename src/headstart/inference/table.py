@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from headstart.data.gather import Found
+from headstart.data.gather import STDIN, Found
+from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.inference.predict import Prediction, Predictor, Unreadable
 from headstart.report.folder import claimed
@@ -21,7 +22,7 @@ NAMES = ("predicted", "probability")  # columns of each label; those of the seco
 
 
 def write_table(
-    out: Path, predictor: Predictor, found: Iterator[Found], top: int, tta: bool, seen: Callable[[], None]
+    out: Path, predictor: Predictor, paths: Sequence[str], top: int, tta: bool, seen: Callable[[], None]
 ) -> tuple[int, int]:
     """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, and how many
     examples of them could not be read.
@@ -44,16 +45,19 @@ def write_table(
     with claimed(lock) as ours:
         if not ours:
             raise HeadstartError(f"--out: another process is writing {out}; wait for it, or give another name")
-        done = _begun(part, _key(predictor, top, tta))
-        with part.open("a", encoding="utf-8") as file:
-            for outcome in predictor.stream(_new(found, done), tta):
-                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
-                seen()
         columns = [
             "example",
             *(name + (f"_{n}" if n > 1 else "") for n in range(1, top + 1) for name in NAMES),
             "error",
         ]
+        if STDIN in paths:  # what comes there cannot be told from what came before
+            part.unlink(missing_ok=True)
+        found = predictor.gather(paths)
+        done = _begun(part, _key(predictor, paths, top, tta), columns)
+        with part.open("a", encoding="utf-8") as file:
+            for outcome in predictor.stream(_new(found, done), tta):
+                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
+                seen()
         WRITERS[out.suffix](_rows(part), columns, draft)
         faults = ["error" in row for row in _rows(part)]
         draft.rename(out)
@@ -72,10 +76,20 @@ def _row(outcome: Prediction | Unreadable, top: int) -> Row:
     return row
 
 
-def _key(predictor: Predictor, top: int, tta: bool) -> Row:
-    """What a table was begun with."""
+def _key(predictor: Predictor, paths: Sequence[str], top: int, tta: bool) -> Row:
+    """What a table was begun with: the models, the options, and the arguments with the states of files among them."""
     models = [(member.source, _digest(Path(member.source))) for member in predictor.members]
-    return {"models": models, "weights": predictor.weights.tolist(), "top": top, "tta": tta}
+    given = [[printable(path), *_state(path)] for path in paths]
+    return {"models": models, "weights": predictor.weights.tolist(), "top": top, "tta": tta, "given": given}
+
+
+def _state(path: str) -> list[int]:
+    """Size and time of change of a file."""
+    try:
+        state = Path(path).stat()
+    except (OSError, ValueError):  # a text as it stands
+        return []
+    return [state.st_size, state.st_mtime_ns] if Path(path).is_file() else []
 
 
 def _digest(source: Path) -> str:
@@ -89,8 +103,12 @@ def _digest(source: Path) -> str:
     return total.hexdigest()
 
 
-def _begun(part: Path, key: Row) -> set[str]:
-    """The names of the examples that a stopped command has written; what it wrote by half is cut off."""
+def _begun(part: Path, key: Row, columns: list[str]) -> set[str]:
+    """The names of the examples that a stopped command has written; what it wrote by half is cut off.
+
+    Raises:
+        HeadstartError: it was another command, or the file is damaged.
+    """
     line = json.dumps(key, ensure_ascii=False)
     if not part.exists():
         part.write_text(line + "\n", encoding="utf-8")
@@ -100,18 +118,28 @@ def _begun(part: Path, key: Row) -> set[str]:
         for number, row in enumerate(file):
             if not row.endswith(b"\n"):
                 break
-            if number:
-                done.add(json.loads(row)["example"])
-            elif row.decode() != line + "\n":
+            if not number and row != f"{line}\n".encode():
                 raise HeadstartError(
-                    f"--out: {part} was begun with another model or other options; give those again to go on, or delete it to "
-                    "begin anew"
+                    f"--out: {part} was begun with another model, other options or other examples; give those again to go "
+                    "on, or delete it to begin anew"
                 )
+            if number:
+                done.add(_example(row, columns, part))
             whole += len(row)
         file.truncate(whole)
     if not whole:
         part.write_text(line + "\n", encoding="utf-8")
     return done
+
+
+def _example(row: bytes, columns: list[str], part: Path) -> str:
+    try:
+        read = json.loads(row)
+        if not isinstance(read["example"], str) or not set(read) <= set(columns):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise HeadstartError(f"--out: {part} is damaged; delete it to begin anew") from None
+    return str(read["example"])
 
 
 def _new(found: Iterator[Found], done: set[str]) -> Iterator[Found]:

@@ -104,6 +104,8 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
 def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
     check_look(spec["preprocessing"], str(folder))
+    if not timm.is_model(spec["backbone"].split(".")[0]):  # nor an address of one
+        raise ValueError(f"backbone {spec['backbone']!r}")
     net = _pretrained_again(spec) if spec.get("adapters") else _create(spec["backbone"], spec["size"], False)
     network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
     if spec.get("adapters"):
