@@ -26,6 +26,7 @@ Weights = Annotated[
     typer.Option(metavar="W,W,…|fit", help='of several runs in the average; "fit": by their validation part'),
 ]
 Views = Annotated[bool, typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored")]
+FIT = "fit"  # in place of weights
 QUIET_SECONDS = 5.0  # between two lines of progress
 
 
@@ -81,7 +82,7 @@ def evaluate(
     tta: Views = False,
 ) -> None:
     """Measure finished runs on their test part, each by itself and of several the average, with intervals."""
-    from headstart.measure import FIT, measure
+    from headstart.measure import measure
 
     runs = _several(run)
     typer.echo("\n".join(measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()))
@@ -151,7 +152,7 @@ def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
     """The shares that were given, or those that fit the validation part."""
     if weights is None:
         return None
-    if weights == "fit":
+    if weights == FIT:
         from headstart.inference.predict import load
         from headstart.measure import fitted_weights
 

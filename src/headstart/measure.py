@@ -18,7 +18,6 @@ from headstart.inference.predict import Predictor, load
 from headstart.report.folder import SPLIT
 from headstart.report.report import Report, Scores
 
-FIT = "fit"
 LEARNED = ("train", "validation")
 
 

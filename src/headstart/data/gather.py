@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,12 +78,7 @@ def _some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found
     first = next(found, None)
     if first is None:
         raise HeadstartError(f"{trouble}; expected {expected}, folders of them, or tables")
-    return _and_then(first, found)
-
-
-def _and_then(first: Found, others: Iterable[Found]) -> Iterator[Found]:
-    yield first
-    yield from others
+    return chain([first], found)
 
 
 def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:

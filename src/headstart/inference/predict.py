@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 CHUNK, CHUNK_OF_IMAGES = 1024, 128  # examples at a time; texts are put into batches by their lengths first
 AHEAD = 2  # batches that are read while one is computed
-Item = "str | Path | Image"
 
 
 @dataclass(frozen=True)
