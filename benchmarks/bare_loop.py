@@ -18,48 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch.utils.data import DataLoader
 
+from benchmarks.controls.bare import bare_loop
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.recipe import Recipe
-from headstart.train.draws import Batches, TrainingSet, seed_for
 from headstart.train.engine import tune
-from headstart.train.meter import Meter
-from headstart.train.phase import loader_workers
 from headstart.train.setting import Setting
 from headstart.train.trainer import PhaseTrainer
-from headstart.transfer.blocks import Blocks
 
 STEPS, BATCH, LR = 20, 16, 0.01
-
-
-def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
-    """The control: forward, backward, step, and nothing else. Examples a second."""
-    network = prepared.network.train()
-    batches = Batches(len(setting.train), BATCH, 1, setting.seed, phase=0)
-    workers = loader_workers(setting.options.workers, setting.device)
-    examples = TrainingSet(setting.train, setting.augmented, 2)
-    loader = DataLoader(examples, batch_sampler=batches, collate_fn=examples.collate, num_workers=workers)
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    decay = setting.options.weight_decay
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=LR, momentum=0.9)
-    meter = Meter()
-    meter.start()
-    for step, batch in enumerate(loader):
-        torch.manual_seed(seed_for(setting.seed, 0, step, 0, 1))
-        labels = batch.pop("labels")
-        del batch["weights"]
-        loss = F.cross_entropy(network(**batch), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        meter.step(len(labels))
-        if losses is not None:
-            losses.append(loss.item())
-    return meter.examples_per_second or 0.0
 
 
 def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
@@ -85,7 +52,6 @@ def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Pat
     count = len(prepared.dataset.train)
     cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])  # a small set comes round again
     prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
-    Blocks(prepared.network).open(prepared.plan.phases[0])
     return prepared, setting_of(prepared, machine, folder, lambda event: None)
 
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from headstart.transfer.plan import Plan
 
 FEW = 50  # examples
+KEPT = 0.25  # of the free memory, for decoded training examples
 LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
 
 
@@ -164,7 +166,8 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
         raise HeadstartError(f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it")
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
-    precision = choose_precision(recipe.train.precision, network.net, machine.device)
+    sample = partial(_sample, network, dataset.train)
+    precision = choose_precision(recipe.train.precision, network, made.tuned, sample, machine.device)
     network.spec |= {"task": recipe.task, "labels": list(dataset.labels), "precision": precision}
     network.spec["column"] = dataset.column
     size = batch_size(recipe.train.batch_size, len(dataset.train))
@@ -217,13 +220,17 @@ def _accumulation(prepared: Prepared, machine: Machine) -> int:
         )
     if isinstance(wanted, int) or not tuned:
         return wanted if isinstance(wanted, int) else 1
-    encoder = prepared.network.encoder()
-    items = prepared.dataset.train.items
-    sizes = encoder.sizes(items)
-    rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
-    sample = encoder.collate([encoder(items[row % len(items)]) for row in rows])
+    sample = _sample(prepared.network, prepared.dataset.train)
     share = -(-size // machine.world)
     return max(from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision)))
+
+
+def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:
+    """A batch of four examples, the largest where sizes differ."""
+    encoder, items = network.encoder(), train.items
+    sizes = encoder.sizes(items)
+    rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
+    return encoder.collate([encoder(items[row % len(items)]) for row in rows])
 
 
 def _class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> np.ndarray | None:
@@ -251,7 +258,11 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
 
     A head that is fitted as a whole has no epoch to choose, so the validation part is training data to it.
     """
+    import torch
+
     from headstart.train.draws import Shard
+    from headstart.train.kept import Kept
+    from headstart.train.memory import free_memory
     from headstart.train.setting import Setting
 
     dataset, recipe = prepared.dataset, prepared.recipe
@@ -275,6 +286,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         shard=Shard(machine.rank, machine.world),
         folder=folder,
         tell=tell,
+        kept=Kept(len(train) if prepared.plan.tuned else 0, int(KEPT * free_memory(torch.device("cpu")))),
     )
 
 

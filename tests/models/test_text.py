@@ -71,6 +71,18 @@ def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
     )
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_tokens_made_one_by_one_are_padded_as_the_tokenizer_would(side: str, bert: Path) -> None:
+    encoder = text_network(Model(backbone=str(bert)), texts(), True)[0].encoder()
+    encoder._tokenizer.padding_side = side
+    some = ["the film", "", "the film was good " * 100, "a scene and music"]
+    expected = encoder.collate([{"text": text} for text in some])
+    found = encoder.collate([encoder(encoder.decoded(text)) for text in some])
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert torch.equal(found[name], values)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "cls", "pooler", "last"])
 def test_padding_changes_nothing(pooling: str, bert: Path) -> None:
     asked = Model(backbone=str(bert), preprocessing=Preprocessing(pooling=pooling))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from headstart.errors import HeadstartError
 from headstart.models.image_encoder import POLICIES, ImageEncoder
 from headstart.train import phase as phase_module
+from headstart.train import threads
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
 from headstart.train.setting import Setting
@@ -192,10 +195,42 @@ def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> Non
     assert torch.equal(encoder(path, 6)["pixel_values"], first) == (policy == "none")
 
 
+def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
+    network = small_network().eval()
+    encoder = network.encoder("crop_flip")
+    path = str(next((photos / "train").rglob("*.png")))
+    pixels = encoder.collate([encoder(path, 5)])["pixel_values"]
+    assert pixels.dtype == torch.uint8
+    mean, std = (torch.tensor(network.spec["preprocessing"][name]).reshape(3, 1, 1) for name in ("mean", "std"))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(pixels), network((pixels / 255 - mean) / std))
+    assert not any("mean" in name or "std" in name for name in network.state_dict() if "running" not in name)
+
+
+def test_what_was_decoded_before_is_augmented_as_the_file_is(photos: Any) -> None:
+    encoder = small_network().encoder("classic")
+    path = str(next((photos / "train").rglob("*.png")))
+    array = encoder.decoded(path)  # type: ignore[attr-defined]
+    assert torch.equal(encoder(array, 5)["pixel_values"], encoder(path, 5)["pixel_values"])
+
+
+def test_large_pictures_are_decoded_no_larger_than_a_crop_needs(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    encoder = small_network().encoder("crop_flip")  # of 32 pixels, so 64 will do
+    for name in ("large.jpg", "large.png"):
+        Image.fromarray(noise).resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / name)
+        found = encoder.decoded(str(tmp_path / name))  # type: ignore[attr-defined]
+        assert 64 <= min(found.shape[:2]) < 128
+        whole = Image.open(tmp_path / name).convert("RGB").resize(found.shape[1::-1], Image.Resampling.BOX)
+        assert np.abs(found.astype(float) - np.asarray(whole)).mean() < 3
+    Image.fromarray(noise).save(tmp_path / "small.png")
+    assert np.array_equal(encoder.decoded(str(tmp_path / "small.png")), noise)  # type: ignore[attr-defined]
+
+
 def test_workers_follow_recipe_then_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phase_module.os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(threads, "cores", lambda: 16)
     assert phase_module.loader_workers(3, torch.device("cpu")) == 3
-    assert phase_module.loader_workers("auto", torch.device("cpu")) == 2
-    assert phase_module.loader_workers("auto", torch.device("cuda")) == 8
+    assert phase_module.loader_workers("auto", torch.device("cpu")) == 0
+    assert phase_module.loader_workers("auto", torch.device("cuda")) == 15
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert phase_module.loader_workers("auto", torch.device("cuda")) == 2
+    assert phase_module.loader_workers("auto", torch.device("cuda")) == 1

@@ -19,6 +19,7 @@ from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import epochs_since_the_best
 from headstart.train.draws import Batches, Pick, Shard, TrainingSet
 from headstart.train.engine import tune
+from headstart.train.kept import Kept
 from headstart.train.loss import Loss, balanced
 from headstart.train.overfitting import overfitting
 from headstart.train.setting import Setting
@@ -154,7 +155,7 @@ def test_labels_are_mixed_as_the_inputs_are() -> None:
             return {key: share * one[key] + (1 - share) * other[key] for key in one}, share
 
     part = examples(9)
-    data = TrainingSet(part, Mixing(), 3)
+    data = TrainingSet(part, Mixing(), 3, Kept(0, 0))
     (drawn, *_) = picks(Batches(9, 9, 1, 0, 0, mixing=Augment(mixup=1.0)))
     batch = data.collate(data.__getitems__(drawn))
     for pick, pixels, target in zip(drawn, batch["pixel_values"], batch["labels"], strict=True):

@@ -31,6 +31,14 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class Decoder(Encoder, Protocol):
+    """An encoder that reads an example in two steps, of which the first, the dear one, always comes to the same."""
+
+    def decoded(self, item: Any) -> np.ndarray:
+        """What `__call__` takes instead of the item: one to three dimensions, uint8 or int32."""
+
+
+@runtime_checkable
 class Mixer(Encoder, Protocol):
     """An encoder whose examples can be mixed with each other."""
 

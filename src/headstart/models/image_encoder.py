@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,26 +18,31 @@ from torchvision.transforms import CenterCrop, InterpolationMode, functional, v2
 from headstart.data.images import Source, fingerprint, open_rgb
 from headstart.models.encoder import stack
 
+Varied = Callable[[Image.Image, int], Tensor]  # an image and a seed
+
 
 class ImageEncoder:
-    """From the path of an image to what a vision network reads: {"pixel_values": float tensor (3, height, width)}.
+    """From the path of an image to what a vision network reads: {"pixel_values": tensor (3, height, width)}.
 
     Without a seed the image is prepared as the backbone expects; with one it is augmented by `policy`, the same way
-    whenever the seed is the same.
+    whenever the seed is the same. Floats are normalised; of bytes the network takes care where it computes.
     """
 
     def __init__(self, preprocessing: dict[str, Any], policy: str = "none") -> None:
         self._scale = preprocessing["mean"], preprocessing["std"]
+        self._enough = 2 * max(preprocessing["input_size"][1:])
         self._plain = _as_trained(preprocessing)
         self._augmented = POLICIES[policy](preprocessing)
 
-    def __call__(self, item: Source, seed: int | None = None) -> dict[str, Tensor]:
-        image = open_rgb(item)
-        if seed is None:
-            return {"pixel_values": self._plain(image)}
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
-            return {"pixel_values": self._augmented(image)}
+    def __call__(self, item: Source | np.ndarray, seed: int | None = None) -> dict[str, Tensor]:
+        if seed is None and not isinstance(item, np.ndarray):
+            return {"pixel_values": self._plain(open_rgb(item))}
+        image = Image.fromarray(item if isinstance(item, np.ndarray) else self.decoded(item))
+        return {"pixel_values": self._plain(image) if seed is None else self._augmented(image, seed)}
+
+    def decoded(self, item: Source) -> np.ndarray:
+        """The picture to augment, shape (height, width, 3), uint8, of at most four times the network's input."""
+        return np.asarray(open_rgb(item, self._enough))
 
     def views(self, item: Source) -> list[dict[str, Tensor]]:
         """Ten looks at an image: its middle and its four corners as large as the network's input, each also mirrored
@@ -52,7 +59,7 @@ class ImageEncoder:
         return [{"pixel_values": rest(look)} for crop in crops for look in (crop, functional.hflip(crop))]
 
     def show(self, item: str, seed: int | None = None) -> Image.Image:
-        pixels = self(item, seed)["pixel_values"]
+        pixels = normalised(self(item, seed)["pixel_values"], *self._scale)
         mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in self._scale)
         shown = ((pixels * std + mean).clamp(0, 1) * 255).round().byte()
         return Image.fromarray(shown.permute(1, 2, 0).numpy())
@@ -62,7 +69,7 @@ class ImageEncoder:
     ) -> tuple[dict[str, Tensor], float]:
         """MixUp (Zhang et al. 2018) adds pixels in their shares; CutMix (Yun et al. 2019) puts a patch of the other image,
         of the shape of the whole and wholly or partly inside it, into the one."""
-        ours, theirs = one["pixel_values"], other["pixel_values"]
+        ours, theirs = (normalised(part["pixel_values"], *self._scale) for part in (one, other))
         if how == "mixup":
             return {"pixel_values": torch.lerp(theirs, ours, share)}, share
         height, width = ours.shape[1:]
@@ -98,31 +105,63 @@ def _as_trained(preprocessing: dict[str, Any]) -> Any:
     return create_transform(**{**preprocessing, "input_size": tuple(preprocessing["input_size"])}, is_training=False)
 
 
-def _varied(*steps: Callable[[Any], Any], erase: float = 0.0) -> Callable[[dict[str, Any]], Callable[[Any], Tensor]]:
-    """A random resized crop, and then these steps; a rectangle of some examples is erased in the end."""
+def normalised(pixels: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
+    """Bytes as floats of the network's own scale, shape (…, 3, height, width); floats as they are."""
+    if pixels.dtype != torch.uint8:
+        return pixels
+    mean, std = (torch.as_tensor(values, device=pixels.device).reshape(-1, 1, 1) for values in (mean, std))
+    return (pixels.float() / 255 - mean) / std
 
-    def build(preprocessing: dict[str, Any]) -> Callable[[Any], Tensor]:
-        interpolation = InterpolationMode(preprocessing["interpolation"])
-        return v2.Compose(
-            [
-                v2.RandomResizedCrop(preprocessing["input_size"][1:], interpolation=interpolation),
-                *steps,
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(preprocessing["mean"], preprocessing["std"]),
-                *([v2.RandomErasing(erase)] if erase else []),
-            ]
-        )
+
+DRAWING = threading.Lock()  # torch has one generator for all threads
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """What is drawn from torch's generator within depends on the seed alone, and leaves no trace."""
+    with DRAWING, torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield
+
+
+def _unvaried(preprocessing: dict[str, Any]) -> Varied:
+    plain = _as_trained(preprocessing)
+    return lambda image, seed: plain(image)
+
+
+def _varied(
+    *steps: Callable[[Any], Any], mirrored: bool = True, erase: float = 0.0
+) -> Callable[[dict[str, Any]], Varied]:
+    """A random resized crop (Szegedy et al. 2015), mirrored half of the time, and then these steps; a rectangle of some
+    examples is erased in the end."""
+
+    def build(preprocessing: dict[str, Any]) -> Varied:
+        interpolation, size = InterpolationMode(preprocessing["interpolation"]), preprocessing["input_size"][1:]
+        crop, tensor = v2.RandomResizedCrop(size, interpolation=interpolation), v2.PILToTensor()
+        scale = v2.Normalize(preprocessing["mean"], preprocessing["std"])
+        more = v2.Compose([*steps, tensor, v2.ToDtype(torch.float32, scale=True), scale, v2.RandomErasing(erase)])
+
+        def vary(image: Image.Image, seed: int) -> Tensor:
+            with _drawing(seed):
+                where = crop.make_params([image])
+                mirror = mirrored and torch.rand(()).item() < 0.5
+            image = functional.resized_crop(image, **where, size=size, interpolation=interpolation)
+            image = functional.hflip(image) if mirror else image
+            if not steps and not erase:
+                return tensor(image)
+            with _drawing(seed + 1):
+                return more(image)
+
+        return vary
 
     return build
 
 
-FLIP = v2.RandomHorizontalFlip()
-POLICIES: dict[str, Callable[[dict[str, Any]], Callable[[Any], Tensor]]] = {
-    "none": _as_trained,
-    "crop": _varied(),
-    "crop_flip": _varied(FLIP),
-    "classic": _varied(FLIP, v2.RandomRotation(15), v2.ColorJitter(0.2, 0.2, 0.2, 0.05), erase=0.25),
-    "rand_augment": _varied(FLIP, v2.RandAugment()),  # Cubuk et al. 2020
-    "trivial_augment": _varied(FLIP, v2.TrivialAugmentWide()),  # Müller & Hutter 2021
+POLICIES: dict[str, Callable[[dict[str, Any]], Varied]] = {
+    "none": _unvaried,
+    "crop": _varied(mirrored=False),
+    "crop_flip": _varied(),
+    "classic": _varied(v2.RandomRotation(15), v2.ColorJitter(0.2, 0.2, 0.2, 0.05), erase=0.25),
+    "rand_augment": _varied(v2.RandAugment()),  # Cubuk et al. 2020
+    "trivial_augment": _varied(v2.TrivialAugmentWide()),  # Müller & Hutter 2021
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headstart.data.column import Column
@@ -26,10 +27,16 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
         self._tokenizer, self._max_length = tokenizer, max_length
+        self._names = [name for name in tokenizer.model_input_names if name != "attention_mask"]
         self._read = max_length * LONGEST_TOKEN  # characters
 
-    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
-        return {"text": item}
+    def __call__(self, item: str | np.ndarray, seed: int | None = None) -> dict[str, Any]:
+        return {"tokens": item} if isinstance(item, np.ndarray) else {"text": item}
+
+    def decoded(self, item: str) -> np.ndarray:
+        """What the tokenizer makes of a text, shape (names of its outputs, tokens), int32."""
+        made = self._tokenizer(item[: self._read], truncation=True, max_length=self._max_length)
+        return np.array([made[name] for name in self._names], np.int32)
 
     def show(self, item: str, seed: int | None = None) -> str:
         ids = self._tokenizer(item[: self._read], truncation=True, max_length=self._max_length)["input_ids"]
@@ -48,6 +55,8 @@ class TextEncoder:
         return [read[start : next(ends)] if end > start else "" for start, end in spans]
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+        if "tokens" in samples[0]:
+            return self._padded([sample["tokens"] for sample in samples])
         texts = [sample["text"][: self._read] for sample in samples]
         tokens = self._tokenizer(
             texts,
@@ -58,6 +67,20 @@ class TextEncoder:
             return_attention_mask=True,
         )
         return dict(tokens)
+
+    def _padded(self, rows: list[np.ndarray]) -> dict[str, Tensor]:
+        """A batch of what `decoded` made, as the tokenizer would have padded it."""
+        longest, left = max(row.shape[1] for row in rows), self._tokenizer.padding_side == "left"
+        tokens = np.zeros((len(self._names), len(rows), longest), np.int64)
+        tokens[self._names.index("input_ids")] = self._tokenizer.pad_token_id
+        if "token_type_ids" in self._names:
+            tokens[self._names.index("token_type_ids")] = self._tokenizer.pad_token_type_id
+        mask = np.zeros((len(rows), longest), np.int64)
+        for number, row in enumerate(rows):
+            there = slice(longest - row.shape[1], None) if left else slice(row.shape[1])
+            tokens[:, number, there], mask[number, there] = row, 1
+        padded = dict(zip(self._names, tokens, strict=True)) | {"attention_mask": mask}
+        return {name: torch.from_numpy(values) for name, values in padded.items()}
 
     def sizes(self, items: Sequence[str]) -> np.ndarray:
         if isinstance(items, Column):

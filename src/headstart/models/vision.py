@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.attribution import grad_cam
-from headstart.models.image_encoder import ImageEncoder
+from headstart.models.image_encoder import ImageEncoder, normalised
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.look import check_look, look_of
 from headstart.models.network import Network, build_head, check_origin, digest
@@ -36,19 +36,24 @@ KIND = "vision"
 
 
 class VisionNetwork(Network):
-    """A timm network: reads `pixel_values` of shape (n, 3, height, width), normalised as `spec` says."""
+    """A timm network: reads `pixel_values` of shape (n, 3, height, width), bytes, or floats normalised as `spec` says."""
 
     def __init__(self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]) -> None:
         super().__init__()
         self.net, self.head_name, self.partition, self.spec = net, head, partition, spec
+        for name in ("mean", "std"):
+            self.register_buffer(f"_{name}", torch.tensor(spec["preprocessing"][name]), persistent=False)
         self.to(memory_format=torch.channels_last)  # the layout that convolutions run fastest in, on CPU and GPU
 
     def forward(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
-        return self.net(pixel_values.contiguous(memory_format=torch.channels_last))
+        return self.net(self._read(pixel_values))
 
     def features(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
-        maps = self.net.forward_features(pixel_values.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+        maps = self.net.forward_features(self._read(pixel_values))  # type: ignore[operator]
         return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+
+    def _read(self, pixels: Tensor) -> Tensor:
+        return normalised(pixels, self._mean, self._std).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]
 
     @property
     def family(self) -> str:

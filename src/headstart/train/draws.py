@@ -7,7 +7,7 @@ what layers draw and what BatchNorm sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headstart.data.dataset import Examples
-from headstart.models.encoder import Encoder, Mixer
+from headstart.models.encoder import Decoder, Encoder, Mixer
 from headstart.sections import Augment
+from headstart.train.kept import Kept
 
 POOL = 50  # batches among which examples are sorted by size
 
@@ -149,31 +150,41 @@ class TrainingSet(Dataset[Sample]):
     """Examples as the engine reads them: asked for Picks, gives inputs, label and weight of each.
 
     A label is a class number, or shares of the classes where examples are mixed.
+
+    Args:
+        kept: where decoded examples stay.
     """
 
-    def __init__(self, examples: Examples, encoder: Encoder, classes: int) -> None:
-        self._examples, self._encoder, self._classes = examples, encoder, classes
+    def __init__(self, examples: Examples, encoder: Encoder, classes: int, kept: Kept) -> None:
+        self._examples, self._encoder, self._classes, self._kept = examples, encoder, classes, kept
+        self.map: Callable[..., Iterable[Any]] = map  # that of a pool of threads, where there is one
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitems__(self, picks: list[Pick]) -> list[Sample]:
-        made: dict[tuple[int, int], dict[str, Any]] = {}
+        wanted = {(pick.row, pick.seed) for pick in picks}
+        wanted |= {(pick.partner.row, pick.partner.seed) for pick in picks if pick.partner}
+        made = dict(zip(wanted, self.map(self._make, wanted), strict=True))
+        return [self._sample(pick, made) for pick in picks]
 
-        def make(row: int, seed: int) -> dict[str, Any]:
-            if (row, seed) not in made:
-                made[row, seed] = self._encoder(self._examples.items[row], seed)
-            return made[row, seed]
+    def _make(self, key: tuple[int, int]) -> dict[str, Any]:
+        row, seed = key
+        if not isinstance(self._encoder, Decoder):
+            return self._encoder(self._examples.items[row], seed)
+        array = self._kept.get(row)
+        if array is None:
+            array = self._encoder.decoded(self._examples.items[row])
+            self._kept.put(row, array)
+        return self._encoder(array, seed)
 
-        return [self._sample(pick, make) for pick in picks]
-
-    def _sample(self, pick: Pick, make: Callable[[int, int], dict[str, Any]]) -> Sample:
-        inputs, label = make(pick.row, pick.seed), int(self._examples.labels[pick.row])
+    def _sample(self, pick: Pick, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
+        inputs, label = made[pick.row, pick.seed], int(self._examples.labels[pick.row])
         if pick.partner is None:
             return inputs, label, pick.weight
         row, seed, how, share = pick.partner
         assert isinstance(self._encoder, Mixer)
-        inputs, share = self._encoder.mix(inputs, make(row, seed), how, share, seed_for(pick.seed, 2))
+        inputs, share = self._encoder.mix(inputs, made[row, seed], how, share, seed_for(pick.seed, 2))
         shares = np.zeros(self._classes, np.float32)
         shares[label] += share
         shares[int(self._examples.labels[row])] += 1 - share

@@ -23,12 +23,14 @@ def moments_of(optimizer: torch.optim.Optimizer, net: nn.Module) -> Moments:
 
 def remember(optimizer: torch.optim.Optimizer, net: nn.Module, moments: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Give an optimizer what another one knew of the parameters that both train."""
-    parameters = dict(net.named_parameters())
+    parameters, fused = dict(net.named_parameters()), optimizer.defaults["fused"]
     stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for name, values in moments.items():
         parameter = parameters[name]
         if id(parameter) in stepped:
             optimizer.state[parameter] = {
-                key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+                key: torch.empty_like(parameter).copy_(value)
+                if value.shape == parameter.shape
+                else value.to(parameter.device if fused else "cpu", copy=True)
                 for key, value in values.items()
             }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,12 +26,15 @@ from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_all, share_buffers
 from headstart.train.schedules import LearningRate
 from headstart.train.setting import Setting
+from headstart.train.threads import cores_each, readers
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.penalties import Distance
 from headstart.transfer.plan import Phase
 
 CHECK_STEPS = 10  # between two looks at whether a checkpoint is due
+MOST_WORKERS = 16
+PREFETCHED = 4  # batches that each worker has ready
 
 
 @dataclass(frozen=True)
@@ -146,16 +148,8 @@ class PhaseRun(TrainerCallback):
 
     def _loader(self) -> DataLoader[Any]:
         setting = self._setting
-        workers = loader_workers(setting.options.workers, setting.device)
-        examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"])
-        return DataLoader(
-            examples,
-            batch_sampler=self._batches,
-            collate_fn=examples.collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=setting.device.type == "cuda",
-        )
+        examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"], setting.kept)
+        return loader_of(examples, self._batches, setting.options.workers, setting.device)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._batches.epoch, self._batches.start = divmod(self._course.step, self._batches.steps)
@@ -276,9 +270,29 @@ class PhaseRun(TrainerCallback):
         self._course.scaler = scaler.state_dict() if scaler is not None else {}
 
 
+def loader_of(examples: TrainingSet, batches: Batches, wanted: int | str, device: torch.device) -> DataLoader[Any]:
+    """A phase's batches, made by processes ahead of the network, or without them by threads between two steps.
+
+    Where the network computes on the processor itself, what is made ahead takes the cores from it while it waits for the
+    slower one (ResNet-18 on 2 cores, two processes: 0.85 of the speed with batches ready in memory; two threads between the
+    steps: 0.95).
+    """
+    workers = loader_workers(wanted, device)
+    if not workers:
+        examples.map = readers().map
+    return DataLoader(
+        examples,
+        batch_sampler=batches,
+        collate_fn=examples.collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCHED if workers else None,
+        pin_memory=device.type == "cuda",
+    )
+
+
 def loader_workers(wanted: int | str, device: torch.device) -> int:
-    """Loader processes of one training process: what the recipe says, else by the cores that one process has."""
+    """Loader processes of one training process: what the recipe says, else by the cores that it has for itself."""
     if isinstance(wanted, int):
         return wanted
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(cores, 2 if device.type == "cpu" else 8)
+    return 0 if device.type == "cpu" else min(max(cores_each() - 1, 1), MOST_WORKERS)

@@ -15,6 +15,7 @@ from headstart.models.encoder import Encoder
 from headstart.sections import Augment, Train, Transfer
 from headstart.train.checkpoints import Checkpoint, Checkpoints
 from headstart.train.draws import Shard
+from headstart.train.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Setting:
     tell: Callable[[dict[str, Any]], None]
     checkpoints: Checkpoints | None = None
     found: Checkpoint | None = None  # that of an interrupted training, to go on from
+    kept: Kept = field(default_factory=lambda: Kept(0, 0))
 
 
 @dataclass

@@ -12,7 +12,12 @@ def readers() -> ThreadPoolExecutor:
     Without that every one of them has torch's own threads as helpers, and they crowd each other and the network out
     (predicting with EfficientNet-Lite0 on 2 cores: 33 → 120 images/s).
     """
-    return ThreadPoolExecutor(max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1), initializer=_alone)
+    return ThreadPoolExecutor(cores_each(), initializer=_alone)
+
+
+def cores_each() -> int:
+    """How many each process of this run has for itself."""
+    return max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 def cores() -> int:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from headstart.models.network import Network
+from headstart.train.depthwise import eased
 from headstart.train.loss import Loss
 
 
@@ -39,6 +40,7 @@ class PhaseTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False
         self._loader, self._factor, self._loss, self._penalty = loader, factor, loss, penalty
+        self._eased = eased(arguments.device, "bf16" if arguments.bf16 else "fp32")
         self.seen_loss = torch.zeros((), device=arguments.device)  # this process's part of the sum over the batches
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -60,7 +62,9 @@ class PhaseTrainer(Trainer):
         The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
         """
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        part = (self._loss(model(**inputs), labels) * weights).sum()
+        with self._eased:
+            outputs = model(**inputs)
+        part = (self._loss(outputs, labels) * weights).sum()
         self.seen_loss += part.detach()
         parts = self.accelerator.num_processes * self.current_gradient_accumulation_steps
         return part * parts + (self._penalty() if self._penalty else 0.0)

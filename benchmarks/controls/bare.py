@@ -1,0 +1,87 @@
+"""The control of the engine: the same network, data, order, augmentation, precision and optimizer in a loop of one's own.
+
+    python -m benchmarks.controls.bare RECIPE.toml [--ready]
+
+--ready feeds batches that lie in memory as the network reads them: the upper bound of what a loader can reach. A recipe of one
+phase. The first two steps are left out of the speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from headstart.catalogue import read_recipe
+from headstart.prepare import Prepared, prepare, setting_of, start
+from headstart.train.depthwise import eased
+from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.optimizer import optimizer
+from headstart.train.phase import loader_of
+from headstart.train.precision import FORMATS
+from headstart.train.setting import Setting
+from headstart.transfer.blocks import Blocks
+
+SKIPPED = 2
+
+
+def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None = None, ready: bool = False) -> float:
+    """Forward, backward, step, and nothing else. Examples a second."""
+    network, device, (phase,) = prepared.network.to(setting.device).train(), setting.device, prepared.plan.phases
+    blocks = Blocks(network)
+    blocks.open(phase)
+    steps = optimizer(blocks.groups(phase, setting.options.weight_decay), setting.options)
+    sizes = setting.augmented.sizes(setting.train.items)
+    batches = Batches(len(setting.train), setting.batch_size, 1, setting.seed, 0, sizes=sizes)
+    examples = TrainingSet(setting.train, setting.augmented, network.spec["classes"], setting.kept)
+    loader: Iterable[dict[str, Any]] = loader_of(examples, batches, setting.options.workers, device)
+    if ready:
+        loader = [{key: value.to(device) for key, value in batch.items()} for batch in loader]
+    number = FORMATS[setting.precision]
+    seen = step = 0
+    started = time.perf_counter()
+    for epoch in range(phase.epochs):
+        batches.epoch = epoch
+        for batch in loader:
+            torch.manual_seed(seed_for(setting.seed, 0, step, 0, 1))
+            inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items() if key != "weights"}
+            labels = inputs.pop("labels")
+            with torch.autocast(device.type, number, enabled=number is not None), eased(device, setting.precision):
+                loss = F.cross_entropy(network(**inputs).float(), labels)
+            loss.backward()
+            steps.step()
+            steps.zero_grad()
+            step += 1
+            if losses is not None:
+                losses.append(loss.item())
+            if step == SKIPPED:
+                loss.item()
+                started = time.perf_counter()
+            elif step > SKIPPED:
+                seen += len(labels)
+    loss.item()  # until a GPU has done all of it
+    return seen / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--ready", action="store_true")
+    asked = parser.parse_args()
+    machine = start()
+    prepared = prepare(read_recipe(asked.recipe), machine)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = setting_of(prepared, machine, Path(folder), lambda event: None)
+        speed = bare_loop(prepared, setting, ready=asked.ready)
+    print(json.dumps({"examples_per_second": speed, "precision": prepared.precision}))
+
+
+if __name__ == "__main__":
+    main()
