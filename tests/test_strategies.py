@@ -111,7 +111,7 @@ def test_a_saved_network_gives_what_the_trained_one_gave(strategy: str, kind: st
     assert names
     assert all(not torch.equal(head[name], state(prepared)[name]) for name in names), "the head did not move"
     network.save(tmp_path / "model")
-    again = tasks.get(kind)[network.spec["kind"]].load(tmp_path / "model", network.spec)
+    again = tasks.get(kind)[network.spec["kind"]]().load(tmp_path / "model", network.spec)
     device = torch.device("cpu")
     ours, theirs = (logits(n, dataset.test.items, n.encoder(), device, "fp32") for n in (network, again))
     np.testing.assert_array_equal(ours, theirs)
@@ -143,7 +143,7 @@ def test_adapters_beside_other_weights_are_refused(make: Make, tmp_path: Path, w
     prepared.network.save(tmp_path / "model")
     spec = {**prepared.network.spec, "pretrained": {**prepared.network.spec["pretrained"], "sha256": "0" * 64}}
     with pytest.raises(HeadstartError, match="holds other weights than those the adapters were trained beside"):
-        tasks.get(KINDS[0])["vision"].load(tmp_path / "model", spec)
+        tasks.get(KINDS[0])["vision"]().load(tmp_path / "model", spec)
 
 
 def test_a_backbone_without_layers_to_adapt_says_which_it_has(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def open_member(source: str | Path) -> Member:
     folder = Path(source) / MODEL
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        task = tasks.get(spec["task"])[spec["kind"]]
+        task = tasks.get(spec["task"])[spec["kind"]]()
         return NetworkMember(str(source), task, task.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(

@@ -45,7 +45,7 @@ class OnnxMember:
                 raise ValueError("no preprocessing and labels in it; expected a file that headstart export wrote")
             self.spec: dict[str, Any] = json.loads(held[SPEC])
             check_labels(self.spec)
-            self.task = tasks.get(self.spec["task"])[self.spec["kind"]]
+            self.task = tasks.get(self.spec["task"])[self.spec["kind"]]()
             self.encoder = self._encoder(held)
             self._names = [given.name for given in self._session.get_inputs()]
             self._try_out()

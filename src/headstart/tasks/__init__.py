@@ -39,7 +39,8 @@ class Task:
     policies: tuple[str, ...]
 
 
-tasks: Registry[Mapping[str, Task]] = Registry("task", package="headstart.tasks")  # by the kind of the backbone
+Kinds = Mapping[str, Callable[[], Task]]  # by the kind of the backbone; called, it imports what that kind needs
+tasks: Registry[Kinds] = Registry("task", package="headstart.tasks")
 
 
 def task_for(name: str, backbone: str) -> Task:
@@ -50,7 +51,7 @@ def task_for(name: str, backbone: str) -> Task:
     """
     kinds = tasks.get(name)
     if len(kinds) == 1:
-        return next(iter(kinds.values()))
+        return next(iter(kinds.values()))()
     from headstart.models.kinds import kind_of
 
-    return kinds[kind_of(backbone)]
+    return kinds[kind_of(backbone)]()

@@ -19,4 +19,4 @@ IMAGES = Task(
     baselines=("raw_pixels_forest",),
     policies=("crop_flip", "crop", "none", "classic", "rand_augment", "trivial_augment"),
 )
-tasks.register("image_classification")({"vision": IMAGES})
+tasks.register("image_classification")({"vision": lambda: IMAGES})

@@ -19,4 +19,4 @@ TEXTS = Task(
     baselines=("tfidf_logistic_regression", "glove_forest"),
     policies=("none",),
 )
-tasks.register("text_classification")({"text": TEXTS})
+tasks.register("text_classification")({"text": lambda: TEXTS})

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from headstart.train.threads import one_blas_thread
+
 FOLDS = 5
 STRENGTH = 0.01  # C of the logistic regression on standardised features
 ENOUGH = 20_000  # examples to learn from
@@ -30,7 +32,7 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: in
     if folds < 2:
         return probabilities
     random = np.random.default_rng(seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
         for known, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
             some = known if len(known) <= ENOUGH else _some(known, labels, random)

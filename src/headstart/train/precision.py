@@ -22,7 +22,6 @@ from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
 FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-STEPS = 2  # that are timed in each format, after one that is not
 GAIN = 1.1  # in speed that bf16 must bring
 SMALL = 0.02  # seconds of a step in fp32 below which there is nothing to gain
 Batch = dict[str, Tensor]
@@ -79,7 +78,7 @@ def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
 
 def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> float:
     took = []
-    for _ in range(1 + STEPS):
+    for _ in range(2):  # the first one chooses and prepares kernels
         started = time.perf_counter()
         format = FORMATS[precision]
         with (
@@ -91,9 +90,7 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
         if backward:
             outputs.float().square().mean().backward()
         took.append(time.perf_counter() - started)
-        if took[0] < SMALL:
-            break
-    return min(took[1:] or took)
+    return min(took)
 
 
 def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], str]) -> str:

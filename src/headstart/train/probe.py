@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.models.classifier import build
+from headstart.models.classifier import as_learned, build
 from headstart.models.network import Network
 from headstart.sections import Head
 from headstart.train.best import Best, epochs_since_the_best
@@ -28,6 +28,7 @@ from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_main
 from headstart.train.schedules import LearningRate
 from headstart.train.setting import History, Setting
+from headstart.train.threads import one_blas_thread
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
@@ -95,7 +96,7 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     some = _some_of_each(targets, setting.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
     weights = None if setting.class_weights is None else dict(enumerate(setting.class_weights.tolist()))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
         if folds >= 2:
             splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
@@ -136,9 +137,9 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
 def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[History, Any]:
     """A scikit-learn classifier."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")
-            fitted = build(head, setting.seed).fit(features, setting.train.labels)
+            fitted = build(head, setting.seed).fit(as_learned(head, features), setting.train.labels)
     except Exception as error:  # as manifold as the classifiers
         raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}") from None
     return History(fitted=head.fitting), fitted

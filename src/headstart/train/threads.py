@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
 
 
 def readers() -> ThreadPoolExecutor:
@@ -23,6 +25,17 @@ def cores_each() -> int:
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Within it, linear algebra of numpy and scipy takes one thread.
+
+    Solvers make thousands of small products, whose threads crowd each other and torch's out: a logistic regression on 2,000 ×
+    1,280 features with cross-validated strength takes 6.5 s on two cores, 0.9 s on one.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
 
 
 def _alone() -> None:
