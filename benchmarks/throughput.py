@@ -132,14 +132,7 @@ def minilm(data: Path, work: Path) -> Line:
 
 def words(data: Path, work: Path) -> Line:
     """GloVe and a forest on 100,000 texts, phrases of SST-2 and sentences of reviews: the whole process."""
-    train, test = work / "words-train.tsv", work / "words-test.tsv"
-    sentences = [phrases(data / "sst2" / "train.tsv")]
-    for name in ("books", "kitchen"):
-        reviews = pd.read_csv(data / "amazon_domains" / f"{name}.tsv", sep="\t", quoting=3)
-        split = reviews.assign(sentence=reviews["text"].str.split(r"(?<=[.!?])\s+")).explode("sentence")
-        sentences.append(split[split["sentence"].str.len() > 20][["sentence", "label"]])
-    pd.concat(sentences)[:100_000].to_csv(train, sep="\t", index=False, quoting=3, escapechar="\\")
-    shutil.copy(data / "sst2" / "dev.tsv", test)
+    train, test = sentences(data, 100_000, work / "words-train.tsv"), data / "sst2" / "dev.tsv"
     vectors = read_vectors(GLOVE)
     glove = work / "glove.txt"
     with glove.open("w", encoding="utf-8") as file:
@@ -176,6 +169,17 @@ def some_images(source: Path, place: Path, count: int) -> Path:
             (place / part / folder.name).mkdir(parents=True)
             for path in islice(sorted(folder.iterdir()), each):
                 (place / part / folder.name / path.name).symlink_to(path)
+    return place
+
+
+def sentences(data: Path, count: int, place: Path) -> Path:
+    """A table of so many phrases of SST-2 and, beyond those, sentences of reviews under their review's label."""
+    found = [phrases(data / "sst2" / "train.tsv")]
+    for name in ("books", "kitchen"):
+        reviews = phrases(data / "amazon_domains" / f"{name}.tsv")
+        split = reviews.assign(sentence=reviews["text"].str.split(r"(?<=[.!?])\s+")).explode("sentence")
+        found.append(split[split["sentence"].str.len() > 20][["sentence", "label"]])
+    pd.concat(found)[:count].to_csv(place, sep="\t", index=False, quoting=3, escapechar="\\")
     return place
 
 

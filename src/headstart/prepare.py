@@ -269,6 +269,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
     train, selection = dataset.train, dataset.test if recipe.train.select_on == "test" else dataset.validation
     if not prepared.chooses_an_epoch:
         train, selection = train + dataset.validation if dataset.validation else train, None
+    again = sum(phase.epochs for phase in prepared.plan.tuned) > 1  # than once an example is read
     return Setting(
         train=train,
         selection=selection,
@@ -286,7 +287,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         shard=Shard(machine.rank, machine.world),
         folder=folder,
         tell=tell,
-        kept=Kept(len(train) if prepared.plan.tuned else 0, int(KEPT * free_memory(torch.device("cpu")))),
+        kept=Kept(len(train) if again else 0, int(KEPT * free_memory(torch.device("cpu")))),
     )
 
 

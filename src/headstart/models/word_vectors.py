@@ -161,7 +161,7 @@ def read_vectors(backbone: str) -> WordVectors:
     if backbone.startswith("packaged:"):
         folder = packaged(backbone.removeprefix("packaged:"), KIND).path()
         (array,), (index,) = folder.glob("*.npy"), folder.glob("*.parquet")
-        return WordVectors(pd.Index(pd.read_parquet(index).iloc[:, 0]), np.load(array, mmap_mode="r"))
+        return WordVectors(pd.Index(pd.read_parquet(index).iloc[:, 0]), np.ascontiguousarray(np.load(array)))
     path = Path(os.path.expanduser(backbone))
     if not path.is_file():
         path = _downloaded(backbone)

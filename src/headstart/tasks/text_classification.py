@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from headstart.checks.counts import text_notes
 from headstart.checks.wordings import like_texts
 from headstart.data.gather import texts_at
 from headstart.data.read import read_texts
-from headstart.models.text import load_text_network, text_network
 from headstart.tasks import Task, tasks
+
+if TYPE_CHECKING:
+    from headstart.data.dataset import Dataset
+    from headstart.models.network import Network
+    from headstart.sections import Model
+
+
+def _network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Network, list[str]]:
+    from headstart.models.text import text_network
+
+    return text_network(model, dataset, pretrained)
+
+
+def _load(folder: Path, spec: dict[str, Any]) -> Network:
+    from headstart.models.text import load_text_network
+
+    return load_text_network(folder, spec)
+
 
 TEXTS = Task(
     read=read_texts,
-    network=text_network,
-    load=load_text_network,
+    network=_network,
+    load=_load,
     gather=texts_at,
     like=like_texts,
     notes=text_notes,
