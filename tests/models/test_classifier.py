@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 
 from headstart.errors import HeadstartError
-from headstart.models.classifier import FILE, HOMES, build, load, names, save, try_out
+from headstart.models.classifier import FILE, HOMES, LEVELS, MANY_ROWS, as_learned, build, load, names, save, try_out
 from headstart.sections import Head
 
 LEFT_OUT = {  # and why
@@ -261,3 +261,25 @@ def test_a_file_holds_no_pickle(saved: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert not [name for name in archive.namelist() if not name.endswith((".npy", ".json"))]
     assert skops.io.get_untrusted_types(data=content) == ["sklearn.tree._tree.Tree"]
+
+
+def test_a_forest_learns_from_levels_that_keep_the_order() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(MANY_ROWS, 3)).astype(np.float32)
+    features[:, 1] = features[:, 1] > 0  # fewer values than levels stay as they are
+    features[:, 2] = 7.0
+    found = as_learned(Head(classifier="RandomForestClassifier"), features)
+    assert found.dtype == np.float32
+    assert len(np.unique(found[:, 0])) == LEVELS
+    order = np.argsort(features[:, 0])
+    assert (np.diff(found[order, 0]) >= 0).all()
+    inner = slice(MANY_ROWS // LEVELS, -MANY_ROWS // LEVELS)
+    assert np.abs(found[order, 0] - features[order, 0])[inner].max() < 0.4
+    assert found[:, 0].mean() == pytest.approx(features[:, 0].mean(), abs=1e-4)
+    np.testing.assert_allclose(found[:, 1:], features[:, 1:])
+
+
+def test_few_examples_and_other_classifiers_are_learned_from_as_they_are() -> None:
+    features = np.random.default_rng(0).normal(size=(MANY_ROWS, 2)).astype(np.float32)
+    np.testing.assert_array_equal(as_learned(Head(classifier="RandomForestClassifier"), features[:-1]), features[:-1])
+    assert as_learned(Head(classifier="ExtraTreesClassifier"), features) is features

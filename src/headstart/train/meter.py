@@ -28,6 +28,12 @@ class Meter:
             self._examples += examples
         self._since = now
 
+    def stop(self) -> None:
+        """What the steps left to do on a device has been done."""
+        assert self._since is not None
+        if self._steps > WARMUP_STEPS:
+            self._seconds += time.perf_counter() - self._since
+
     @property
     def examples_per_second(self) -> float | None:
         """None until a step after the warm-up has ended."""

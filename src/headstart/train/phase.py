@@ -190,6 +190,8 @@ class PhaseRun(TrainerCallback):
             self._save_if_due()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._trainer.seen_loss.item()  # waits for a GPU to have done it all
+        self._course.meter.stop()
         if self._rehearsal:
             return
         setting, course, options = self._setting, self._course, self._setting.options
