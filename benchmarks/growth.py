@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import MINILM, SECONDS, headstart, measured, sentences, written
+from benchmarks.lines import MINILM, SECONDS, headstart, sentences, written
+from benchmarks.throughput import measured
 from headstart.data.listing import list_classes
 from headstart.data.read import IMAGES
 
