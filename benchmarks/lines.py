@@ -1,6 +1,6 @@
 """What `benchmarks.throughput` compares: each line a task, each way a command that does it.
 
-`tutorial`, `trainer` and `bare` are scripts in `benchmarks/controls/`. `ready` is the bare loop fed from memory, an upper bound;
+`tutorial`, `trainer` and `bare` are scripts in `benchmarks/controls/`. `ready` is the bare loop fed from memory, a bound;
 `imports` only loads the libraries that a run needs. On a GPU the lines of networks are longer, and there are two more.
 """
 
