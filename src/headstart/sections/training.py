@@ -69,7 +69,11 @@ class Train(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="decay of a moving average of the weights, which then is what is validated and kept"
     )
-    workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field("auto", description="loader processes")
+    workers: Annotated[int, Field(ge=0, le=256)] | Literal["auto"] = Field(
+        "auto",
+        description="loader processes of each training process; auto: none on a processor, which loads between two steps, and "
+        "on a GPU one for each core but one, at most 16",
+    )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         180.0, description="least time between two checkpoints that a killed run goes on from"
     )

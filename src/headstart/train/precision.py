@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -96,7 +97,7 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
 def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], str]) -> str:
     """What was chosen before for such a network and such a plan on this machine."""
     spec = {key: network.spec.get(key) for key in ("backbone", "config", "preprocessing", "head", "adapters")}
-    about = [spec, [sorted(phase.rates) for phase in tuned[-1:]], torch.__version__, os.uname().nodename, fast_bf16()]
+    about = [spec, [sorted(phase.rates) for phase in tuned[-1:]], torch.__version__, platform.node(), fast_bf16()]
     name = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     path = cache_folder() / "precision" / name[:32]
     with suppress(OSError):

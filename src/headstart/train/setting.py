@@ -40,7 +40,7 @@ class Setting:
     tell: Callable[[dict[str, Any]], None]
     checkpoints: Checkpoints | None = None
     found: Checkpoint | None = None  # that of an interrupted training, to go on from
-    kept: Kept = field(default_factory=lambda: Kept(0, 0))
+    kept: Kept = field(default_factory=lambda: Kept(0, 0))  # decoded training examples; none unless told
 
 
 @dataclass
