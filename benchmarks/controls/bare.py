@@ -23,8 +23,8 @@ from headstart.catalogue import read_recipe
 from headstart.prepare import Prepared, prepare, setting_of, start
 from headstart.train.depthwise import eased
 from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
-from headstart.train.phase import loader_of
 from headstart.train.precision import FORMATS
 from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
@@ -51,7 +51,8 @@ def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None =
         batches.epoch = epoch
         for batch in loader:
             torch.manual_seed(seed_for(setting.seed, 0, step, 0, 1))
-            inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items() if key != "weights"}
+            inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+            del inputs["weights"], inputs["rows"]
             labels = inputs.pop("labels")
             with torch.autocast(device.type, number, enabled=number is not None), eased(device, setting.precision):
                 loss = F.cross_entropy(network(**inputs).float(), labels)

@@ -278,6 +278,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         options=recipe.train,
         transfer=recipe.transfer,
         augment=recipe.augment,
+        varied=prepared.policy != "none" or recipe.augment.mixes,
         class_weights=_class_weights(recipe, train, dataset.labels),
         batch_size=prepared.batch_size,
         accumulation=prepared.accumulation,

@@ -66,6 +66,7 @@ def make_setting(tmp_path: Path) -> Callable[..., Setting]:
             options=read,
             transfer=Transfer(),
             augment=Augment(),
+            varied=True,
             class_weights=None,
             batch_size=int(read.batch_size),
             accumulation=1 if read.accumulation == "auto" else read.accumulation,

@@ -13,8 +13,7 @@ from PIL import Image
 
 from headstart.errors import HeadstartError
 from headstart.models.image_encoder import POLICIES, ImageEncoder
-from headstart.train import phase as phase_module
-from headstart.train import threads
+from headstart.train import loader, threads
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
 from headstart.train.setting import Setting
@@ -229,8 +228,8 @@ def test_large_pictures_are_decoded_no_larger_than_a_crop_needs(tmp_path: Path) 
 
 def test_workers_follow_recipe_then_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 16)
-    assert phase_module.loader_workers(3, torch.device("cpu")) == 3
-    assert phase_module.loader_workers("auto", torch.device("cpu")) == 0
-    assert phase_module.loader_workers("auto", torch.device("cuda")) == 15
+    assert loader.loader_workers(3, torch.device("cpu")) == 3
+    assert loader.loader_workers("auto", torch.device("cpu")) == 0
+    assert loader.loader_workers("auto", torch.device("cuda")) == 15
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
-    assert phase_module.loader_workers("auto", torch.device("cuda")) == 1
+    assert loader.loader_workers("auto", torch.device("cuda")) == 1

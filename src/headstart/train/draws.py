@@ -143,11 +143,11 @@ class Batches(Sampler[list[Pick]]):
         return random.choice(self._count, self._count, p=shares / shares.sum())
 
 
-Sample = tuple[dict[str, Any], Any, float]
+Sample = tuple[dict[str, Any], Any, float, int]
 
 
 class TrainingSet(Dataset[Sample]):
-    """Examples as the engine reads them: asked for Picks, gives inputs, label and weight of each.
+    """Examples as the engine reads them: asked for Picks, gives inputs, label, weight and row of each.
 
     A label is a class number, or shares of the classes where examples are mixed.
 
@@ -181,17 +181,18 @@ class TrainingSet(Dataset[Sample]):
     def _sample(self, pick: Pick, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
         inputs, label = made[pick.row, pick.seed], int(self._examples.labels[pick.row])
         if pick.partner is None:
-            return inputs, label, pick.weight
+            return inputs, label, pick.weight, pick.row
         row, seed, how, share = pick.partner
         assert isinstance(self._encoder, Mixer)
         inputs, share = self._encoder.mix(inputs, made[row, seed], how, share, seed_for(pick.seed, 2))
         shares = np.zeros(self._classes, np.float32)
         shares[label] += share
         shares[int(self._examples.labels[row])] += 1 - share
-        return inputs, shares, pick.weight
+        return inputs, shares, pick.weight, pick.row
 
     def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
-        """A batch: the network's inputs, labels and weights."""
-        inputs, labels, weights = zip(*samples, strict=True)
+        """A batch: the network's inputs, labels, weights and rows."""
+        inputs, labels, weights, rows = zip(*samples, strict=True)
         targets = torch.from_numpy(np.stack(labels))
-        return {**self._encoder.collate(list(inputs)), "labels": targets, "weights": torch.tensor(weights)}
+        numbers = {"labels": targets, "weights": torch.tensor(weights), "rows": torch.tensor(rows)}
+        return {**self._encoder.collate(list(inputs)), **numbers}

@@ -73,7 +73,7 @@ def features(
     """
     was_training = network.training
     network.eval()
-    for batch in _batches(items, encoder):
+    for batch in batches(items, encoder):
         yield features_of(network, batch, device, precision)
     network.train(was_training)
 
@@ -111,7 +111,8 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
     return whole
 
 
-def _batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor]]:
+def batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor]]:
+    """The examples as the network reads them, BATCH at a time; threads decode ahead."""
     with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainingArguments
 
 from headstart.data.dataset import Examples
@@ -20,21 +19,20 @@ from headstart.train.best import epochs_since_the_best
 from headstart.train.course import Course
 from headstart.train.draws import Batches, TrainingSet, seed_for
 from headstart.train.forward import logits
+from headstart.train.loader import loader_of
 from headstart.train.loss import Loss
+from headstart.train.lower import lower_of
 from headstart.train.moments import moments_of, remember
 from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_all, share_buffers
 from headstart.train.schedules import LearningRate
 from headstart.train.setting import Setting
-from headstart.train.threads import cores_each, readers
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.penalties import Distance
 from headstart.transfer.plan import Phase
 
 CHECK_STEPS = 10  # between two looks at whether a checkpoint is due
-MOST_WORKERS = 16
-PREFETCHED = 4  # batches that each worker has ready
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,11 @@ class PhaseRun(TrainerCallback):
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
         self._network.to(setting.device)
         loss = Loss(options, setting.class_weights, setting.device)
+        examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"], setting.kept)
+        loader = loader_of(examples, self._batches, options.workers, setting.device)
+        lower = None if self._rehearsal else lower_of(self._network, self._phase, setting)
         trainer = PhaseTrainer(
-            self._network, arguments, self._loader(), self._optimizer, self._factor, loss, self._penalty, self
+            self._network, arguments, loader, self._optimizer, self._factor, loss, self._penalty, lower, self
         )
         self._trainer = trainer
         trainer.seen_loss += course.loss
@@ -145,11 +146,6 @@ class PhaseRun(TrainerCallback):
         """Of the rates, after so many steps of this Trainer."""
         step = self._first + taken
         return self._rehearsal.factor(step) if self._rehearsal and self._rehearsal.factor else self._schedule(step)
-
-    def _loader(self) -> DataLoader[Any]:
-        setting = self._setting
-        examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"], setting.kept)
-        return loader_of(examples, self._batches, setting.options.workers, setting.device)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._batches.epoch, self._batches.start = divmod(self._course.step, self._batches.steps)
@@ -270,31 +266,3 @@ class PhaseRun(TrainerCallback):
         scaler = trainer.accelerator.scaler
         self._course.moments = moments_of(self._optimizer, self._network.net)
         self._course.scaler = scaler.state_dict() if scaler is not None else {}
-
-
-def loader_of(examples: TrainingSet, batches: Batches, wanted: int | str, device: torch.device) -> DataLoader[Any]:
-    """A phase's batches, made by processes ahead of the network, or without them by threads between two steps.
-
-    Where the network computes on the processor itself, what is made ahead takes the cores from it while it waits for the
-    slower one (ResNet-18 on 2 cores, two processes: 0.85 of the speed with batches ready in memory; two threads between the
-    steps: 0.957).
-    """
-    workers = loader_workers(wanted, device)
-    if not workers:
-        examples.map = readers().map
-    return DataLoader(
-        examples,
-        batch_sampler=batches,
-        collate_fn=examples.collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=PREFETCHED if workers else None,
-        pin_memory=device.type == "cuda",
-    )
-
-
-def loader_workers(wanted: int | str, device: torch.device) -> int:
-    """Loader processes of one training process: what the recipe says, else by the cores that it has for itself."""
-    if isinstance(wanted, int):
-        return wanted
-    return 0 if device.type == "cpu" else min(max(cores_each() - 1, 1), MOST_WORKERS)

@@ -29,6 +29,7 @@ class Setting:
     options: Train
     transfer: Transfer
     augment: Augment
+    varied: bool  # whether an example may look different each time
     class_weights: np.ndarray | None
     batch_size: int
     accumulation: int

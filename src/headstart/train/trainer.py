@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from headstart.models.network import Network
 from headstart.train.depthwise import eased
 from headstart.train.loss import Loss
+from headstart.train.lower import Lower
 
 
 class PhaseTrainer(Trainer):
@@ -21,6 +23,7 @@ class PhaseTrainer(Trainer):
     Args:
         factor: of the learning rates, at each step that this Trainer takes.
         penalty: what is added to the loss of a batch, or None.
+        lower: enters the network above its frozen lower blocks, or None.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class PhaseTrainer(Trainer):
         factor: Callable[[int], float],
         loss: Loss,
         penalty: Callable[[], Tensor] | None,
+        lower: Lower | None,
         phase: TrainerCallback,
     ) -> None:
         super().__init__(
@@ -40,6 +44,7 @@ class PhaseTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False
         self._loader, self._factor, self._loss, self._penalty = loader, factor, loss, penalty
+        self._lower = lower
         self._eased = eased(arguments.device, "bf16" if arguments.bf16 else "fp32")
         self.seen_loss = torch.zeros((), device=arguments.device)  # this process's part of the sum over the batches
 
@@ -61,8 +66,8 @@ class PhaseTrainer(Trainer):
 
         The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
         """
-        labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        with self._eased:
+        labels, weights, rows = (inputs.pop(name) for name in ("labels", "weights", "rows"))
+        with self._eased, self._lower.entered(rows) if self._lower else nullcontext():
             outputs = model(**inputs)
         part = (self._loss(outputs, labels) * weights).sum()
         self.seen_loss += part.detach()

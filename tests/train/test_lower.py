@@ -1,0 +1,121 @@
+"""Training that begins above frozen blocks is the training of the whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from headstart.data.dataset import Dataset, Examples
+from headstart.models.network import Network
+from headstart.models.text import text_network
+from headstart.sections import Model
+from headstart.train import lower
+from headstart.train.engine import tune
+from headstart.train.lower import lower_of
+from headstart.train.setting import Setting
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
+from tests.conftest import reviews
+from tests.train.conftest import Pixels, digests, small_network
+
+MakeSetting = Callable[..., Setting]
+
+
+class Same(Pixels):
+    """Makes the same of an example whatever the seed."""
+
+    def __call__(self, item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
+        return super().__call__(item)
+
+
+def unvaried(setting: Setting, network: Network) -> Setting:
+    if network.spec["kind"] != "text":
+        return replace(setting, plain=Same(), augmented=Same(), varied=False)
+    return replace(setting, train=texts().train, plain=network.encoder(), augmented=network.encoder(), varied=False)
+
+
+def texts() -> Dataset:
+    found, labels = zip(*reviews(24, seed=1), strict=True)
+    part = Examples(found, np.array([int(label == "pos") for label in labels]), found, digests(range(24)))
+    return Dataset(("neg", "pos"), part, None, part)
+
+
+def made(name: str, bert: Path) -> Network:
+    if name != "bert":
+        return small_network(name)
+    torch.manual_seed(0)
+    return text_network(Model(backbone=str(bert)), texts(), pretrained=True)[0]
+
+
+def last(network: Network, blocks: int, epochs: int = 2) -> Phase:
+    return Phase("last", dict.fromkeys(Blocks(network).names[-blocks:], 0.01), epochs)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])  # that train
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "bert"])
+def test_the_weights_are_those_of_the_whole_network(
+    name: str, blocks: int, bert: Path, make_setting: MakeSetting
+) -> None:
+    told: list[dict[str, Any]] = []
+    entered, whole = made(name, bert), made(name, bert)
+    setting = unvaried(make_setting(selection=None, tell=told.append), entered)
+    phase = last(entered, blocks)
+    tune(entered, Plan("p", (phase,)), setting)
+    assert any(event["event"] == "extracting" for event in told)
+    assert lower_of(entered, phase, setting) is not None
+    tune(whole, Plan("p", (phase,)), replace(setting, varied=True))
+    for (key, one), other in zip(entered.net.state_dict().items(), whole.net.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_step_runs_only_what_is_above(bert: Path, make_setting: MakeSetting) -> None:
+    network = made("bert", bert)
+    setting = unvaried(make_setting(), network)
+    found = lower_of(network, last(network, 2), setting)
+    assert found is not None
+    layers = [module for name, module in network.net.named_modules() if name.endswith(("layer.0", "layer.1"))]
+    rows = [5, 17, 2]
+    inputs = setting.plain.collate([setting.plain(setting.train.items[row]) for row in rows])
+    calls: list[Any] = []
+    inner = [next(iter(layer.children())) for layer in layers]
+    hooks = [module.register_forward_hook(lambda module, *_: calls.append(module)) for module in inner]
+    with torch.no_grad():
+        whole = network(**inputs)
+        assert len(calls) == len(layers)
+        with found.entered(torch.tensor(rows)):
+            torch.testing.assert_close(network(**inputs), whole, rtol=1e-4, atol=1e-5)
+        assert len(calls) < 2 * len(layers)
+        torch.testing.assert_close(network(**inputs), whole, rtol=0, atol=0)
+    for hook in hooks:
+        hook.remove()
+
+
+def test_begun_anew_it_is_the_same_to_the_bit(bert: Path, make_setting: MakeSetting) -> None:
+    network = made("bert", bert)
+    setting = unvaried(make_setting(), network)
+    one, other = (lower_of(network, last(network, 2), setting) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    assert all(torch.equal(one._made[row], other._made[row]) for row in range(len(setting.train)))
+
+
+def test_the_whole_network_runs_where_it_would_not_pay_or_not_be_the_same(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = small_network("test_vit")
+    setting = unvaried(make_setting(), network)
+    assert lower_of(network, last(network, 2), setting) is not None
+    assert lower_of(network, last(network, 2, epochs=1), setting) is None
+    assert lower_of(network, last(network, len(Blocks(network).names)), setting) is None
+    assert lower_of(network, last(network, 2), replace(setting, varied=True)) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(lower, "SHARE", 10**12)
+        assert lower_of(network, last(network, 2), setting) is None
+    network.net.forward = lambda pixels: network.net.head(pixels.mean((2, 3)).repeat(1, 64)[:, :64])  # type: ignore
+    assert lower_of(network, last(network, 2), setting) is None
