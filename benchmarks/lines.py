@@ -22,7 +22,10 @@ from headstart.models.word_vectors import read_vectors
 
 SECONDS, SPEED = "seconds", "examples_per_second"
 MINILM, GLOVE, LITE0 = "packaged:minilm_l6", "packaged:glove_6b_50d", "packaged:efficientnet_lite0"
-NEEDED = "torch torchvision timm.data accelerate transformers.trainer peft pandas pyarrow.compute scipy.fft"
+NEEDED = (
+    "torch torchvision timm.data accelerate transformers.trainer peft pandas pyarrow.compute scipy.fft scipy.ndimage "
+    "pydantic rich.progress sqlite3 tomli_w"
+)
 GPU = torch.cuda.is_available()
 
 

@@ -81,5 +81,5 @@ def test_each_example_is_decoded_once_while_there_is_room(limit: int, decodings:
     data = TrainingSet(examples(3), encoder, 3, Kept(3, limit))
     for epoch in range(2):
         samples = data.__getitems__([Pick(row, 10 * epoch + row, 1 / 3) for row in range(3)])
-        assert [inputs for inputs, _, _ in samples] == [{"number": row, "seed": 10 * epoch + row} for row in range(3)]
+        assert [inputs for inputs, *_ in samples] == [{"number": row, "seed": 10 * epoch + row} for row in range(3)]
     assert encoder.decodings == decodings

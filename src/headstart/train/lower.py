@@ -65,7 +65,7 @@ def lower_of(network: Network, phase: Phase, setting: Setting) -> Lower | None:
     """What a phase's frozen lower blocks make of the training examples; the network is left in evaluation mode.
 
     On 2 cores in batches of 32: MiniLM on phrases of SST-2, the last of six layers trained, 350 → 700 texts/s; EfficientNet-
-    Lite0, the last two of nine blocks, 79 → 128 images/s. A phase that is begun anew after an interruption finds the same.
+    Lite0, the last two of eight blocks, 79 → 128 images/s. A phase that is begun anew after an interruption finds the same.
 
     Returns:
         None where it would not pay or not come to the same: nothing above the first block is frozen, the phase looks at no
