@@ -101,7 +101,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(
     assert ("going on from phase" in said) == bool(kept)
 
 
-@pytest.mark.parametrize(("kind", "moment", "workers"), every(2, 0))
+@pytest.mark.parametrize(("kind", "moment", "workers"), [case for case in every(2, 0) if not case.marks])
 @pytest.mark.thorough
 def test_two_processes_go_on_as_well(
     kind: str, moment: str, workers: int, recipe: Callable[..., Path], finished: Any
@@ -111,6 +111,22 @@ def test_two_processes_go_on_as_well(
     assert KILLED in start(path, MOMENTS[moment][kind], world=2)
     assert start(path, None, world=2) == [0, 0]
     assert left(path) == whole
+
+
+def test_training_above_frozen_blocks_goes_on_as_well(write_recipe: WriteRecipe) -> None:
+    """Their outputs are computed again, and are the same."""
+    path = write_recipe(
+        task="text_classification",
+        transfer={"strategy": "partial", "last_blocks": 1},
+        train={"epochs": 3, "batch_size": 8, "checkpoint_seconds": 0.0},
+    )
+    assert start(path, None) == [0]
+    whole = left(path)
+    shutil.rmtree(read_recipe(path).output)
+    assert start(path, ("step", 0, 13)) == [KILLED]
+    assert start(path, None) == [0]
+    assert left(path) == whole
+    assert "going on from phase" in path.with_suffix(".0.log").read_text()
 
 
 def truncate(folder: Path) -> None:

@@ -54,8 +54,10 @@ class Lower:
         """Run a batch of these rows and keep what comes to the entry; the bytes that it takes."""
         came: list[Tensor] = []
         hook = self._entry.register_forward_pre_hook(lambda module, given: came.append(given[0]))
-        network(**batch)
-        hook.remove()
+        try:
+            network(**batch)
+        finally:
+            hook.remove()
         self._made.update(zip(rows, came[0].cpu().clone(), strict=True))
         return int(came[0].nbytes)
 
