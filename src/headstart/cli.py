@@ -14,7 +14,7 @@ import typer
 
 from headstart import cli_runs
 from headstart.errors import HeadstartError
-from headstart.memory import keep_freed_memory
+from headstart.memory import collect_less, keep_freed_memory
 
 LONGEST_MESSAGE = 4_000  # characters
 
@@ -191,6 +191,7 @@ def schema() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is one message and exit code 2."""
     keep_freed_memory()
+    collect_less()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
     try:
         app(arguments)
