@@ -38,3 +38,15 @@ print(kept > 80, held() - before < 20)
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
     assert said.split() == ["True", "True"]
+
+
+def test_what_is_left_at_the_end_is_no_garbage_to_collect() -> None:
+    script = """
+import atexit, gc
+from headstart.memory import collect_less
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+collect_less()
+print(gc.get_freeze_count(), gc.get_threshold()[0] > 700)
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said.split() == ["0", "True", "True"]
