@@ -2,7 +2,7 @@
 
 import sys
 
-from headstart.cli import main
+from headstart.cli import program
 
 if __name__ == "__main__":
-    main(["run", *sys.argv[1:]])
+    program(["run", *sys.argv[1:]])

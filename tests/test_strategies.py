@@ -123,10 +123,12 @@ def test_a_saved_network_gives_what_the_trained_one_gave(strategy: str, kind: st
 @pytest.mark.parametrize("kind", KINDS)
 def test_merging_changes_nothing_but_the_number_of_layers(kind: str, make: Make, tmp_path: Path) -> None:
     plain, adapted = make(kind, "fine_tune"), make(kind, "lora")
-    items, device = plain.dataset.test.items, torch.device("cpu")
+    encoder = plain.network.encoder()
+    batch = encoder.collate([encoder(item) for item in plain.dataset.test.items])
 
+    @torch.inference_mode()
     def outputs(prepared: Prepared) -> np.ndarray:
-        return logits(prepared.network, items, prepared.network.encoder(), device, "fp32")
+        return prepared.network.eval()(**batch).numpy()
 
     np.testing.assert_array_equal(outputs(plain), outputs(adapted))
     train(adapted, tmp_path)

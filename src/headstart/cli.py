@@ -8,13 +8,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from headstart import cli_runs
 from headstart.errors import HeadstartError
-from headstart.memory import collect_less, keep_freed_memory
+from headstart.memory import collect_less, keep_freed_memory, leave
 
 LONGEST_MESSAGE = 4_000  # characters
 
@@ -186,6 +186,16 @@ def schema() -> None:
     from headstart.catalogue import recipe_schema
 
     typer.echo(json.dumps(recipe_schema(), indent=2))
+
+
+def program(arguments: list[str] | None = None) -> NoReturn:
+    """`main` as a process of its own."""
+    code: int | str | None = None
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    leave(code if isinstance(code, int) else int(code is not None))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,8 @@ import ctypes
 import gc
 import os
 import sys
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 
 def keep_freed_memory() -> None:
@@ -25,12 +26,17 @@ def keep_freed_memory() -> None:
 
 
 def collect_less() -> None:
-    """Look for garbage seldom, and not in what is left when the process ends: libraries make objects by the hundred thousand.
-
-    Frozen features of 397 photographs, the whole process on 2 cores: 12.1 → 10.0 s.
-    """
+    """Look for garbage seldom: libraries make objects by the hundred thousand while they are imported (5.2 → 4.4 s)."""
     gc.set_threshold(50_000, 20, 20)
-    atexit.register(gc.freeze)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without taking apart what it has imported (1.9 → 0.2 s); what is to be done at its end is done."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody listens any more
+            stream.flush()
+    os._exit(code)
 
 
 def give_back_memory() -> None:

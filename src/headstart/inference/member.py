@@ -45,6 +45,7 @@ class NetworkMember:
         check_labels(self.spec)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
+        self._settled = network.settled()
         self.encoder = network.encoder()
         self._precision: str = self.spec["precision"]
         if self._precision not in FORMATS:
@@ -56,9 +57,8 @@ class NetworkMember:
         from headstart.train.forward import classify, features_of, head_outputs
 
         batch = self.encoder.collate(list(samples))
-        return classify(
-            self.network, head_outputs(self.network, features_of(self.network, batch, self._device, self._precision))
-        )
+        features = features_of(self._settled, batch, self._device, self._precision)
+        return classify(self.network, head_outputs(self.network, features))
 
 
 def check_labels(spec: dict[str, Any]) -> None:

@@ -55,6 +55,10 @@ class Network(nn.Module):
     def features(self, **inputs: Tensor) -> Tensor:
         """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
 
+    def settled(self) -> Network:
+        """What has the same features and no use but evaluation, as fast as it can be made; may be the network itself."""
+        return self
+
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         """How much each place of the inputs speaks for a class, shape (n, height, width) or (n, tokens); None where that
         cannot be told."""

@@ -21,6 +21,7 @@ from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.look import check_look, look_of
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.packaged import packaged
+from headstart.models.settled import settled
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
     check_offline,
@@ -51,6 +52,14 @@ class VisionNetwork(Network):
     def features(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
         maps = self.net.forward_features(self._read(pixel_values))  # type: ignore[operator]
         return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
+
+    def settled(self) -> Network:
+        device = next(self.net.parameters()).device
+        noise = torch.randn(1, *self.spec["preprocessing"]["input_size"], generator=torch.Generator().manual_seed(0))
+        net = settled(self.net, noise.to(device))
+        if net is self.net:
+            return self
+        return VisionNetwork(net, self.head_name, dict(self.partition), self.spec).to(device).eval()
 
     def _read(self, pixels: Tensor) -> Tensor:
         return normalised(pixels, self._mean, self._std).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]

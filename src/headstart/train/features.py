@@ -29,7 +29,7 @@ from headstart.train.forward import BATCH, assemble, features, in_order, share_o
 from headstart.train.processes import from_main, place, to_main
 from headstart.train.setting import Setting
 
-FORMAT = 1  # raise it when what a feature is changes
+FORMAT = 2  # raise it when what a feature is changes
 ROWS = 512  # of a file: what a killed extraction loses at most
 
 

@@ -72,15 +72,15 @@ def features(
     Threads decode ahead while the network computes.
     """
     was_training = network.training
-    network.eval()
+    settled = network.eval().settled()
     for batch in batches(items, encoder):
-        yield features_of(network, batch, device, precision)
+        yield features_of(settled, batch, device, precision)
     network.train(was_training)
 
 
 @torch.inference_mode()
 def features_of(network: Network, batch: dict[str, Tensor], device: torch.device, precision: str) -> np.ndarray:
-    """The input of the head for a batch, shape (n, width), float32, of a network in evaluation mode."""
+    """The input of the head for a batch, shape (n, width), float32, of a network that is settled."""
     inputs = {key: value.to(device) for key, value in batch.items()}
     with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
         return network.features(**inputs).float().cpu().numpy()

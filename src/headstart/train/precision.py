@@ -66,7 +66,7 @@ def fast_bf16() -> str | None:
 
 def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
     """What takes less time for a batch: the steps of a phase, or without one the forward pass alone."""
-    twin = copy.deepcopy(network) if phases else network
+    twin = copy.deepcopy(network) if phases else network.eval().settled()
     if phases:
         Blocks(twin).open(phases[0])
     twin.train(bool(phases))
