@@ -73,12 +73,19 @@ def lower_of(network: Network, phase: Phase, setting: Setting) -> Lower | None:
         None where it would not pay or not come to the same: nothing above the first block is frozen, the phase looks at no
         example twice, examples are varied, memory is short, or the network cannot be entered there.
     """
-    below = list(network.partition)[: min(list(network.partition).index(name) for name in phase.rates)]
-    if len(below) < 2 or "adapters" in phase.rates or setting.varied or phase.epochs <= setting.shard.world:
+    names = list(network.partition)
+    first = next(name for name in names if name in phase.rates)
+    below, entries = names[: names.index(first)], _within(network, first)
+    if (
+        not entries
+        or len(below) < 2
+        or "adapters" in phase.rates
+        or setting.varied
+        or phase.epochs <= setting.shard.world
+    ):
         return None
     network.eval()
-    first = next(name for name in network.partition if name in phase.rates)
-    lower = Lower(_within(network, first)[0], [module for name in below[1:] for module in _within(network, name)])
+    lower = Lower(entries[0], [module for name in below[1:] for module in _within(network, name)])
     items, format = setting.train.items, FORMATS[setting.precision]
     rows = in_order(range(len(items)), items, setting.plain)[::-1]  # the largest first
     sizes = setting.plain.sizes(items)
