@@ -53,6 +53,10 @@ class Train(Section):
     ] = Schedule()
     warmup: Share = Field(0.0, description="share of a phase's steps over which the rate rises from 0")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="torch.compile for training steps; auto: on a GPU, once a phase has more than ten minutes left after an epoch",
+    )
     loss: Annotated[Loss, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)] = Loss()
     label_smoothing: Share = Field(0.0, description="share of the label's weight that is spread over all classes")
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=10_000)]] | None = Field(

@@ -16,6 +16,7 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.train.best import epochs_since_the_best
+from headstart.train.compiled import compile_steps, plain_steps
 from headstart.train.course import Course
 from headstart.train.draws import Batches, TrainingSet, seed_for
 from headstart.train.forward import logits
@@ -121,6 +122,9 @@ class PhaseRun(TrainerCallback):
         )
         self._trainer = trainer
         trainer.seen_loss += course.loss
+        self._compilable = not (lower or self._rehearsal)  # what is entered above is another graph at each step
+        if self._compilable:
+            compile_steps(self._network, setting, left=0.0)
         if trainer.accelerator.scaler is not None and course.scaler and (self._first or self._phase.carries):
             trainer.accelerator.scaler.load_state_dict(course.scaler)
         try:
@@ -135,6 +139,7 @@ class PhaseRun(TrainerCallback):
             ) from None
         del self._trainer  # a circle would keep the loader's processes alive
         self._remember(trainer)
+        plain_steps(self._network)
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
 
     @property
@@ -213,6 +218,8 @@ class PhaseRun(TrainerCallback):
                     f"phase {course.phase + 1} stopped after epoch {self._epoch} of {self._phase.epochs}: "
                     f"{options.early_stopping} epochs without a better {options.metric}"
                 )
+        if self._compilable and not course.over:
+            compile_steps(self._network, setting, left=row["seconds"] * (self._phase.epochs - self._epoch))
         self._save_if_due()
 
     def _hear(self, control: Any) -> None:

@@ -1,0 +1,62 @@
+"""Compiled training steps train the same network, and only where that was asked for or pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partialmethod
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from headstart.train.compiled import compile_steps, plain_steps
+from headstart.train.engine import tune
+from headstart.train.setting import Setting
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
+
+from .conftest import small_network
+
+
+def trained(setting: Setting) -> Any:
+    network = small_network("test_resnet")
+    phases = (Phase("head", {"head": 0.01}, 1), Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 2))
+    return network, tune(network, Plan("two", phases), setting)
+
+
+def test_compiled_steps_come_to_the_same(make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the compiler's own front end, whose back end here calls torch's operations one by one."""
+    from torch._dynamo.utils import counters
+
+    plain, _ = trained(make_setting())
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
+    counters.clear()
+    network, history = trained(make_setting(compile=True))
+    assert counters["stats"]["unique_graphs"] == 4, "two phases, and in each whole batches and a smaller last one"
+    assert not counters["graph_break"]
+    assert network._compiled_call_impl is None
+    assert len(history.epochs) == 3
+    for (name, one), other in zip(plain.net.state_dict().items(), network.net.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "left", "compiles"),
+    [
+        ("auto", "cuda", 700.0, True),
+        ("auto", "cuda", 500.0, False),
+        ("auto", "cpu", 7_000.0, False),
+        (True, "cpu", 0.0, True),
+        (False, "cuda", 7_000.0, False),
+    ],
+)
+def test_long_phases_on_a_gpu_are_compiled(
+    wanted: bool | str, device: str, left: float, compiles: bool, make_setting: Callable[..., Setting]
+) -> None:
+    network = small_network()
+    compile_steps(network, replace(make_setting(compile=wanted), device=torch.device(device)), left)
+    assert (network._compiled_call_impl is not None) == compiles
+    plain_steps(network)
+    assert network._compiled_call_impl is None
