@@ -55,7 +55,7 @@ class Train(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool | Literal["auto"] = Field(
         "auto",
-        description="torch.compile for training steps; auto: on a GPU, once a phase has more than ten minutes left after an epoch",
+        description="torch.compile for training steps; auto: on a GPU, once an epoch shows that a phase takes ten minutes more",
     )
     loss: Annotated[Loss, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)] = Loss()
     label_smoothing: Share = Field(0.0, description="share of the label's weight that is spread over all classes")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from headstart.models.network import Network
 from headstart.train.setting import Setting
 
