@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,13 +125,17 @@ def test_an_architecture_of_transformers_own_needs_no_code(make_run: MakeRun, tm
 def test_what_says_something_else_is_not_kept(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(*_: object) -> tuple[np.ndarray, str]:
-        (tmp_path / ".model.headstart-draft.pt2").write_bytes(b"draft")
-        return np.tile([0.0, 0.0, 1.0], (18, 1)), ""
+    run = make_run("image")
+
+    def wrong(
+        member: Any, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
+    ) -> tuple[np.ndarray, str]:
+        draft.write_bytes(b"draft")
+        return np.roll(headstart.load(run).probabilities(checked), 1, axis=1), ""
 
     monkeypatch.setitem(export_module.WRITERS, "torch_export", wrong)
-    with pytest.raises(HeadstartError, match=r"only \d+\.\d % of 18 examples .* not kept"):
-        export(str(make_run("image")), "torch_export", out=tmp_path / "model.pt2")
+    with pytest.raises(HeadstartError, match=r"only 0\.0 % of 18 examples .* not kept"):
+        export(str(run), "torch_export", out=tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 
 
