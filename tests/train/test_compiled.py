@@ -42,6 +42,23 @@ def test_compiled_steps_come_to_the_same(make_setting: Callable[..., Setting], m
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)
 
 
+def test_what_cannot_be_compiled_runs_as_it_was(
+    make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def broken(*_: Any) -> Any:
+        tried.append(1)
+        raise RuntimeError("no compiler here")
+
+    plain, _ = trained(make_setting())
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=broken))
+    network, _ = trained(make_setting(compile=True))
+    assert tried
+    for name, value in plain.net.state_dict().items():
+        torch.testing.assert_close(network.net.state_dict()[name], value, msg=name)
+
+
 @pytest.mark.parametrize(
     ("wanted", "device", "left", "compiles"),
     [

@@ -44,9 +44,8 @@ class VisionNetwork(Network):
         self.net, self.head_name, self.partition, self.spec = net, head, partition, spec
         for name in ("mean", "std"):
             self.register_buffer(f"_{name}", torch.tensor(spec["preprocessing"][name]), persistent=False)
-        self.to(
-            memory_format=torch.channels_last
-        )  # training on 2 cores: ResNet-18 1.14 (bf16 1.24), Lite0 1.63 (1.09) times
+        # Training on 2 cores is so many times as fast: ResNet-18 1.14 (bf16 1.24), Lite0 1.63 (1.09).
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
         return self.net(self._read(pixel_values))
