@@ -108,7 +108,9 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     )
     if not parts:
         return None, cached
-    known.update(zip((digests[row] for row in missing), assemble(parts), strict=True))
+    computed = assemble(parts)
+    del own, parts  # of many examples each copy of their features is large
+    known.update(zip((digests[row] for row in missing), computed, strict=True))
     return np.stack([known[digest] for digest in digests]), cached
 
 
@@ -130,25 +132,27 @@ def _compute(
     network: Network, part: str, examples: Examples, count: int, cache: FeatureCache, setting: Setting
 ) -> np.ndarray:
     """The features of this process's share of `count` examples, put into the cache as they come."""
-    batches: list[np.ndarray] = []
+    rows = np.zeros((0, 0), np.float32)
     done = kept = 0
     started = time.perf_counter()
     network.to(setting.device)
     try:
         for batch in features(network, list(examples.items), setting.plain, setting.device, setting.precision):
             _check(batch, examples.take(range(done, done + len(batch))), network, setting)
-            batches.append(batch)
+            if not done:
+                rows = np.empty((len(examples), batch.shape[1]), np.float32)
+            rows[done : done + len(batch)] = batch
             done += len(batch)
             if done - kept >= ROWS:
-                cache.write(examples.digests[kept:done], np.concatenate(batches)[kept:])
+                cache.write(examples.digests[kept:done], rows[kept:done])
                 kept = done
             seen = min(done * place()[1], count)
             speed = seen / (time.perf_counter() - started)
             setting.tell({"event": "extracting", "part": part, "seen": seen, "of": count, "examples_per_second": speed})
     finally:  # an interrupted extraction goes on from here
         if done > kept:
-            cache.write(examples.digests[kept:done], np.concatenate(batches)[kept:])
-    return np.concatenate(batches) if batches else np.zeros((0, 0), np.float32)
+            cache.write(examples.digests[kept:done], rows[kept:done])
+    return rows
 
 
 def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:

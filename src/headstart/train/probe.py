@@ -92,7 +92,8 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     targets = setting.train.labels
     mean, scale = features.mean(0), features.std(0)
     scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0  # a feature that never varies says nothing
-    values = (features - mean) / scale
+    values = features - mean
+    values /= scale
     some = _some_of_each(targets, setting.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
     weights = None if setting.class_weights is None else dict(enumerate(setting.class_weights.tolist()))
