@@ -143,6 +143,12 @@ def test_tables_that_tell_nothing(content: str, said: str, tmp_path: Path, capsy
     assert not (tmp_path / "r.toml").exists()
 
 
+def test_no_name_is_no_data(tmp_path: Path, capsys: Capture) -> None:
+    assert call("init", "", "--output", str(tmp_path / "r.toml")) == 2
+    assert call("check", "") == 2
+    assert capsys.readouterr().err.count("found no name; expected a folder, a table") == 2
+
+
 @pytest.mark.parametrize("strategy", ["scratch", "feature_extraction"])
 def test_a_run_is_verified_until_its_data_or_its_model_changes(
     strategy: str, write_recipe: WriteRecipe, tmp_path: Path, weights: Path, capsys: Capture

@@ -143,6 +143,7 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(write_recipe
         ({"recipes": []}, "found no recipe"),
         ({"recipes": [path, str(same)]}, "two rows would be called 'recipe'"),
         ({"recipes": [path], "vary": {"train.lr": ["1e-3", "1e-3"]}}, "two rows would be called '1e-3'"),
+        ({"recipes": [path], "vary": {"train.lr": []}}, "found no values for train.lr"),
         ({"recipes": [path], "vary": {"seed": ["0", "1"]}}, "give how many with --seeds"),
         ({"recipes": [path], "vary": {"output": ["a", "b"]}}, "output cannot be varied"),
         ({"recipes": [path], "overrides": ["seed=2147483647"], "seeds": 2}, "a seed is less than 2147483648"),

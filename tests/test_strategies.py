@@ -263,6 +263,10 @@ def test_unfreezing_takes_effect_in_two_processes(write_recipe: WriteRecipe, wei
             "train.label_smoothing: strategy 'feature_extraction' fits this head as a whole",
         ),
         (
+            {"transfer": {"strategy": "feature_extraction"}, "train": {"compile": True}},
+            "train.compile: compiles steps of",
+        ),
+        (
             {"transfer": {"strategy": "lp_ft"}, "model": {"head": {"classifier": "SVC"}}},
             "model.head.classifier: 'SVC' is fitted on frozen features",
         ),

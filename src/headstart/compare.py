@@ -119,6 +119,10 @@ def _cells(
     for key, way_out in {"seed": "give how many with --seeds", "output": "all runs lie beside the first one's"}.items():
         if key in vary:
             raise HeadstartError(f"--vary: {key} cannot be varied; {way_out}")
+    for key in (key for key, values in vary.items() if not values):
+        raise HeadstartError(
+            f"--vary: found no values for {key}; expected some with commas between them, such as {key}=A,B"
+        )
     read: list[tuple[str, Recipe]] = []
     for path in recipes:
         for values in product(*vary.values()):

@@ -7,6 +7,11 @@ class HeadstartError(Exception):
     The command line prints it without a traceback and ends with exit code 2.
     """
 
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message.rpartition(f"{__name__}.HeadstartError: ")[2].rstrip()
+        )  # a loader process sends a traceback
+
 
 def first_line(error: BaseException, most: int = 200) -> str:
     """What somebody else's error says, cut to one line, for use inside a message of ours."""

@@ -102,6 +102,10 @@ class Recipe(Section):
             raise ValueError(
                 "train.ema: averages a backbone that trains; strategy 'feature_extraction' trains a head only"
             )
+        if self.train.compile is True:
+            raise ValueError(
+                "train.compile: compiles steps of a backbone that trains; strategy 'feature_extraction' trains a head only"
+            )
         return self
 
     @model_validator(mode="after")

@@ -129,6 +129,7 @@ def _say(problem: Any, where: Sequence[int | str]) -> str:
     if problem["type"] in ("model_type", "model_attributes_type"):
         return f"found {found!r}; expected a table of keys"
     expected = problem["msg"].removeprefix("Input should be ").replace("valid dictionary", "table")
+    expected = expected.replace("a valid boolean", "true or false")
     return f"found {found!r}; expected {expected}"
 
 

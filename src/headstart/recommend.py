@@ -80,6 +80,7 @@ def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[st
     names = list(dict.fromkeys(filter(None, map(str.strip, backbones))))
     if not names:
         raise HeadstartError("--backbones: found no name; expected some as in model.backbone, with commas between them")
+    output = Path(read_recipe(path, overrides).output)
     machine = start()
     ranked, failed = [], []
     for name in names:
@@ -91,7 +92,6 @@ def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[st
         raise HeadstartError(f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}")
     ordered = sorted(ranked, key=lambda row: -row.probe.value)
     found = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
-    output = Path(read_recipe(path, overrides).output)
     table = output.with_name(f"{output.name}.recommend.md")
     table.parent.mkdir(parents=True, exist_ok=True)
     write_whole(table, "\n\n".join([found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]) + "\n")

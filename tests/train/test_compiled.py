@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partialmethod
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch import nn
 
+from headstart.train import compiled
+from headstart.train.compiled import _fault as fault
 from headstart.train.compiled import compile_steps, plain_steps
 from headstart.train.engine import tune
 from headstart.train.setting import Setting
@@ -18,6 +21,13 @@ from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import small_network
+
+
+@pytest.fixture(autouse=True)
+def working(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(compiled, "_fault", lambda device: None)
+    with torch._dynamo.config.patch(suppress_errors=True):
+        yield
 
 
 def trained(setting: Setting) -> Any:
@@ -57,6 +67,22 @@ def test_what_cannot_be_compiled_runs_as_it_was(
     assert tried
     for name, value in plain.net.state_dict().items():
         torch.testing.assert_close(network.net.state_dict()[name], value, msg=name)
+
+
+def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
+    make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("no compiler here\nand much more")
+
+    monkeypatch.setattr(compiled, "_fault", fault.__wrapped__)
+    monkeypatch.setattr(torch, "compile", broken)
+    plain, _ = trained(make_setting())
+    network, history = trained(make_setting(compile=True))
+    assert history.notes == ["training steps are not compiled: no compiler here"]
+    assert "Traceback" not in "".join(capfd.readouterr())
+    for name, value in plain.net.state_dict().items():
+        assert torch.equal(network.net.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize(

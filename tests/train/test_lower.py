@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.conftest import reviews
-from tests.train.conftest import Pixels, digests, small_network
+from tests.train.conftest import Pixels, small_network
 
 MakeSetting = Callable[..., Setting]
 
@@ -42,7 +43,8 @@ def unvaried(setting: Setting, network: Network) -> Setting:
 
 def texts() -> Dataset:
     found, labels = zip(*reviews(24, seed=1), strict=True)
-    part = Examples(found, np.array([int(label == "pos") for label in labels]), found, digests(range(24)))
+    contents = tuple(hashlib.sha256(text.encode()).digest() for text in found)
+    part = Examples(found, np.array([int(label == "pos") for label in labels]), found, contents)
     return Dataset(("neg", "pos"), part, None, part)
 
 

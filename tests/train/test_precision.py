@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from torch import nn
 from headstart.errors import HeadstartError
 from headstart.train import precision
 from headstart.train.depthwise import DepthwiseGradients
+from headstart.train.engine import tune
 from headstart.train.precision import choose_precision
-from headstart.transfer.plan import Phase
+from headstart.train.setting import Setting
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import small_network
 
 CPU = torch.device("cpu")
@@ -86,6 +89,33 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(monkeypatch: pytest
     monkeypatch.setattr(precision, "fast_bf16", lambda: None)
     assert choose() == "bf16"
     assert choose("fp32") == "fp32"
+
+
+@pytest.mark.parametrize("launched", ["bf16", "fp8", ""])
+def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
+    launched: str, make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> torch.Tensor:
+        network = small_network()
+        tune(network, Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)), make_setting())
+        return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+    plain = trained()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", launched)
+    assert torch.equal(plain, trained())
+
+
+@pytest.mark.parametrize("damaged", [b"fp16", b"\xff\xfe\x00", b""])
+def test_what_is_remembered_wrongly_is_settled_again(
+    damaged: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with taking(monkeypatch, fp32=1.0, bf16=0.5):
+        choose()
+    (remembered,) = (tmp_path / "precision").iterdir()
+    remembered.write_bytes(damaged)
+    with taking(monkeypatch, fp32=0.5, bf16=1.0):
+        assert choose() == "fp32"
+    assert remembered.read_bytes() == b"fp32"
 
 
 def test_fp16_needs_a_gpu() -> None:

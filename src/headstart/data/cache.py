@@ -46,7 +46,8 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
     """
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}-*"):  # by a process that was killed
         if time.time() - _last_used(left) > STALE_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
@@ -67,8 +68,12 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
 def write_whole(path: Path, content: str) -> None:
     """Write a text file under another name and move it to its place, also while other processes do the same."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
-    draft.write_text(content, encoding="utf-8", newline="")
-    draft.replace(path)
+    try:
+        draft.write_text(content, encoding="utf-8", newline="")
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
@@ -108,13 +113,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         HeadstartError: the cache cannot be written.
     """
-    try:
+    with _writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = path.open("w")
-    except OSError as error:
-        raise HeadstartError(
-            f"HEADSTART_CACHE: {path.parent} cannot be written ({error.strerror}); set it to a folder that can"
-        ) from None
     with opened as file:
         try:
             import fcntl
@@ -123,3 +124,13 @@ def locked(path: Path) -> Iterator[None]:
             return
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HeadstartError(
+            f"HEADSTART_CACHE: {folder} cannot be written ({error.strerror}); set it to a folder that can"
+        ) from None

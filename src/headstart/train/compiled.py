@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
+import torch
+
+from headstart.errors import first_line
 from headstart.models.network import Network
 from headstart.train.setting import Setting
 
 LONG = 600.0  # seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
 
 
-def compile_steps(network: Network, setting: Setting, left: float) -> None:
+def compile_steps(network: Network, setting: Setting, left: float) -> str | None:
     """Compile the training steps of a network in place, where the recipe says so, or by itself on a GPU where much is left.
 
     Evaluation goes by `features` and stays as it is. What cannot be compiled runs as it was. On processors it hardly pays:
@@ -16,17 +22,36 @@ def compile_steps(network: Network, setting: Setting, left: float) -> None:
 
     Args:
         left: seconds that the phase will still take, as far as that is known; 0 before its first epoch has ended.
+
+    Returns:
+        Why nothing can be compiled here, if that is so.
     """
     wanted = setting.options.compile
-    if network._compiled_call_impl is None and (
+    if network._compiled_call_impl is not None or not (
         wanted is True or (wanted == "auto" and setting.device.type == "cuda" and left > LONG)
     ):
-        import torch._dynamo
-
-        torch._dynamo.config.suppress_errors = True
-        network.compile(dynamic=setting.plain.sizes(setting.train.items) is not None)
+        return None
+    if fault := _fault(setting.device):
+        return f"training steps are not compiled: {fault}"
+    network.compile(dynamic=setting.plain.sizes(setting.train.items) is not None)
+    return None
 
 
 def plain_steps(network: Network) -> None:
     """Undo it."""
     network._compiled_call_impl = None
+
+
+@cache
+def _fault(device: torch.device) -> str | None:
+    """Why not even a sum can be compiled on a device, if so: most often there is no C++ compiler."""
+    import torch._dynamo
+    import torch._logging
+
+    torch._logging.set_logs(all=logging.ERROR)  # else each function that stays as it was prints a traceback
+    try:
+        torch.compile(torch.add)(torch.ones(2, device=device), 1)
+    except Exception as error:  # as manifold as compilers
+        return first_line(error)
+    torch._dynamo.config.suppress_errors = True
+    return None

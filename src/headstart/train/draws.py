@@ -20,6 +20,7 @@ from headstart.data.dataset import Examples
 from headstart.models.encoder import Decoder, Encoder, Mixer
 from headstart.sections import Augment
 from headstart.train.kept import Kept
+from headstart.train.reread import assert_unchanged, reading
 
 POOL = 50  # batches among which examples are sorted by size
 
@@ -174,7 +175,9 @@ class TrainingSet(Dataset[Sample]):
             return self._encoder(self._examples.items[row], seed)
         array = self._kept.get(row)
         if array is None:
-            array = self._encoder.decoded(self._examples.items[row])
+            with reading(self._examples.names[row]):
+                assert_unchanged(self._examples, row, self._encoder)
+                array = self._encoder.decoded(self._examples.items[row])
             self._kept.put(row, array)
         return self._encoder(array, seed)
 

@@ -27,6 +27,7 @@ from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.train.forward import BATCH, assemble, features, in_order, share_of
 from headstart.train.processes import from_main, place, to_main
+from headstart.train.reread import assert_unchanged
 from headstart.train.setting import Setting
 
 FORMAT = 2  # raise it when what a feature is changes
@@ -157,13 +158,12 @@ def _compute(
 
 def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:
     """Refuse features that are no numbers, or of something else than what was read before."""
-    for item, name, digest, row in zip(examples.items, examples.names, examples.digests, batch, strict=True):
-        if setting.plain.fingerprint(item) != digest.hex():
-            raise HeadstartError(f"{name}: has changed since the data was read; run the recipe again")
-        if not np.isfinite(row).all():
+    for row, made in enumerate(batch):
+        assert_unchanged(examples, row, setting.plain)
+        if not np.isfinite(made).all():
             raise HeadstartError(
-                f"model: {network.spec['backbone']} makes no finite numbers of {name}; are its weights damaged, or is "
-                f'{setting.precision} too narrow for them (train.precision = "fp32")?'
+                f"model: {network.spec['backbone']} makes no finite numbers of {examples.names[row]}; are its weights "
+                f'damaged, or is {setting.precision} too narrow for them (train.precision = "fp32")?'
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from headstart.models.encoder import Encoder
 from headstart.models.network import Network
 from headstart.train.precision import FORMATS
 from headstart.train.processes import from_all, place
+from headstart.train.reread import reading
 from headstart.train.threads import readers
 
 BATCH = 32
@@ -116,8 +118,13 @@ def batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor
     with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):
-            waiting.append([pool.submit(encoder, item, None) for item in items[start : start + BATCH]])
+            waiting.append([pool.submit(_read, encoder, item) for item in items[start : start + BATCH]])
             if len(waiting) > 2:
                 yield encoder.collate([future.result() for future in waiting.popleft()])
         while waiting:
             yield encoder.collate([future.result() for future in waiting.popleft()])
+
+
+def _read(encoder: Encoder, item: str) -> dict[str, Any]:
+    with reading(str(item)[:200]):
+        return encoder(item)

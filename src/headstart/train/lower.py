@@ -17,6 +17,7 @@ from headstart.models.network import Network
 from headstart.train.forward import BATCH, batches, in_order
 from headstart.train.memory import free_memory
 from headstart.train.precision import FORMATS
+from headstart.train.reread import assert_unchanged
 from headstart.train.setting import Setting
 from headstart.transfer.plan import Phase
 
@@ -96,6 +97,8 @@ def lower_of(network: Network, phase: Phase, setting: Setting) -> Lower | None:
         with torch.autocast(setting.device.type, format, enabled=format is not None):
             for done, batch in enumerate(batches([items[row] for row in rows], setting.plain)):
                 own = rows[done * BATCH : (done + 1) * BATCH]
+                for row in own:
+                    assert_unchanged(setting.train, row, setting.plain)
                 taken = lower.keep(network, own, {key: value.to(setting.device) for key, value in batch.items()})
                 if not done and taken * shares.sum() / shares[own].sum() > limit:
                     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.models.network import Network
 from headstart.train.precision import FORMATS
+from headstart.train.threads import neighbours
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
@@ -103,4 +103,4 @@ def free_memory(device: torch.device) -> int:
     with suppress(OSError, ValueError):  # a container's own limit, where there is one
         limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current"))
         free = min(free, limit - used)
-    return free // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return free // neighbours()

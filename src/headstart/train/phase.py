@@ -112,6 +112,7 @@ class PhaseRun(TrainerCallback):
             disable_tqdm=True,
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
+        arguments.mixed_precision = {"fp32": "no"}.get(setting.precision, setting.precision)  # whatever a launcher says
         self._network.to(setting.device)
         loss = Loss(options, setting.class_weights, setting.device)
         examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"], setting.kept)
@@ -122,9 +123,12 @@ class PhaseRun(TrainerCallback):
         )
         self._trainer = trainer
         trainer.seen_loss += course.loss
-        self._compilable = not (lower or self._rehearsal)  # what is entered above is another graph at each step
-        if self._compilable:
-            compile_steps(self._network, setting, left=0.0)
+        self._compilable = not (lower or self._rehearsal)
+        if lower and options.compile is True:
+            self._note(
+                "training steps are not compiled: frozen lower blocks run once, which makes each step another graph"
+            )
+        self._compile(left=0.0)
         if trainer.accelerator.scaler is not None and course.scaler and (self._first or self._phase.carries):
             trainer.accelerator.scaler.load_state_dict(course.scaler)
         try:
@@ -218,9 +222,19 @@ class PhaseRun(TrainerCallback):
                     f"phase {course.phase + 1} stopped after epoch {self._epoch} of {self._phase.epochs}: "
                     f"{options.early_stopping} epochs without a better {options.metric}"
                 )
-        if self._compilable and not course.over:
-            compile_steps(self._network, setting, left=row["seconds"] * (self._phase.epochs - self._epoch))
+        if not course.over:
+            self._compile(left=row["seconds"] * (self._phase.epochs - self._epoch))
         self._save_if_due()
+
+    def _compile(self, left: float) -> None:
+        if self._compilable and (fault := compile_steps(self._network, self._setting, left)):
+            self._compilable = False
+            self._note(fault)
+
+    def _note(self, remark: str) -> None:
+        """Once a run."""
+        if remark not in self._course.history.notes:
+            self._course.history.notes.append(remark)
 
     def _hear(self, control: Any) -> None:
         assert self._rehearsal

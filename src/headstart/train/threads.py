@@ -19,7 +19,13 @@ def readers() -> ThreadPoolExecutor:
 
 def cores_each() -> int:
     """How many each process of this run has for itself."""
-    return max(cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
+    return max(cores() // neighbours(), 1)
+
+
+def neighbours() -> int:
+    """How many processes of this run this machine has."""
+    said = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(int(said), 1) if said.isdecimal() else 1
 
 
 def cores() -> int:

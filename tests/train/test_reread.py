@@ -1,0 +1,72 @@
+"""What changes after the data was looked at is refused, by one message that names it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart.data.dataset import Examples
+from headstart.data.images import fingerprint
+from headstart.errors import HeadstartError
+from headstart.models.image_encoder import ImageEncoder
+from headstart.train.engine import tune
+from headstart.train.forward import batches
+from headstart.train.setting import Setting
+from headstart.transfer.blocks import Blocks
+from headstart.transfer.plan import Phase, Plan
+from tests.train.conftest import small_network
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Examples:
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (40, 40), (40 * number, 90, 10)).save(path)
+    digests = tuple(bytes.fromhex(fingerprint(str(path))) for path in paths)
+    return Examples(tuple(map(str, paths)), np.arange(6) % 3, tuple(path.name for path in paths), digests)
+
+
+def other(path: Path) -> None:
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(path)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:50])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (other, "3.png: has changed since the data was read; run"),
+        (os.remove, "3.png: cannot be read any more (No such"),
+    ],
+)
+def test_training_refuses_it(
+    workers: int,
+    spoil: Callable[[Path], None],
+    said: str,
+    pictures: Examples,
+    make_setting: Callable[..., Setting],
+) -> None:
+    network = small_network()
+    encoder = ImageEncoder(network.spec["preprocessing"])
+    setting = replace(make_setting(workers=workers), train=pictures, selection=None, plain=encoder, augmented=encoder)
+    spoil(Path(pictures.items[3]))
+    with pytest.raises(HeadstartError) as refused:
+        tune(network, Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)), setting)
+    assert str(refused.value).startswith(said)
+    assert "Traceback" not in str(refused.value)
+
+
+def test_so_does_a_pass_over_examples_that_can_no_longer_be_read(pictures: Examples) -> None:
+    encoder = ImageEncoder(small_network().spec["preprocessing"])
+    cut(Path(pictures.items[3]))
+    with pytest.raises(HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"):
+        list(batches(pictures.items, encoder))
