@@ -40,6 +40,12 @@ def test_plan_prints_counts_blocks_rates_and_time_and_writes_nothing(
     assert set(tmp_path.iterdir()) == before
 
 
+def test_python_m_headstart_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "headstart", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "lr-find" in done.stdout
+
+
 def test_run_then_predict(write_recipe: WriteRecipe, tmp_path: Path, photos: Path, capsys: Capture) -> None:
     assert call("run", write_recipe(), "train.epochs=1") == 0
     said = capsys.readouterr().out

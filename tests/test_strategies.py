@@ -22,7 +22,7 @@ from headstart.train.forward import logits
 from headstart.train.phase import PhaseRun
 from headstart.transfer.adapters import TARGETS, merge
 from headstart.transfer.choice import choose
-from headstart.transfer.strategies import strategies
+from headstart.transfer.strategies import plan, strategies
 from tests.conftest import WriteRecipe
 from tests.processes import start as run_in
 
@@ -293,6 +293,32 @@ def test_auto_says_what_it_chose_and_why(kind: str, make: Make) -> None:
     assert chosen in strategies.names()
     assert f"chose {chosen}: {len(prepared.dataset.train)} training examples are little data" in note
     assert prepared.plan.strategy == chosen
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ({"last_blocks": 2}, "block 3 and above"),
+        ({"train": ["block 1"]}, "block 1, head"),
+        ({"freeze": ["stem", "block [1-3]"]}, "block 4 and above"),
+    ],
+)
+def test_partial_says_which_blocks_train(choice: dict[str, Any], name: str, write_recipe: WriteRecipe) -> None:
+    recipe = read_recipe(write_recipe(transfer={"strategy": "partial", **choice}))
+    (phase,) = plan(recipe, ["stem", "block 1", "block 2", "block 3", "block 4", "head"]).phases
+    assert phase.name == name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_strategy_does_not_stand_beside_itself(kind: str, make: Make) -> None:
+    def beside(strategy: str) -> list[tuple[str, float | None]]:
+        rivals = ["feature_extraction", {"name": "fine_tune", "lr": 1e-3}, "fine_tune", "scratch"]
+        return [(one.name, one.lr) for one in make(kind, strategy, evaluate={"beside": rivals}).recipe.evaluate.beside]
+
+    assert beside("fine_tune") == [("feature_extraction", None), ("fine_tune", 1e-3), ("scratch", None)]
+    chosen = make(kind, "auto").recipe.transfer.strategy
+    assert (chosen, None) not in beside("auto")
+    assert len(beside("auto")) == (4 if chosen == "lp_ft" else 3)
 
 
 @pytest.mark.parametrize(

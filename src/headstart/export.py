@@ -38,7 +38,7 @@ class Exported:
         megabytes, before = self.bytes / 1e6, self.bytes_before / 1e6
         return [
             f"{100 * self.agreement:.2f} % of {self.examples} examples have the same label; probabilities differ by at most "
-            f"{self.largest:.1e}",
+            f"{self.largest:.2g}",
             f"written to {self.path} ({megabytes:.1f} MB; the run's model has {before:.1f} MB)",
             f"use it: {self.use}",
         ]

@@ -73,7 +73,6 @@ class Prepared:
         settled: dict[str, Any] = {"precision": self.precision}
         if self.chooses_an_epoch:
             settled |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
-        if self.chooses_an_epoch:
             settled |= choices(self.recipe)
         if self.plan.tuned:
             settled |= {"accumulation": self.accumulation, "augmentation": self.policy}
@@ -128,6 +127,7 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
 
     if recipe.transfer.strategy == AUTO:
         return _prepare_what_is_best(recipe, machine, read)
+    recipe = recipe.but(evaluate={"beside": recipe.rivals})
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(

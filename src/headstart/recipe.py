@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headstart.sections import Augment, Data, Evaluate, Head, Model, Search, Section, Train, Transfer, registered
+from headstart.sections.evaluation import Beside
 from headstart.sections.transfer import AUTO, FROZEN, PROBES
 
 EMBEDDING = "embedding_classification"
@@ -127,6 +128,12 @@ class Recipe(Section):
         return self.model_copy(
             update={section: getattr(self, section).model_copy(update=fields) for section, fields in changes.items()}
         )
+
+    @property
+    def rivals(self) -> tuple[Beside, ...]:
+        """What stands beside the recipe's own strategy, which never stands beside itself."""
+        own = self.transfer.strategy
+        return tuple(other for other in self.evaluate.beside if other.name != own or other.lr or other.epochs)
 
     def head(self) -> Head:
         """The head as the strategy fits it: `classifier` says how on frozen features, and is None where gradients do."""

@@ -53,7 +53,7 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     from headstart.train.processes import wait
 
     prepared = prepare(recipe, machine)
-    rivals = [_rival(other, prepared, machine) for other in recipe.evaluate.beside]
+    rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
     with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:

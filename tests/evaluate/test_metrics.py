@@ -68,6 +68,16 @@ def test_classes_that_never_occur_and_certain_mistakes() -> None:
     assert scores.worst_class() == scores.classes[1]
 
 
+def test_where_nothing_differs_nothing_is_worst_and_resampling_says_nothing() -> None:
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    scores = score(truth, np.eye(3)[truth], LABELS, 100)
+    assert scores.worst_class() is None
+    assert scores.macro_f1 is not None
+    assert scores.macro_f1.interval == "none: resamples do not differ"
+    assert scores.accuracy.interval == f"{scores.accuracy.low:.3f} to 1.000"
+    assert scores.accuracy.low < 0.7
+
+
 def test_wilson_by_its_published_example_and_at_the_ends() -> None:
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-4)  # Newcombe 1998, table I
     low, high = wilson(0, 10)

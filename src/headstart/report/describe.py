@@ -32,7 +32,7 @@ def describe(
     total = sum(sizes.values())
     lines = [
         f"task       {recipe.task}",
-        f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}; {_classes(dataset)}",
+        f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}",
         *(f"           note: {note}" for note in dataset.notes),
         f"backbone   {backbone}",
         f"running    {where}",
@@ -41,7 +41,8 @@ def describe(
             for number, phase in enumerate(phases, 1)
         ),
     ]
-    if more := choices(recipe):
+    varied = {"policy": recipe.augment.policy} if recipe.augment.policy else {}
+    if more := choices(recipe) | varied:
         lines.append("with       " + ", ".join(f"{key} {value}" for key, value in more.items()))
     if recipe.evaluate.beside:
         lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
@@ -79,8 +80,9 @@ def _course(phase: Phase, dataset: Dataset, total: int, phases: tuple[Phase, ...
 
 
 def describe_parts(dataset: Dataset) -> str:
-    """How many examples each part has."""
-    return ", ".join(f"{role} {len(examples)}" for role, examples in dataset.parts().items())
+    """How many examples each part has, and each class of the training part."""
+    parts = ", ".join(f"{role} {len(examples)}" for role, examples in dataset.parts().items())
+    return f"{parts}; {_classes(dataset)}"
 
 
 def _classes(dataset: Dataset) -> str:

@@ -39,7 +39,7 @@ def model_card(report: Report, spec: dict[str, Any], use: str) -> str:
         + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
         f"## Measured on {test.n} test examples",
         "| | value | 95 % interval |\n|---|---|---|\n"
-        + "\n".join(f"| {name} | {one.value:.3f} | {one.low:.3f} to {one.high:.3f} |" for name, one in rows.items()),
+        + "\n".join(f"| {name} | {one.value:.3f} | {one.interval} |" for name, one in rows.items()),
         f"Always saying {test.majority_class!r} is right in {test.majority_accuracy:.3f} of them."
         + (" The epoch was chosen on these examples." if report.selected_on == "test" else "")
         + (f" Worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found." if worst else ""),

@@ -104,7 +104,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray,
         some = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), POINTS)).round().astype(int))
         axes.plot(coverage[some], error[some], color=FIRST)
         axes.set(xlim=(0, 1), xlabel="share of examples answered", ylabel="error among them")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * max(float(error.max()), 0.05))
 
     return _drawn(calibration, refusing)
 

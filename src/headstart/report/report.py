@@ -26,6 +26,11 @@ class Figure(Part):
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
+    @property
+    def interval(self) -> str:
+        """Its ends, in words; none where resampled examples all come to the same, which tells nothing of others."""
+        return f"{self.low:.3f} to {self.high:.3f}" if self.low < self.high else "none: resamples do not differ"
+
 
 class ClassScore(Part):
     """One class: how many examples, and precision, recall and F1 (None where nothing defines them)."""
@@ -58,9 +63,9 @@ class Scores(Part):
     classes: tuple[ClassScore, ...]
 
     def worst_class(self) -> ClassScore | None:
-        """The class with the lowest recall among those that occur."""
-        seen = [(row.recall.value, row) for row in self.classes if row.recall is not None]
-        return min(seen, key=lambda pair: pair[0])[1] if seen else None
+        """The class with the lowest recall among those that occur, if there is any difference."""
+        seen = {row.recall.value: row for row in reversed(self.classes) if row.recall is not None}
+        return seen[min(seen)] if len(seen) > 1 else None
 
 
 class Threshold(Part):

@@ -124,9 +124,10 @@ class PhaseRun(TrainerCallback):
         self._trainer = trainer
         trainer.seen_loss += course.loss
         self._compilable = not (lower or self._rehearsal)
-        if lower and options.compile is True:
+        if lower:
             self._note(
-                "training steps are not compiled: frozen lower blocks run once, which makes each step another graph"
+                "frozen lower blocks ran once and not at each step"
+                + (", so training steps are not compiled" if options.compile is True else "")
             )
         self._compile(left=0.0)
         if trainer.accelerator.scaler is not None and course.scaler and (self._first or self._phase.carries):

@@ -101,8 +101,8 @@ def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], s
     name = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     path = cache_folder() / "precision" / name[:32]
     with suppress(OSError):
-        if (found := path.read_text(encoding="utf-8", errors="replace")) in ("fp32", "bf16"):
-            return found
+        if (found := path.read_bytes()) in (b"fp32", b"bf16"):
+            return found.decode()
     chosen = choose()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

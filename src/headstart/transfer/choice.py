@@ -30,6 +30,6 @@ def choose(examples: int, separated: float) -> tuple[str, str]:
     }[much, near]
     return strategy, (
         f"strategy 'auto' chose {strategy}: {examples:,} training examples are {'much' if much else 'little'} data (limit "
-        f"{ENOUGH:,}), and frozen features take a classifier {100 * separated:.0f} % of the way from the majority class to no "
+        f"{ENOUGH:,}), and frozen features take a classifier {100 * separated:.1f} % of the way from the majority class to no "
         f"error, which is {'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
     )

@@ -123,7 +123,9 @@ def lora(recipe: Recipe, blocks: Sequence[str]) -> Plan:
 def partial(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Only some blocks train: the last `last_blocks` below the head, or those that name patterns choose; and the head."""
     chosen = [name for name in blocks if name == "head" or _wanted(name, recipe, blocks)]
-    return Plan("partial", (Phase("some blocks", _with_faster_head(recipe, chosen), recipe.train.epochs),))
+    upper = list(blocks[len(blocks) - len(chosen) :])
+    name = f"{chosen[0]} and above" if chosen == upper else ", ".join(chosen)
+    return Plan("partial", (Phase(name, _with_faster_head(recipe, chosen), recipe.train.epochs),))
 
 
 def _with_faster_head(recipe: Recipe, blocks: Sequence[str]) -> dict[str, float]:
