@@ -65,7 +65,8 @@ class Batches(Sampler[list[Pick]]):
     nothing of it works on an example of weight 0.
 
     Where `sizes` says how large each example is, examples of like size share a batch, which so needs little padding: within
-    every 50 batches of the random order they are sorted by size, and the batches then come in random order.
+    every 50 batches of the random order they are sorted by size, and the batches then come in random order (MiniLM on 900
+    phrases of SST-2, batches of 32 on 2 cores: 66 → 164 texts/s).
 
     With `balance`, the labels, an epoch draws with replacement, each class equally often on average. With `mixing` each
     example has a partner half a batch away, so that dealing out a batch seldom parts the two.
