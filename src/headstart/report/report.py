@@ -160,9 +160,9 @@ class Report(Part):
             ours, theirs = self.test.accuracy, other.test.accuracy
             gap = 100 * (ours.value - theirs.value)
             apart = ours.low > theirs.high or theirs.low > ours.high
+            by = f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}" if gap else "level with"
             sentences.append(
-                f"{self.main.name} is {abs(gap):.1f} points {'ahead of' if gap >= 0 else 'behind'} {other.name}; the "
-                f"intervals {'do not overlap' if apart else 'overlap'}."
+                f"{self.main.name} is {by} {other.name}; the intervals {'do not overlap' if apart else 'overlap'}."
             )
         return " ".join(sentences)
 
