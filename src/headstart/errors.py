@@ -8,9 +8,8 @@ class HeadstartError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(
-            message.rpartition(f"{__name__}.HeadstartError: ")[2].rstrip()
-        )  # a loader process sends a traceback
+        # what a loader's process raises comes to the main one as the text of a traceback, of which this is the last line
+        super().__init__(message.rpartition(f"{__name__}.HeadstartError: ")[2].rstrip())
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -41,7 +41,7 @@ def propose(source: str) -> str:
         HeadstartError: there is no data, or nothing that a task reads.
     """
     if not source.strip():
-        raise HeadstartError("found no name; expected a folder, a table, or whatever else data.source may be")
+        raise HeadstartError("SOURCE: found no name; expected a folder, a table, or whatever else data.source may be")
     task, columns, others, why = _task_of(source)
     draft = _draft(task, source, columns)
     with tempfile.TemporaryDirectory() as folder:

@@ -43,6 +43,9 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
 
     It is filled under another name and renamed when it is whole, so neither a second process nor a killed one ever
     shows a half-filled folder.
+
+    Raises:
+        HeadstartError: the cache cannot be written.
     """
     if target.is_dir():
         return target
@@ -128,6 +131,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    """What the system says against writing within becomes a sentence."""
     try:
         yield
     except OSError as error:

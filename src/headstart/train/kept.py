@@ -16,9 +16,8 @@ FIELDS = 5  # of an example: where it begins, + 1; three dimensions; bytes of a 
 class Kept:
     """Arrays by the rows of examples, in memory that forked loader processes share.
 
-    A batch of 32 JPEGs of 230 pixels, cropped to 224 on 2 cores: 48 → 20 ms; phrases of SST-2 through MiniLM:
-    1.05 times the speed. An epoch's first pass decodes, for as long as
-    there is room.
+    A batch of 32 JPEGs of 230 pixels, cropped to 224 on 2 cores: 48 → 20 ms; phrases of SST-2 through MiniLM: 1.05 times
+    the speed. An epoch's first pass decodes, for as long as there is room.
 
     Args:
         rows: how many examples there are.
