@@ -154,6 +154,8 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
     network, notes = task.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
         classifier.try_out(head, network.spec["width"], len(dataset.labels))
+        if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
+            classifier.check_weights(head)
     if recipe.transfer.adapted:
         asked_for = recipe.transfer.adapters
         put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)

@@ -19,7 +19,7 @@ from headstart.sections.evaluation import Beside
 from headstart.sections.transfer import AUTO, FROZEN, PROBES
 
 EMBEDDING = "embedding_classification"
-NEED_STEPS = ("loss", "label_smoothing", "sampling", "max_grad_norm", "early_stopping")  # keys of [train]
+NEED_STEPS = ("loss", "label_smoothing", "max_grad_norm", "early_stopping")  # keys of [train]
 
 
 class Recipe(Section):

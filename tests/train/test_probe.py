@@ -15,6 +15,7 @@ import torch
 
 import headstart
 from headstart.errors import HeadstartError
+from headstart.models.classifier import build
 from headstart.models.network import build_head
 from headstart.models.vision import vision_network
 from headstart.report.report import Report
@@ -93,6 +94,50 @@ def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
         theirs = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(features, targets)
         np.testing.assert_allclose(ours, theirs.predict_proba(features), atol=5e-3)
         assert "5-fold cross-validation" in history.fitted
+
+
+FORESTS = ["RandomForestClassifier", "GradientBoostingClassifier"]
+WEIGHED = ["LogisticRegression", "SVC", "GaussianNB", *FORESTS]
+
+
+@pytest.mark.parametrize("name", WEIGHED)
+def test_class_weights_reach_every_classifier(name: str, setting: Setting) -> None:
+    random = np.random.default_rng(0)
+    targets = np.repeat([0, 1, 2], [60, 20, 10])
+    features = (random.normal(size=(90, 5)) + 0.5 * targets[:, None]).astype(np.float32)
+    known = replace(setting.train, labels=targets, items=tuple(map(str, range(90))))
+    plain = replace(setting, train=known)
+    weights = len(targets) / (3 * np.bincount(targets))
+    weighed = {
+        "class_weights": replace(plain, class_weights=weights),
+        "sampling": replace(plain, options=plain.options.model_copy(update={"sampling": "balanced"})),
+    }
+    head = Head(classifier=name, options={"n_estimators": 20} if name in FORESTS else {})
+    without = module._estimator(head, features, plain)[1].predict_proba(features)
+    model = build(head, plain.seed)
+    if name in ("LogisticRegression", "RandomForestClassifier"):
+        model.set_params(**{f"{name.lower()}__class_weight": "balanced"}).fit(features, targets)
+    else:
+        model.fit(features, targets, **{f"{model.steps[-1][0]}__sample_weight": weights[targets]})
+    right = model.predict_proba(features)
+    assert np.abs(right - without).max() > 0.1
+    for changed in weighed.values():
+        np.testing.assert_allclose(module._estimator(head, features, changed)[1].predict_proba(features), right, atol=1e-6)
+
+
+@pytest.mark.parametrize("train", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
+def test_a_classifier_that_cannot_weigh_classes_is_refused(
+    write_recipe: WriteRecipe, weights: Path, train: dict[str, str]
+) -> None:
+    for head, said in (
+        ({"classifier": "KNeighborsClassifier"}, "KNeighborsClassifier cannot weigh its examples"),
+        ({"classifier": "SVC", "options": {"class_weight": "balanced"}}, "classes would be weighed twice"),
+    ):
+        path = write_recipe(
+            model={"weights": str(weights), "head": head}, transfer={"strategy": "feature_extraction"}, train=train
+        )
+        with pytest.raises(HeadstartError, match=said):
+            headstart.run(path)
 
 
 def test_a_strength_chosen_on_some_examples_is_used_on_all(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

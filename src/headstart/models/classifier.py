@@ -72,7 +72,7 @@ def build(head: Head, seed: int) -> Any:
     name = head.fitting
     if name not in HOMES:
         raise HeadstartError(f"model.head.classifier: {unknown('classifier', name, names())}")
-    kind = getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
+    kind = _kind(name)
     known = kind().get_params()
     strangers = sorted(set(head.options) - set(known))
     if strangers:
@@ -92,6 +92,41 @@ def build(head: Head, seed: int) -> Any:
     if not hasattr(classifier, "predict_proba"):
         classifier = CalibratedClassifierCV(classifier, ensemble=False)
     return make_pipeline(StandardScaler(), classifier)
+
+
+def fitted(head: Head, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int) -> Any:
+    """The classifier of `build`, fitted; with `weights`, shape (n,), each example counts as much as its own says.
+
+    Weights reach the calibration of a classifier without probabilities as well, or it would undo them.
+    """
+    model = build(head, seed)
+    weighing = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
+    return model.fit(as_learned(head, features), targets, **weighing)
+
+
+def check_weights(head: Head) -> None:
+    """Make sure that a classifier can weigh its examples, and is not told twice how.
+
+    Raises:
+        HeadstartError: it cannot, or its own options weigh the classes too.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    if "class_weight" in head.options:
+        raise HeadstartError(
+            "model.head.options: class_weight is given beside train.class_weights or train.sampling, so classes would be weighed "
+            "twice; keep one of them"
+        )
+    if not has_fit_parameter(_kind(head.fitting), "sample_weight"):
+        able = ", ".join(name for name in HOMES if has_fit_parameter(_kind(name), "sample_weight"))
+        raise HeadstartError(
+            f"model.head.classifier: {head.fitting} cannot weigh its examples, which train.class_weights and train.sampling = "
+            f'"balanced" need. Remove them, or choose one that can: logistic_regression, gradient, {able}'
+        )
+
+
+def _kind(name: str) -> Any:
+    return getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
 
 
 def as_learned(head: Head, features: np.ndarray) -> np.ndarray:

@@ -61,11 +61,13 @@ class Train(Section):
     label_smoothing: Share = Field(0.0, description="share of the label's weight that is spread over all classes")
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=10_000)]] | None = Field(
         None,
-        description="weight of each class in the loss, by its name; 'balanced': the same for each class as a whole",
+        description="weight of each class in the loss or in the fit of a scikit-learn head, by its name; 'balanced': the same for "
+        "each class as a whole",
     )
     sampling: Literal["shuffle", "balanced"] = Field(
         "shuffle",
-        description="each example once an epoch; 'balanced': drawn anew so that the classes come equally often",
+        description="each example once an epoch; 'balanced': drawn anew so that the classes come equally often (a head that is "
+        "fitted as a whole weighs its examples by that instead)",
     )
     max_grad_norm: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         None, description="longer gradients are cut to this length"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.models.classifier import as_learned, build
+from headstart.models.classifier import fitted as fitted_classifier
 from headstart.models.network import Network
 from headstart.sections import Head
 from headstart.train.best import Best, epochs_since_the_best
@@ -23,7 +23,7 @@ from headstart.train.draws import Batches, seed_for
 from headstart.train.features import extract
 from headstart.train.folds import FOLDS, out_of_fold
 from headstart.train.forward import head_outputs
-from headstart.train.loss import Loss
+from headstart.train.loss import Loss, balanced
 from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_main
 from headstart.train.schedules import LearningRate
@@ -96,7 +96,8 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     values /= scale
     some = _some_of_each(targets, setting.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
-    weights = None if setting.class_weights is None else dict(enumerate(setting.class_weights.tolist()))
+    each = _weights_of_classes(setting)
+    weights = None if each is None else dict(enumerate(each.tolist()))
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
         if folds >= 2:
@@ -123,6 +124,19 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     return History(fitted=f"logistic regression, C = {strength:.3g} ({chosen_by})"), state
 
 
+def _weights_of_classes(setting: Setting) -> np.ndarray | None:
+    """How much an example of each class counts in a head that is fitted as a whole, shape (classes,); None where all count the
+    same.
+
+    Such a head draws no examples: in place of balanced sampling it weighs them as often as that would draw them.
+    """
+    weights, labels = setting.class_weights, setting.train.labels
+    if setting.options.sampling != "balanced":
+        return weights
+    drawn = balanced(labels, int(labels.max()) + 1 if weights is None else len(weights))
+    return drawn if weights is None else weights * drawn
+
+
 def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
     """At most ENOUGH rows, as many of each class as its share of all, and at least FOLDS of it."""
     if len(targets) <= ENOUGH:
@@ -140,7 +154,9 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")
-            fitted = build(head, setting.seed).fit(as_learned(head, features), setting.train.labels)
+            each, targets = _weights_of_classes(setting), setting.train.labels
+            weights = None if each is None else each[targets]
+            fitted = fitted_classifier(head, features, targets, weights, setting.seed)
     except Exception as error:  # as manifold as the classifiers
         raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}") from None
     return History(fitted=head.fitting), fitted
