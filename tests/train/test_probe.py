@@ -122,7 +122,9 @@ def test_class_weights_reach_every_classifier(name: str, setting: Setting) -> No
     right = model.predict_proba(features)
     assert np.abs(right - without).max() > 0.1
     for changed in weighed.values():
-        np.testing.assert_allclose(module._estimator(head, features, changed)[1].predict_proba(features), right, atol=1e-6)
+        np.testing.assert_allclose(
+            module._estimator(head, features, changed)[1].predict_proba(features), right, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("train", [{"class_weights": "balanced"}, {"sampling": "balanced"}])

@@ -114,8 +114,8 @@ def check_weights(head: Head) -> None:
 
     if "class_weight" in head.options:
         raise HeadstartError(
-            "model.head.options: class_weight is given beside train.class_weights or train.sampling, so classes would be weighed "
-            "twice; keep one of them"
+            "model.head.options: class_weight is given beside train.class_weights or train.sampling, so classes would be "
+            "weighed twice; keep one of them"
         )
     if not has_fit_parameter(_kind(head.fitting), "sample_weight"):
         able = ", ".join(name for name in HOMES if has_fit_parameter(_kind(name), "sample_weight"))

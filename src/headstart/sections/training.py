@@ -61,8 +61,8 @@ class Train(Section):
     label_smoothing: Share = Field(0.0, description="share of the label's weight that is spread over all classes")
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=10_000)]] | None = Field(
         None,
-        description="weight of each class in the loss or in the fit of a scikit-learn head, by its name; 'balanced': the same for "
-        "each class as a whole",
+        description="weight of each class in the loss or in the fit of a scikit-learn head, by its name; 'balanced': the "
+        "same for each class as a whole",
     )
     sampling: Literal["shuffle", "balanced"] = Field(
         "shuffle",
