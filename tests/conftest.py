@@ -12,8 +12,11 @@ import pytest
 import tomli_w
 from PIL import Image
 
+from headstart.runtime.threads import share_cores
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+share_cores()
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"  # the workers share the cores
 

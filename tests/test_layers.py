@@ -10,9 +10,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "memory", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models", "report",
-    "evaluate", "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "finished", "verify",
-    "measure", "export", "recommend", "outcome", "runner", "search", "compare", "cli_runs", "cli",
+    "errors", "memory", "runtime", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models",
+    "report", "evaluate", "train", "tasks", "inference", "catalogue", "prepare", "preview", "init", "check", "finished",
+    "verify", "measure", "export", "recommend", "outcome", "runner", "search", "compare", "cli_runs", "cli",
 ]  # fmt: skip
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import headstart
-from headstart import outcome
+from headstart import outcome, runner
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
 from headstart.report.report import Report
@@ -102,12 +105,33 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(outcome, "write_html", full)
-    with pytest.raises(HeadstartError, match="could not be written: no space left on the device"):
+    with pytest.raises(HeadstartError, match="could not be written: no space left on device"):
         headstart.run(write_recipe(train={"epochs": 1}))
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [".run.headstart-checkpoints"]
     monkeypatch.undo()
     assert headstart.run(write_recipe(train={"epochs": 1})).main.epochs, "what was trained is still there"
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == ["run"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+@pytest.mark.parametrize(
+    "write",
+    [lambda path: save_file({"weight": np.zeros(10_000)}, path), lambda path: path.write_text("x" * 20_000)],
+    ids=["tensors", "text"],
+)
+def test_a_write_beyond_the_size_limit_is_one_sentence(
+    write: Callable[[Path], object], write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    import resource
+
+    recipe = read_recipe(write_recipe())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(HeadstartError, match="could not be written: file too large"), runner._writable(recipe):
+            write(tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteRecipe) -> None:

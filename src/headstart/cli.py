@@ -15,6 +15,7 @@ import typer
 from headstart import cli_runs
 from headstart.errors import HeadstartError
 from headstart.memory import collect_less, keep_freed_memory, leave
+from headstart.runtime.threads import share_cores
 
 LONGEST_MESSAGE = 4_000  # characters
 
@@ -200,6 +201,7 @@ def program(arguments: list[str] | None = None) -> NoReturn:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is one message and exit code 2."""
+    share_cores()
     keep_freed_memory()
     collect_less()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away

@@ -22,6 +22,7 @@ from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
 from headstart.registry import unknown
 from headstart.report.report import Phase
+from headstart.runtime.threads import share_cores
 from headstart.sections import Head
 from headstart.sections.transfer import AUTO, FROZEN
 from headstart.tasks import Task, task_for
@@ -91,10 +92,11 @@ class Prepared:
 
 def start() -> Machine:
     """Settle device and processes (Accelerate reads what the launcher left) and the way memory is held."""
+    share_cores()
+    keep_freed_memory()
     import torch
     from accelerate import PartialState
 
-    keep_freed_memory()
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
     return Machine(state.device, state.process_index, state.num_processes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -56,7 +58,7 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
-    with _space_left(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
+    with _writable(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
         trackers = recipe.train.trackers if machine.rank == 0 else ()
@@ -227,17 +229,23 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
 
 
 @contextmanager
-def _space_left(recipe: Recipe) -> Iterator[None]:
-    """Turn a full disk into one sentence."""
+def _writable(recipe: Recipe) -> Iterator[None]:
+    """Turn a write that the system stopped (a full disk, a quota, a size limit) into one sentence."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and "No space left" not in str(error):
+        code = error.errno if isinstance(error, OSError) else _system_code(error)
+        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise HeadstartError(
-            f"output: {recipe.output} could not be written: no space left on the device. Free some space and run it "
-            "again, or give another place with output=NAME"
+            f"output: {recipe.output} could not be written: {os.strerror(code).lower()}. Free some space or raise the limit "
+            "and run it again, or give another place with output=NAME"
         ) from error
+
+
+def _system_code(error: Exception) -> int | None:
+    """The system's error number that safetensors quotes, as in "I/O error: File too large (os error 27)"."""
+    quoted = re.search(r"os error (\d+)", str(error))
+    return int(quoted[1]) if quoted else None

@@ -19,6 +19,7 @@ from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.inference.member import Member, open_member
 from headstart.memory import keep_freed_memory
+from headstart.runtime.threads import share_cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -173,8 +174,8 @@ class Predictor:
 
     def _outcomes(self, found: Iterator[Found], tta: bool) -> Iterator[tuple[Found, np.ndarray | str]]:
         """Each example with its probabilities, shape (classes,), or why it could not be read."""
+        from headstart.runtime.threads import readers
         from headstart.train.forward import BATCH
-        from headstart.train.threads import readers
 
         if tta:
             self.check_views()
@@ -231,6 +232,7 @@ def load(run: str | Path | Sequence[str | Path], weights: Sequence[float] | None
     Raises:
         HeadstartError: a folder holds no model or a damaged one, or several tell different classes apart.
     """
+    share_cores()
     keep_freed_memory()
     sources = [run] if isinstance(run, str | Path) else list(run)
     if not sources:

@@ -26,7 +26,7 @@ from headstart.inference.request import BLANK, Limits, RefusedError, examples_in
 from headstart.report.folder import RECIPE
 from headstart.report.pages import render
 from headstart.report.report import FILE, Report, Scores
-from headstart.train.threads import readers
+from headstart.runtime.threads import readers
 
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from headstart.train.threads import one_blas_thread
+from headstart.runtime.threads import one_blas_thread
 
 FOLDS = 5
 STRENGTH = 0.01  # C of the logistic regression on standardised features

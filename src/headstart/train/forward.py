@@ -15,10 +15,10 @@ from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.encoder import Encoder
 from headstart.models.network import Network
+from headstart.runtime.threads import readers
 from headstart.train.precision import FORMATS
 from headstart.train.processes import from_all, place
 from headstart.train.reread import reading
-from headstart.train.threads import readers
 
 BATCH = 32
 

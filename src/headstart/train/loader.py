@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from headstart.runtime.threads import cores_each, readers
 from headstart.train.draws import Batches, TrainingSet
-from headstart.train.threads import cores_each, readers
 
 MOST_WORKERS = 16
 PREFETCHED = 4  # batches that each worker has ready

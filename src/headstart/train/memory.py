@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from headstart.models.network import Network
+from headstart.runtime.threads import neighbours
 from headstart.train.precision import FORMATS
-from headstart.train.threads import neighbours
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from headstart.errors import HeadstartError, first_line
 from headstart.models.classifier import fitted as fitted_classifier
 from headstart.models.network import Network
+from headstart.runtime.threads import one_blas_thread
 from headstart.sections import Head
 from headstart.train.best import Best, epochs_since_the_best
 from headstart.train.draws import Batches, seed_for
@@ -28,7 +29,6 @@ from headstart.train.optimizer import optimizer
 from headstart.train.processes import from_main
 from headstart.train.schedules import LearningRate
 from headstart.train.setting import History, Setting
-from headstart.train.threads import one_blas_thread
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 

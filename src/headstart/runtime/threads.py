@@ -1,4 +1,4 @@
-"""Threads that read examples while the network computes."""
+"""How many threads this process takes, how they wait, and the threads that read examples while the network computes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
+
+
+def share_cores() -> None:
+    """Let OpenMP threads sleep while they wait, and let the processes of one run divide the cores between them.
+
+    OpenMP reads both from the environment when torch or scikit-learn is first imported, so call it before. Threads that spin
+    while they wait keep other processes from computing: frozen features of 872 sentences on 2 cores take a process 10 s, two
+    at once 81 s each, asleep 12 s each. A variable that is set already stays as it is.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if neighbours() > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores_each()))
 
 
 def readers() -> ThreadPoolExecutor:
