@@ -12,12 +12,12 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.finished import finished
+from headstart.inference.agreement import Agreement
 from headstart.inference.member import NetworkMember
 from headstart.inference.predict import Predictor, load
 from headstart.report.report import Report
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "hf": ".hf"}
-ENOUGH, ENOUGH_INT8 = 0.995, 0.98  # share of examples with the same label
 CHECKED, CALIBRATED, TRACED = 1_000, 256, 2  # examples
 BATCH = 32
 
@@ -27,9 +27,7 @@ class Exported:
     """Where it lies, how it was checked and how to use it."""
 
     path: Path
-    examples: int
-    agreement: float
-    largest: float
+    agreement: Agreement
     bytes: int
     bytes_before: int
     use: str
@@ -37,8 +35,7 @@ class Exported:
     def lines(self) -> list[str]:
         megabytes, before = self.bytes / 1e6, self.bytes_before / 1e6
         return [
-            f"{100 * self.agreement:.2f} % of {self.examples} examples have the same label; probabilities differ by at most "
-            f"{self.largest:.2g}",
+            *self.agreement.lines(),
             f"written to {self.path} ({megabytes:.1f} MB; the run's model has {before:.1f} MB)",
             f"use it: {self.use}",
         ]
@@ -70,48 +67,51 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
     (member,) = before.members
     if not isinstance(member, NetworkMember):
         raise HeadstartError(f"{run}: is an exported file already; expected the folder of a run")
-    checked, calibrated = _examples(run, before, examples)
-    said = before.probabilities(checked)
+    checked, labels, calibrated = _examples(run, before, examples)
+    precision, own = member.precision, before.probabilities(checked)
+    exact = own
+    if not member.in_float32:
+        member.to_float32()
+        exact = before.probabilities(checked)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.stem}.headstart-draft{path.suffix}")
     _remove(draft)
     try:
         says, use = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
-        agreement = float((says.argmax(1) == said.argmax(1)).mean())
-        if agreement < (ENOUGH_INT8 if int8 else ENOUGH):
-            raise HeadstartError(
-                f"{run}: only {100 * agreement:.1f} % of {len(checked)} examples have the same label as {to}"
-                f"{' int8' if int8 else ''}; expected {100 * (ENOUGH_INT8 if int8 else ENOUGH):g} %, so it is not kept"
-            )
-        if not np.allclose(says.sum(1), 1, atol=1e-3):
-            raise HeadstartError(f"{run}: probabilities of {to} do not sum to 1, so it is not kept")
+        agreement = Agreement(says, exact, own, precision, labels)
+        agreement.check(run, f"{to} int8" if int8 else to, int8)
         sizes = [_bytes(draft), _bytes(Path(run) / "model")]
         draft.rename(path)
     finally:
         _remove(draft)
-    return Exported(path, len(checked), agreement, float(np.abs(says - said).max()), sizes[0], sizes[1], use)
+    return Exported(path, agreement, sizes[0], sizes[1], use)
 
 
-def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[Any], list[Any]]:
-    """(examples to check an export with, others to calibrate it with)."""
+def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[Any], np.ndarray | None, list[Any]]:
+    """(Examples to check an export with, their classes if they are known, others to calibrate it with)."""
     if given:
         found = [example.item for example in model.gather(list(given)) if not example.fault]
         if len(found) < TRACED:
             raise HeadstartError(f"--examples: found {len(found)}; expected at least {TRACED}")
-        return found[:CHECKED], found[:CALIBRATED]
+        return found[:CHECKED], None, found[:CALIBRATED]
     try:
         dataset = finished(run).dataset
     except HeadstartError as error:
         raise HeadstartError(
             f"{run}: its examples, which an export is checked with, cannot be read ({error}); give others with --examples"
         ) from None
-    return _some(dataset.test.items, CHECKED), _some(dataset.train.items, CALIBRATED)
+    test, train = dataset.test, dataset.train
+    rows = _spread(len(test), CHECKED)
+    checked, calibrated = (
+        [test.items[row] for row in rows],
+        [train.items[row] for row in _spread(len(train), CALIBRATED)],
+    )
+    return checked, test.labels[rows], calibrated
 
 
-def _some(items: Sequence[Any], count: int) -> list[Any]:
-    """Up to so many of them, evenly spaced."""
-    rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int))
-    return [items[int(row)] for row in rows]
+def _spread(n: int, count: int) -> list[int]:
+    """Up to `count` of n rows, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist()
 
 
 def _onnx(

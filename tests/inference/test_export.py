@@ -15,6 +15,7 @@ import headstart
 from headstart import export as export_module
 from headstart.errors import HeadstartError
 from headstart.export import export
+from headstart.inference.agreement import Agreement
 from headstart.inference.hub_folder import read_hub_folder
 from tests.conftest import MakeRun, reviews, save_bert
 from tests.test_cli import call
@@ -37,7 +38,7 @@ def test_an_onnx_file_says_what_the_run_says(
 ) -> None:
     run, out = make_run(kind), tmp_path / "model.onnx"
     assert call("export", run, "--to", "onnx", "--out", out) == 0
-    assert "100.00 % of" in capsys.readouterr().out
+    assert " of 18 examples get the label" in (said := capsys.readouterr().out) or " of 40 examples" in said
     items = some(kind, photos)
     before, after = headstart.load(run), headstart.load(out)
     assert after.labels == before.labels
@@ -62,7 +63,7 @@ def test_int8_is_smaller_and_says_nearly_the_same(
     whole = export(str(run), "onnx", out=tmp_path / "whole.onnx")
     small = export(str(run), "onnx", int8=True, out=tmp_path / "small.onnx")
     assert small.bytes < 0.5 * whole.bytes
-    assert small.agreement >= 0.98
+    assert small.agreement.share >= 0.98
     items = some(kind, photos)
     found = headstart.load(small.path).probabilities(items)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
@@ -74,7 +75,7 @@ def test_int8_is_smaller_and_says_nearly_the_same(
 def test_a_torch_file_runs_by_itself(make_run: MakeRun, photos: Path, tmp_path: Path, kind: str) -> None:
     run = make_run(kind)
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2")
-    assert found.agreement == 1
+    assert found.agreement.share == 1
     held = {"headstart.json": "", **({"tokenizer.json": ""} if kind == "text" else {})}
     program = torch.export.load(found.path, extra_files=held).module()
     spec, model = json.loads(held["headstart.json"]), headstart.load(run)
@@ -122,6 +123,50 @@ def test_an_architecture_of_transformers_own_needs_no_code(make_run: MakeRun, tm
     assert (said["label"], said["score"]) == (ours.label, pytest.approx(ours.probability, abs=1e-5))
 
 
+SURE = np.tile([[0.9, 0.1], [0.2, 0.8]], (20, 1))
+
+
+def changed(rows: int, by: float = 0.0) -> np.ndarray:
+    """`SURE` with so many labels changed, and every probability moved."""
+    turned = SURE.copy()
+    turned[:rows] = turned[:rows, ::-1]
+    return turned + np.array([by, -by])
+
+
+@pytest.mark.parametrize(
+    ("file", "int8", "fault"),
+    [
+        (changed(0, 9e-4), False, None),
+        (changed(0, 2e-3), False, r"by up to 0\.002 \(expected at most 0\.001\), and 0 of 40 "),
+        (changed(1), False, r"and 1 of 40 examples get another label.*headstart serve RUN"),
+        (SURE * np.nan, False, "by up to nan"),
+        (changed(0, 0.05), True, None),
+        (changed(1), True, None),  # 2 % of 40, rounded up
+        (changed(2), True, r"2 of 40 examples get another label; expected at most 1, .* without --int8"),
+    ],
+)
+def test_a_file_is_kept_by_what_it_says_beside_the_weights_in_float32(
+    file: np.ndarray, int8: bool, fault: str | None
+) -> None:
+    found = Agreement(file, SURE, changed(9), "bf16")  # however far the run's own number format is from it
+    if fault is None:
+        return found.check("RUN", "onnx", int8)
+    with pytest.raises(HeadstartError, match=f"RUN: .*{fault}"):
+        found.check("RUN", "onnx", int8)
+
+
+def test_what_a_number_format_costs_is_said_beside_the_labels(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("image", seed=3, train={"precision": "bf16"})
+    found = export(str(run), "torch_export", out=tmp_path / "model.pt2").agreement
+    assert (found.share, found.precision) == (1, "bf16")
+    assert found.largest < 1e-5 < np.abs(found.file - found.run).max()
+    labels = np.arange(40) % 2
+    lines = Agreement(SURE, SURE, changed(2), "bf16", labels).lines()
+    assert lines[1].endswith(
+        "bf16, and 38 of 40 get its label; accuracy 1.000, of the run 0.950 (+5.0 points [-3.3, +12.8], p = 0.5)"
+    )
+
+
 def test_what_says_something_else_is_not_kept(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +179,10 @@ def test_what_says_something_else_is_not_kept(
         return np.roll(headstart.load(run).probabilities(checked), 1, axis=1), ""
 
     monkeypatch.setitem(export_module.WRITERS, "torch_export", wrong)
-    with pytest.raises(HeadstartError, match=r"only 0\.0 % of 18 examples .* not kept"):
+    with pytest.raises(
+        HeadstartError,
+        match=r"differ by up to .* \(expected at most 0\.001\), and \d+ of 18 examples .* not kept.* headstart serve",
+    ):
         export(str(run), "torch_export", out=tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 

@@ -35,6 +35,8 @@ class Member(Protocol):
 class NetworkMember:
     """The network of a run, as it was trained: in its number format, on a GPU if there is one."""
 
+    precision: str  # number format: fp32, bf16 or fp16
+
     def __init__(self, source: str, task: Task, network: Network) -> None:
         import torch
 
@@ -47,17 +49,29 @@ class NetworkMember:
         self.network.to(self._device)
         self._settled = network.settled()
         self.encoder = network.encoder()
-        self._precision: str = self.spec["precision"]
-        if self._precision not in FORMATS:
-            raise ValueError(f"precision {self._precision!r}")
-        if self._device.type == "cpu" and self._precision == "fp16":
-            self._precision = "fp32"
+        self.precision = self.spec["precision"]
+        if self.precision not in FORMATS:
+            raise ValueError(f"precision {self.precision!r}")
+        if self._device.type == "cpu" and self.precision == "fp16":
+            self.precision = "fp32"
+
+    @property
+    def in_float32(self) -> bool:
+        """Whether it computes on the processor and in float32, as exported files do."""
+        return (self._device.type, self.precision) == ("cpu", "fp32")
+
+    def to_float32(self) -> None:
+        """Compute on the processor and in float32 from now on."""
+        import torch
+
+        self._device, self.precision = torch.device("cpu"), "fp32"
+        self._settled = self.network.cpu().settled()
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         from headstart.train.forward import classify, features_of, head_outputs
 
         batch = self.encoder.collate(list(samples))
-        features = features_of(self._settled, batch, self._device, self._precision)
+        features = features_of(self._settled, batch, self._device, self.precision)
         return classify(self.network, head_outputs(self.network, features))
 
 
