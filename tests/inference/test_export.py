@@ -163,7 +163,7 @@ def test_what_a_number_format_costs_is_said_beside_the_labels(make_run: MakeRun,
     labels = np.arange(40) % 2
     lines = Agreement(SURE, SURE, changed(2), "bf16", labels).lines()
     assert lines[1].endswith(
-        "bf16, and 38 of 40 get its label; accuracy 1.000, of the run 0.950 (+5.0 points [-3.3, +12.8], p = 0.5)"
+        "bf16, and 38 of 40 get its label; accuracy 1.000, of the run 0.950 (+5.0 points [-3.2, +12.7], p = 0.5)"
     )
 
 

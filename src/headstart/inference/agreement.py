@@ -75,9 +75,7 @@ class Agreement:
             f"{self.same:,} of {n} examples get the label that the run's weights give in fp32; probabilities differ by at most "
             f"{self.largest:.2g}"
         )
-        second = (
-            f"the run itself answers in {self.precision}: {_same(self.file, self.run):,} of {n} examples get its label"
-        )
+        second = f"the run itself answers in {self.precision}, and {_same(self.file, self.run):,} of {n} get its label"
         return [first, second + self._accuracies()]
 
     def _accuracies(self) -> str:
