@@ -18,7 +18,8 @@ from headstart import outcome, runner
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
 from headstart.report.report import Report
-from tests.conftest import WriteRecipe
+from tests.conftest import WriteRecipe, reviews, write_table
+from tests.test_cli import call
 
 FILES = {
     "log.jsonl",
@@ -231,3 +232,25 @@ def test_no_run_no_model_no_report(tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text('{"task": 3')
     with pytest.raises(HeadstartError, match="damaged"):
         headstart.load(tmp_path)
+
+
+def test_a_test_of_one_class_and_a_majority_learned_from_training(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = reviews(60, seed=1)
+    few = [row for row in rows if row[1] == "pos"][:12]
+    write_table(tmp_path / "one" / "train.tsv", [row for row in rows if row[1] == "neg"] + few)
+    write_table(tmp_path / "one" / "test.tsv", [row for row in reviews(30, seed=5) if row[1] == "pos"])
+    path = write_recipe(task="text_classification", data={"source": str(tmp_path / "one")}, train={"epochs": 1})
+    report = headstart.run(path)
+    assert (report.test.majority_class, report.test.majority_accuracy) == ("neg", 0.0)
+    assert report.test.auroc is None
+    assert "note: all 15 test examples are of one class, 'pos'" in report.summary()
+    assert Report.read(tmp_path / "run") == report
+    assert (tmp_path / "run" / "report.html").read_text().count("not defined (the test has one class only)") == 3
+    assert call("evaluate", tmp_path / "run") == 0
+    assert "are of one class, 'pos'" in capsys.readouterr().out
+    on_test = [f"output={tmp_path}/other", "train.select_on=test", "data.validation=0.0"]
+    for metric in ("auroc", "matthews"):
+        with pytest.raises(HeadstartError, match=f"train.metric: {metric} is not defined on the test part"):
+            headstart.run(path, [*on_test, f"train.metric={metric}"])

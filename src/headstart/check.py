@@ -18,7 +18,7 @@ from headstart.checks.likeness import FEATURES, HOW, Likeness, remembered
 from headstart.checks.near import like_vectors
 from headstart.checks.suspects import suspects
 from headstart.data.cache import write_whole
-from headstart.data.dataset import Dataset, Examples, joined
+from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
 from headstart.init import propose
 from headstart.prepare import features_of, prepare, read_checked, start
@@ -78,7 +78,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
                 f"held-out examples that look to the backbone like some of an earlier part, beside those: {seen}"
             )
         doubts = _doubts(dataset, features, recipe.seed)
-        n = sum(map(len, _for_training(dataset).values()))
+        n = sum(map(len, dataset.for_learning().values()))
         lines.append(
             f"labels outside the test that a classifier on frozen features doubts: {len(doubts)} of {n}, the worst first"
         )
@@ -133,7 +133,7 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
     and the probabilities of both."""
     from headstart.train.folds import out_of_fold
 
-    parts, labels = _for_training(dataset), dataset.labels
+    parts, labels = dataset.for_learning(), dataset.labels
     where = [role for role, part in parts.items() for _ in range(len(part))]
     known = joined(parts.values())
     probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
@@ -143,10 +143,6 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
         own, other = probabilities[row, given], probabilities[row, best]
         found.append([where[row], known.names[row], labels[given], labels[best], f"{own:.4f}", f"{other:.4f}"])
     return found
-
-
-def _for_training(dataset: Dataset) -> dict[str, Examples]:
-    return {role: part for role, part in dataset.parts().items() if role != "test"}
 
 
 def _csv(header: list[str], rows: list[list[str]]) -> str:

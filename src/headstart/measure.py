@@ -11,6 +11,7 @@ import numpy as np
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.roles import written_split
 from headstart.errors import HeadstartError
+from headstart.evaluate.baselines import majority
 from headstart.evaluate.metrics import score
 from headstart.evaluate.paired import sign_flip
 from headstart.finished import finished
@@ -92,13 +93,15 @@ def measure(
         shares = fitted_weights(runs, members, tta)
     parts = [member.probabilities(first.dataset.test.items, tta) for member in members]
     truth, labels, resamples = first.dataset.test.labels, first.dataset.labels, first.recipe.evaluate.bootstrap
-    scores = {str(run): score(truth, part, labels, resamples) for run, part in zip(runs, parts, strict=True)}
+    most = majority(first.dataset)
+    scores = {str(run): score(truth, part, labels, resamples, most) for run, part in zip(runs, parts, strict=True)}
+    notes += [f"note: {undefined}" for undefined in [scores[str(runs[0])].undefined] if undefined]
     if len(scores) == 1:
         return Measured(len(truth), scores, None, (1.0,), None, tuple(notes))
     mean = np.tensordot(shares, np.array(parts), 1)
     best = max(parts, key=lambda part: (part.argmax(1) == truth).mean())
     difference = (mean.argmax(1) == truth).astype(int) - (best.argmax(1) == truth).astype(int)
-    average = score(truth, mean, labels, resamples)
+    average = score(truth, mean, labels, resamples, most)
     return Measured(len(truth), scores, average, tuple(shares.tolist()), sign_flip(difference), tuple(notes))
 
 

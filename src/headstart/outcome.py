@@ -9,6 +9,7 @@ import numpy as np
 
 from headstart.checks.leaks import table
 from headstart.data.roles import write_split
+from headstart.evaluate.baselines import majority
 from headstart.evaluate.calibration import calibrated, risk_coverage
 from headstart.evaluate.metrics import score
 from headstart.prepare import Machine, Prepared
@@ -42,7 +43,7 @@ def report_of(
     if held_out is not None and dataset.validation is not None:
         test = dataset.test.labels, probabilities
         known = dataset.validation.labels, held_out
-        calibration = calibrated(known, test, dataset.labels, recipe.evaluate.bootstrap)
+        calibration = calibrated(known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
     return Report(
         task=recipe.task,
         name=Path(recipe.output).name,
@@ -51,7 +52,7 @@ def report_of(
         counts={role: dataset.counts(role) for role in dataset.parts()},
         notes=(*dataset.notes, *failed),
         leaked=len(leaked),
-        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap)
+        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
         if len(leaked) and len(clean)
         else None,
         calibration=calibration,

@@ -17,6 +17,7 @@ from headstart.checks.leaks import Leaks, settled
 from headstart.checks.likeness import remembered
 from headstart.data.dataset import Dataset, Examples, joined
 from headstart.errors import HeadstartError
+from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.memory import keep_freed_memory
 from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
@@ -83,6 +84,13 @@ class Prepared:
     def policy(self) -> str:
         """How training examples are varied."""
         return self.recipe.augment.policy or self.task.policies[0]
+
+    @property
+    def selection(self) -> Examples | None:
+        """The held-out part that chooses the epoch, if one is to be chosen."""
+        if not self.chooses_an_epoch:
+            return None
+        return self.dataset.test if self.recipe.train.select_on == "test" else self.dataset.validation
 
     @property
     def chooses_an_epoch(self) -> bool:
@@ -188,6 +196,7 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
         phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
         leaks=leaks,
     )
+    _check_metric(prepared)
     held_out = prepared.dataset.validation
     if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
         note = f"only {len(held_out)} validation examples choose the epoch, so which one is best is partly luck"
@@ -208,6 +217,17 @@ def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset,
         head = head.model_copy(update={"classifier": None, "options": {}})
     chosen = recipe.but(transfer={"strategy": strategy}, model={"head": head})
     return prepare(chosen, machine, (frozen.dataset.noting(reason), frozen.leaks))
+
+
+def _check_metric(prepared: Prepared) -> None:
+    """Whether the part that chooses the epoch defines the metric that does."""
+    part = prepared.selection
+    if part is not None and prepared.recipe.train.metric in NEED_TWO_CLASSES and len(np.unique(part.labels)) == 1:
+        raise HeadstartError(
+            f"train.metric: {prepared.recipe.train.metric} is not defined on the {prepared.recipe.train.select_on} part, whose "
+            f'{len(part)} examples are all of {prepared.dataset.labels[part.labels[0]]!r}. Set train.metric = "loss" or '
+            '"accuracy", or give that part examples of other classes'
+        )
 
 
 def _accumulation(prepared: Prepared, machine: Machine) -> int:
@@ -270,13 +290,11 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
     from headstart.train.setting import Setting
 
     dataset, recipe = prepared.dataset, prepared.recipe
-    train, selection = dataset.train, dataset.test if recipe.train.select_on == "test" else dataset.validation
-    if not prepared.chooses_an_epoch:
-        train, selection = train + dataset.validation if dataset.validation else train, None
+    train = dataset.train if prepared.chooses_an_epoch else joined(dataset.for_learning().values())
     again = sum(phase.epochs for phase in prepared.plan.tuned) > 1  # than once an example is read
     return Setting(
         train=train,
-        selection=selection,
+        selection=prepared.selection,
         augmented=prepared.network.encoder(prepared.policy),
         plain=prepared.network.encoder(),
         options=recipe.train,

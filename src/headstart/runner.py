@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.catalogue import read_recipe
-from headstart.data.dataset import Examples
+from headstart.data.dataset import Examples, joined
 from headstart.errors import HeadstartError
-from headstart.evaluate.baselines import baselines
+from headstart.evaluate.baselines import baselines, majority
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
 from headstart.report.folder import HARMLESS, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
-from headstart.report.report import Report, Result
+from headstart.report.report import Report, Result, Scores
 from headstart.report.trackers import check_trackers, tracked
 from headstart.sections import Beside
 from headstart.transfer.strategies import strategies
@@ -100,8 +100,6 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: P
     """
     import torch
 
-    from headstart.evaluate.metrics import score
-
     name = prepared.recipe.transfer.strategy
     setting = setting_of(prepared, machine, folder, say.tell)
     setting.tell({"event": "strategy", "name": name})
@@ -118,7 +116,7 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: P
     probabilities = _probabilities(prepared, setting, "test", test)
     result = Result(
         name=name,
-        test=score(test.labels, probabilities, prepared.dataset.labels, prepared.recipe.evaluate.bootstrap),
+        test=_score(prepared, probabilities),
         seconds=history.seconds,
         phases=prepared.phases,
         epochs=tuple(history.epochs),
@@ -215,17 +213,24 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
 
 def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     """A baseline without a network, on the same split."""
-    from headstart.evaluate.metrics import score
     from headstart.train.processes import from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
-    everything = dataset.train + dataset.validation if dataset.validation else dataset.train  # it chooses nothing on it
+    everything = joined(dataset.for_learning().values())  # it chooses nothing on the validation part
     started = time.perf_counter()
     probabilities = from_main(lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed))
     seconds = time.perf_counter() - started
-    test = score(dataset.test.labels, probabilities, dataset.labels, recipe.evaluate.bootstrap)
+    test = _score(prepared, probabilities)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
     return Result(name=name, test=test, seconds=seconds)
+
+
+def _score(prepared: Prepared, probabilities: np.ndarray) -> Scores:
+    """Of a result on the test part."""
+    from headstart.evaluate.metrics import score
+
+    dataset, resamples = prepared.dataset, prepared.recipe.evaluate.bootstrap
+    return score(dataset.test.labels, probabilities, dataset.labels, resamples, majority(dataset))
 
 
 @contextmanager

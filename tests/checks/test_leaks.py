@@ -144,6 +144,22 @@ def test_classes_that_look_wrong_are_said() -> None:
     assert "classes 'hot_dog' and 'Hot Dog' differ in case, spaces or signs only" in said
 
 
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        ([0] * 40 + [1] * 60, "'b' is 60.0 % of it and 19.2 % of training"),
+        ([0] * 78 + [1] * 22, None),  # less than is worth naming
+        ([0] * 4 + [1] * 3, None),  # chance
+        ([0] * 40 + [1] * 30 + [2] * 30, "'a' is 40.0 % of it"),  # a class that training has four of
+    ],
+)
+def test_a_shift_of_the_classes_is_named_where_it_is_more_than_chance(held_out: list[int], said: str | None) -> None:
+    dataset = Dataset(("a", "b", "c"), part([0] * 400 + [1] * 96 + [2] * 4), None, part(held_out))
+    found = [note for note in class_notes(dataset) if "other shares in the test part" in note]
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
 def test_suspects_are_those_whose_label_another_beats() -> None:
     probabilities = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9], [0.4, 0.35, 0.25]])
     assert suspects(probabilities, np.array([1, 1, 0, 2])).tolist() == [2, 0, 3]

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from headstart.evaluate.intervals import bootstrap, wilson
-from headstart.evaluate.metrics import score, softmax
+from headstart.evaluate.metrics import metrics, score, softmax
 
 LABELS = ("a", "b", "c")
 
@@ -31,13 +31,15 @@ def drawn(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 def test_figures_agree_with_scikit_learn() -> None:
     truth, probabilities = drawn()
-    scores = score(truth, probabilities, LABELS, 200)
+    scores = score(truth, probabilities, LABELS, 200, majority=0)
     predicted = probabilities.argmax(1)
     assert scores.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     assert scores.macro_f1.value == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert scores.log_loss.value == pytest.approx(log_loss(truth, probabilities))
     assert scores.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert scores.matthews is not None
     assert scores.matthews.value == pytest.approx(matthews_corrcoef(truth, predicted))
+    assert scores.auroc is not None
     assert scores.auroc.value == pytest.approx(roc_auc_score(truth, probabilities, multi_class="ovr"))
     assert scores.average_precision is not None
     areas = average_precision_score(np.eye(3)[truth], probabilities, average="macro")
@@ -60,7 +62,7 @@ def test_figures_agree_with_scikit_learn() -> None:
 def test_classes_that_never_occur_and_certain_mistakes() -> None:
     truth = np.array([0, 0, 1, 1])
     probabilities = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]])
-    scores = score(truth, probabilities, LABELS, 100)
+    scores = score(truth, probabilities, LABELS, 100, majority=0)
     assert scores.classes[2].precision is None
     assert scores.classes[2].recall is None
     assert scores.classes[2].f1 is None
@@ -70,12 +72,34 @@ def test_classes_that_never_occur_and_certain_mistakes() -> None:
 
 def test_where_nothing_differs_nothing_is_worst_and_resampling_says_nothing() -> None:
     truth = np.array([0, 0, 1, 1, 2, 2])
-    scores = score(truth, np.eye(3)[truth], LABELS, 100)
+    scores = score(truth, np.eye(3)[truth], LABELS, 100, majority=0)
     assert scores.worst_class() is None
     assert scores.macro_f1 is not None
     assert scores.macro_f1.interval == "none: resamples do not differ"
     assert scores.accuracy.interval == f"{scores.accuracy.low:.3f} to 1.000"
     assert scores.accuracy.low < 0.7
+
+
+@pytest.mark.parametrize(("classes", "label"), [(2, 0), (2, 1), (3, 2)])
+def test_of_one_class_ranks_and_correlations_are_not_defined(classes: int, label: int) -> None:
+    probabilities = softmax(np.random.default_rng(0).normal(size=(30, classes)))
+    truth = np.full(30, label)
+    scores = score(truth, probabilities, LABELS[:classes], 100, majority=0)
+    assert (scores.auroc, scores.average_precision, scores.matthews) == (None, None, None)
+    assert scores.balanced_accuracy.value == scores.accuracy.value == np.mean(probabilities.argmax(1) == label)
+    assert scores.majority_accuracy == (label == 0)
+    assert scores.undefined is not None
+    assert scores.undefined.startswith(f"all 30 test examples are of one class, {LABELS[label]!r}: ")
+    assert np.isnan(metrics.get("auroc")(truth, probabilities))
+    assert np.isnan(metrics.get("matthews")(truth, probabilities))
+
+
+def test_the_average_precision_of_a_class_that_resamples_lack_is_no_zero() -> None:
+    truth = np.array([0] * 20 + [1] * 20 + [2])
+    scores = score(truth, np.eye(3)[truth], LABELS, 200, majority=0)
+    assert scores.average_precision is not None
+    assert (scores.average_precision.low, scores.average_precision.high) == (1.0, 1.0)
+    assert str(scores.average_precision) == "1.000 [no interval]"
 
 
 def test_wilson_by_its_published_example_and_at_the_ends() -> None:
@@ -98,13 +122,14 @@ def test_two_classes_and_many() -> None:
     truth = random.choice(2, 150)
     scores = np.round(random.random((150, 1)) * 0.6 + 0.4 * truth[:, None] * random.random((150, 1)), 2)  # with ties
     probabilities = np.concatenate([1 - scores, scores], axis=1)
-    found = score(truth, probabilities, ("no", "yes"), 100)
+    found = score(truth, probabilities, ("no", "yes"), 100, majority=0)
+    assert found.auroc is not None
     assert found.auroc.value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
     assert found.average_precision is not None
     assert found.average_precision.value == pytest.approx(average_precision_score(truth, scores[:, 0]))
     truth = random.choice(8, 150)
     probabilities = softmax(random.normal(size=(150, 8)) + np.eye(8)[truth])
-    found = score(truth, probabilities, tuple("abcdefgh"), 100)
+    found = score(truth, probabilities, tuple("abcdefgh"), 100, majority=0)
     assert found.top_5 is not None
     assert found.top_5.value == pytest.approx(top_k_accuracy_score(truth, probabilities, k=5))
 
@@ -113,4 +138,4 @@ def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
     truth = np.array([0, 1, 1, 0])
     wanted = (abs(2 * 0.9 - 1) + abs(0.7 - 1) + abs(0.6 - 1)) / 4
-    assert score(truth, probabilities, ("a", "b"), 100).calibration_error.value == pytest.approx(wanted)
+    assert score(truth, probabilities, ("a", "b"), 100, majority=0).calibration_error.value == pytest.approx(wanted)

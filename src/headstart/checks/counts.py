@@ -12,6 +12,11 @@ from headstart.data.names import twins
 from headstart.data.pictures import SIDE, pictures
 
 FEW, UNEVEN = 20, 10.0  # examples of a training class; the largest class as a multiple of the smallest
+SHIFT, CHANCE, EXPECTED = (
+    0.05,
+    0.01,
+    5,
+)  # share of examples in other classes; p-value; examples that chi-square needs a class
 TINY, LONG_DRAWN = 32, 4.0  # pixels of the shorter side; the longer side as a multiple of the shorter
 SHORT, HUGE, HUGE_BYTES = 2, 50.0, 10_000
 GREYS = SIDE * SIDE  # bytes of a thumbnail that are grey values
@@ -36,6 +41,7 @@ def class_notes(dataset: Dataset) -> list[str]:
         missing = np.setdiff1d(np.arange(len(dataset.labels)), part.labels)
         if role != "train" and len(missing):
             notes.append(f"the {role} part has no example of {_some([repr(dataset.labels[i]) for i in missing])}")
+    notes += filter(None, (_shift(dataset, role) for role in dataset.parts() if role != "train"))
     for alike in twins(dataset.labels):
         notes.append(
             f"classes {' and '.join(map(repr, alike))} differ in case, spaces or signs only: one class under two names?"
@@ -47,6 +53,36 @@ def class_notes(dataset: Dataset) -> list[str]:
     if unknown:
         notes.append(f"a group is called {_some(list(map(repr, unknown)))}: are those examples without a group?")
     return notes
+
+
+def _shift(dataset: Dataset, role: str) -> str | None:
+    """A sentence on a held-out part whose classes have other shares than in training, by more than chance.
+
+    The test is chi-square's of homogeneity (Pearson 1900); classes of which it expects fewer than five count as one.
+    """
+    from scipy.special import chdtrc
+
+    counts = np.array([list(dataset.counts(part).values()) for part in ("train", role)], dtype=float)
+    shares = counts / counts.sum(1, keepdims=True)
+    apart = np.abs(shares[0] - shares[1])
+    if apart.sum() / 2 < SHIFT:
+        return None
+    tested = _expected(counts).min(axis=0) >= EXPECTED
+    pooled = np.column_stack([counts[:, tested], counts[:, ~tested].sum(1)])
+    pooled = pooled[:, pooled.any(axis=0)]
+    squares = ((pooled - _expected(pooled)) ** 2 / _expected(pooled)).sum()
+    if not tested.any() or chdtrc(pooled.shape[1] - 1, squares) >= CHANCE:
+        return None
+    most = int(np.where(tested, apart, 0.0).argmax())
+    return (
+        f"the classes have other shares in the {role} part than in training, by more than chance: {dataset.labels[most]!r} "
+        f"is {100 * shares[1, most]:.1f} % of it and {100 * shares[0, most]:.1f} % of training"
+    )
+
+
+def _expected(counts: np.ndarray) -> np.ndarray:
+    """What each part would have of each class if the classes had the same shares in all, shape (parts, classes)."""
+    return np.asarray(counts.sum(1, keepdims=True) * counts.sum(0) / counts.sum())
 
 
 def image_notes(examples: Examples) -> list[str]:

@@ -87,6 +87,10 @@ class Dataset:
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {role: examples for role, examples in named.items() if examples is not None}
 
+    def for_learning(self) -> dict[str, Examples]:
+        """The parts that a model may learn from or be chosen by, by role."""
+        return {role: examples for role, examples in self.parts().items() if role != "test"}
+
     def everything(self) -> dict[str, Examples]:
         """The parts and what is left out."""
         return self.parts() | ({"unused": self.unused} if self.unused is not None else {})

@@ -50,6 +50,7 @@ def calibrated(
     test: tuple[np.ndarray, np.ndarray],
     labels: tuple[str, ...],
     resamples: int,
+    majority: int,
 ) -> Calibration:
     """What temperature scaling and refusing would be worth, both settled on the held-out part and measured on the test part.
 
@@ -58,7 +59,7 @@ def calibrated(
             same of the test part.
     """
     best = temperature(*held_out)
-    scaled = score(test[0], at(test[1], best), labels, resamples)
+    scaled = score(test[0], at(test[1], best), labels, resamples, majority)
     return Calibration(
         temperature=best,
         calibration_error=scaled.calibration_error,

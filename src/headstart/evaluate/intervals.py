@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -46,5 +47,7 @@ def bootstrap(
         rows = min(step, resamples - start)
         drawn = random.integers(n, size=(rows, n)) + np.arange(rows)[:, None] * n
         figures.append(statistics(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)))
-    low, high = np.nanquantile(np.concatenate(figures), [0.025, 0.975], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a figure that no resample defines: its ends are NaN
+        low, high = np.nanquantile(np.concatenate(figures), [0.025, 0.975], axis=0)
     return low, high

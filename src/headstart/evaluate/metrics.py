@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,20 @@ TOP = 5  # guesses of the top-k accuracy, where there are more classes than that
 SORTED = 200_000_000  # weights that may be summed in the order of scores, for the interval of the average precision
 
 
-def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], resamples: int) -> Scores:
+def score(
+    truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], resamples: int, majority: int
+) -> Scores:
     """All figures with their 95 % intervals, a row for each class, and the majority baseline.
 
-    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the others a bootstrap's.
+    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the others a bootstrap's. Of
+    examples of one class Matthews' correlation and the areas under both curves are not defined.
 
     Args:
         truth: label of each example, shape (n,), ints.
         probabilities: shape (n, classes).
         labels: class names, in the order of the columns.
         resamples: of the bootstrap.
+        majority: the most frequent class of the training data, by its number.
     """
     n, classes = probabilities.shape
     predicted = probabilities.argmax(1)
@@ -33,20 +38,18 @@ def score(truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...],
     guesses = np.bincount(predicted, minlength=classes)
     weighted, once = Weighted(truth, probabilities), np.ones((1, n))
     values, (low, high) = weighted(once)[0], bootstrap(weighted, n, resamples)
-    figures = {
-        name: _figure(*ends) for name, *ends in zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
-    }
+    ends = zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
+    figures: dict[str, Any] = {name: _figure(*found) if np.isfinite(found[0]) else None for name, *found in ends}
     area, error = auroc(truth, probabilities)
-    majority = int(counts.argmax())
     return Scores(
         n=n,
         accuracy=_share(int(hits.sum()), n),
         **figures,
-        auroc=_figure(area, *logistic(area, error)),
-        average_precision=_average_precision(truth, probabilities, resamples),
+        auroc=_figure(area, *logistic(area, error)) if np.isfinite(area) else None,
+        average_precision=_average_precision(truth, probabilities, resamples) if np.isfinite(area) else None,
         top_5=_share(int(_among_the_first(truth, probabilities, TOP).sum()), n) if classes > TOP else None,
         majority_class=labels[majority],
-        majority_accuracy=counts[majority] / n,
+        majority_accuracy=float(counts[majority] / n),
         classes=tuple(
             ClassScore(
                 name=name,
@@ -91,6 +94,7 @@ def _figure(value: float, low: float, high: float) -> Figure:
 Metric = Callable[[np.ndarray, np.ndarray], float]
 metrics: Registry[Metric] = Registry("metric")
 """What may choose an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score, the higher the better."""
+NEED_TWO_CLASSES = ("auroc", "matthews")  # metrics that are not defined on examples of one class
 
 
 @metrics.register("accuracy")
@@ -119,7 +123,7 @@ def matthews(truth: np.ndarray, logits: np.ndarray) -> float:
 
 @metrics.register("auroc")
 def area_under_roc(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Area under the ROC curve of each class that occurs against the rest, on average (0.5 where only one occurs)."""
+    """Area under the ROC curve of each class that occurs against the rest, on average (NaN where only one occurs)."""
     return auroc(truth, softmax(logits))[0]
 
 

@@ -34,8 +34,8 @@ class Weighted:
         """The metrics under weights of shape (r, n), shape (r, 5).
 
         Balanced accuracy is the mean recall over the classes that occur, macro-F1 the mean F1 over those that occur as label
-        or as guess. Matthews' coefficient is that of Gorodkin (2004) for several classes, the calibration error that of Guo
-        et al. (2017) over 15 bins of equal width.
+        or as guess. Matthews' coefficient is that of Gorodkin (2004) for several classes (NaN where the examples are of one
+        class, 0 where the guesses are), the calibration error that of Guo et al. (2017) over 15 bins of equal width.
         """
         counts = self._cells.of(weights)
         n, hit, truth, guess = counts.sum(1), counts @ self._hit, counts @ self._truth, counts @ self._guess
@@ -43,7 +43,8 @@ class Weighted:
         f1 = _mean(2 * hit, truth + guess, truth + guess > 0)
         spread = (n**2 - (truth**2).sum(1)) * (n**2 - (guess**2).sum(1))
         agreement = n * hit.sum(1) - (truth * guess).sum(1)
-        matthews = np.divide(agreement, np.sqrt(spread), out=np.zeros_like(n), where=spread > 0)
+        undecided = np.where((truth > 0).sum(1) > 1, 0.0, np.nan)
+        matthews = np.divide(agreement, np.sqrt(spread), out=undecided, where=spread > 0)
         gaps = np.abs(self._bins.of(weights * self._gaps)).sum(1) / n
         return np.stack([recall, f1, matthews, weights @ self._losses / n, gaps], axis=1)
 
@@ -73,7 +74,7 @@ def _mean(above: np.ndarray, below: np.ndarray, counted: np.ndarray) -> np.ndarr
 
 def auroc(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """Area under the ROC curve of each class that occurs against the rest, on average, and its standard error (DeLong et al.
-    1988); (0.5, 0) where only one class occurs.
+    1988); NaN both where only one class occurs.
 
     Args:
         truth: shape (n,). scores: shape (n, classes), the higher the likelier.
@@ -95,13 +96,13 @@ def auroc(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
         influence[own] += (below - area) / positive
         influence[~own] += (above - area) / negative
     if not areas:
-        return 0.5, 0.0
+        return np.nan, np.nan
     return float(np.mean(areas)), float(np.sqrt((influence**2).sum())) / len(areas)
 
 
 def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the precision-recall curve of each class that occurs, as the mean of precisions at each recall, on average
-    over the classes; shape (r,) for weights of shape (r, n). Of two classes, that of the second alone."""
+    over the classes; shape (r,) for weights of shape (r, n), NaN where none occurs. Of two classes that of the second alone."""
     labels: Sequence[int] = np.unique(truth).tolist() if scores.shape[1] > 2 else [1]
     areas = []
     for label in labels:
@@ -110,8 +111,15 @@ def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
         seen = np.cumsum(own.of(weights), axis=1)
         precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
         gained = np.diff(hits, axis=1, prepend=0.0)
-        areas.append(_mean((gained * precision).sum(1, keepdims=True), hits[:, -1:], hits[:, -1:] > 0))
-    return np.mean(areas, axis=0)
+        found = hits[:, -1]
+        areas.append(np.divide((gained * precision).sum(1), found, out=np.full_like(found, np.nan), where=found > 0))
+    return _mean_of_defined(np.array(areas))
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the rows of what is no NaN, shape (r,) for shape (k, r); NaN where all are."""
+    counted = ~np.isnan(values)
+    return np.where(counted.any(0), np.where(counted, values, 0.0).sum(0) / np.maximum(counted.sum(0), 1), np.nan)
 
 
 def _dense(scores: np.ndarray) -> np.ndarray:

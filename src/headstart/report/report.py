@@ -24,7 +24,8 @@ class Figure(Part):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        known = f"{self.low:.3f}, {self.high:.3f}" if self.low < self.high else "no interval"
+        return f"{self.value:.3f} [{known}]"
 
     @property
     def interval(self) -> str:
@@ -43,7 +44,7 @@ class ClassScore(Part):
 
 
 class Scores(Part):
-    """A classifier on n held-out examples, beside the guess that always names the most frequent class.
+    """A classifier on n held-out examples, beside the guess that always names the most frequent class of the training data.
 
     None where a figure is not defined or its interval would take minutes.
     """
@@ -52,15 +53,26 @@ class Scores(Part):
     accuracy: Figure
     balanced_accuracy: Figure
     macro_f1: Figure
-    matthews: Figure
+    matthews: Figure | None
     log_loss: Figure
     calibration_error: Figure
-    auroc: Figure
+    auroc: Figure | None
     average_precision: Figure | None
     top_5: Figure | None
     majority_class: str
     majority_accuracy: float
     classes: tuple[ClassScore, ...]
+
+    @property
+    def undefined(self) -> str | None:
+        """A sentence on the figures that examples of one class do not define; None where there are several."""
+        occurring = [row.name for row in self.classes if row.n]
+        if len(occurring) > 1:
+            return None
+        return (
+            f"all {self.n} test examples are of one class, {occurring[0]!r}: Matthews' correlation, the area under the ROC "
+            "curve and the average precision are not defined, and accuracy is the recall of that class"
+        )
 
     def worst_class(self) -> ClassScore | None:
         """The class with the lowest recall among those that occur, if there is any difference."""
@@ -187,10 +199,9 @@ class Report(Part):
             lines.append(self.verdict())
         if self.selected_on and self.main.kept:
             lines.append("the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept))
-        lines += [
-            f"note: {note}"
-            for note in (*self.main.notes, *(note for note in self.notes if note.startswith("evaluate.")))
-        ]
+        undefined = [test.undefined] if test.undefined else []
+        notes = [*undefined, *self.main.notes, *(note for note in self.notes if note.startswith("evaluate."))]
+        lines += [f"note: {note}" for note in notes]
         if worst is not None:
             lines.append(f"worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found")
         lines += [
