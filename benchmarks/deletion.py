@@ -20,8 +20,8 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from headstart.data.images import is_image_name
-from headstart.data.listing import walk
+from headstart.data.formats import is_image
+from headstart.data.walk import walk
 from headstart.inference.member import NetworkMember
 from headstart.inference.predict import load
 
@@ -39,7 +39,7 @@ def main() -> None:
     assert isinstance(model, NetworkMember)
     network = model.network
     encoder, random = network.encoder(), torch.Generator().manual_seed(0)
-    paths = sorted(path for path in walk(asked.images) if is_image_name(path))
+    paths = sorted(path for path in map(Path, walk(asked.images).files) if is_image(path))
     chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]
     falls: dict[str, dict[str, list[float]]] = {
         fill: {name: [] for name in TAKEN} for fill in ("blurred", "mean colour")

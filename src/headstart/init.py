@@ -14,10 +14,13 @@ from headstart.catalogue import read_recipe
 from headstart.checks.leaks import Leaks
 from headstart.data.columns import ITEMS, LABELS
 from headstart.data.dataset import Dataset
-from headstart.data.images import is_image_name
-from headstart.data.listing import walk
+from headstart.data.formats import is_image, is_image_name
+from headstart.data.listing import Kind
+from headstart.data.read import IMAGES as IMAGE_FILES
+from headstart.data.read import TEXT_FILES
 from headstart.data.sources import places
 from headstart.data.tables import LOOKED_AT, Table, open_table
+from headstart.data.walk import walk
 from headstart.errors import HeadstartError
 from headstart.models.packaged import PACKAGED
 from headstart.prepare import read_checked
@@ -32,6 +35,7 @@ BACKBONES = {  # where the weights come as a package, and where they come from a
 STEPS = 600  # of training, about
 FEW = 20  # training examples a class
 SEEN = 200  # files or rows to tell the kind of data by
+FILES = Kind("image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.such_as)
 
 
 def propose(source: str) -> str:
@@ -54,10 +58,10 @@ def propose(source: str) -> str:
 
 def _task_of(source: str) -> tuple[str, dict[str, str], list[str], str]:
     """(task, columns of a table that must be named, its other columns, how it was told)."""
-    place = places(Data(source=source))["train"]
+    place = places(Data(source=source), FILES).places["train"]
     if place.is_dir():
-        files = list(islice((path for path in walk(place)), SEEN))
-        images, texts = sum(map(is_image_name, files)), sum(path.suffix.lower() == ".txt" for path in files)
+        files = list(map(Path, walk(place).files[:SEEN]))
+        images, texts = sum(map(is_image, files)), sum(map(TEXT_FILES.accepts, files))
         if not images and not texts:
             raise HeadstartError(
                 f"{place}: found neither images nor .txt files; expected one folder of them a class, or a table"

@@ -117,7 +117,7 @@ def data(server: Server, path: str = "/photos.zip", **checksum: str) -> Data:
 
 def list_images(data: Data) -> dict[str, Listing]:
     """The images of each part that a recipe's [data] names."""
-    return {role: list_classes(place, IMAGES) for role, place in places(data).items()}
+    return {role: list_classes(place, IMAGES) for role, place in places(data, IMAGES).places.items()}
 
 
 def counts(found: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -468,6 +468,19 @@ def tar_bomb(swollen: bytes) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.parametrize("sign", ["\\", "/"])
+def test_zips_as_windows_and_older_macs_write_them(server: Server, sign: str) -> None:
+    files = ["train", "train/cat", "train/cat/1.png", "train/cafXY/1.png", "test/cat/1.png"]
+    named = [sign.join(name.split("/")) + ("" if name.endswith("png") else sign) for name in files]
+    server.content = zipped(dict.fromkeys(named, b"x")).replace(b"cafXY", "café".encode())  # without the flag of UTF-8
+    assert counts(list_images(data(server))) == {"train": {"cat": 1, "café": 1}, "test": {"cat": 1}}
+
+
+def test_a_name_in_code_page_437(server: Server) -> None:
+    server.content = zipped({"train/cafX/1.png": b"", "train/tea/1.png": b""}).replace(b"cafX", "café".encode("cp437"))
+    assert counts(list_images(data(server))) == {"train": {"café": 1, "tea": 1}}
+
+
 def test_too_many_members(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "MEMBERS", 10)
     server.content = zipped({f"a/{number}.png": b"x" for number in range(11)})
@@ -480,7 +493,7 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     code = (
         "from headstart.sections import Data; from headstart.data.read import IMAGES;"
         "from headstart.data.listing import list_classes; from headstart.data.sources import places;"
-        f"train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}))['train'];"
+        f"train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), IMAGES).places['train'];"
         "print(sum(map(len, list_classes(train, IMAGES).files.values())))"
     )
     workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

@@ -77,7 +77,9 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path: Path, write_recipe: Wri
     dataset = read(write_recipe(data={"source": str(folder)}))
     assert dataset.labels == ("blue", "green", "red")
     assert sum(sizes(dataset).values()) == 15
-    assert any("no images by their names, left out: 1" in note for note in dataset.notes)
+    (note,) = (note for note in dataset.notes if "left out" in note)
+    assert "hidden or a system's own: 3 (such as .ipynb_checkpoints)" in note
+    assert "files that are no images: 1 (such as red/notes.txt)" in note
 
 
 def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write_recipe: WriteRecipe) -> None:

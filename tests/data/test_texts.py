@@ -138,7 +138,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
     assert "pos train\n3" in list(dataset.train.items)
     assert "neg/0.txt" in list(dataset.train.names)
     assert any("1 with no UTF-8 text (neg/latin.txt)" in note for note in dataset.notes)
-    assert any("are no .txt files" in note for note in dataset.notes)
+    assert any("files that are no texts: 1 (such as neg/notes.md)" in note for note in dataset.notes)
 
 
 def test_what_is_empty_or_unlabelled_is_counted_and_named(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import headstart
+from headstart.data.formats import heif_version
 from headstart.errors import HeadstartError
 from headstart.inference.predict import Prediction, Unreadable
 from tests.conftest import MakeRun, reviews, write_table
@@ -52,6 +53,39 @@ def test_an_iterator_goes_on_where_a_sequence_stops(make_run: MakeRun, photos: P
     words = headstart.load(make_run("text"))
     said = list(words.predict(iter(["a fine film", " ", "a bad one"])))
     assert [type(outcome) for outcome in said] == [Prediction, Unreadable, Prediction]
+
+
+def test_what_lies_in_a_folder_has_a_row_or_is_counted(
+    make_run: MakeRun, photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    heif_version.cache_clear()
+    folder, picture = tmp_path / "new", photos / "test" / "red" / "00.png"
+    folder.mkdir()
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    (folder / "no ending").write_bytes(picture.read_bytes())
+    (folder / "linked").symlink_to(photos / "test" / "blue")
+    (folder / "again.png").symlink_to(picture)
+    (folder / "dead.jpg").symlink_to("nowhere.jpg")
+    for name in ("notes.txt", "Thumbs.db", ".DS_Store"):
+        (folder / name).write_text("x")
+    run = make_run("image")
+    assert call("predict", run, folder) == 1
+    said = capsys.readouterr()
+    rows = [line.split("\t")[0] for line in said.out.splitlines()]
+    assert rows == [
+        str(folder / name) for name in ("again.png", "no ending", *(f"linked/{n:02}.png" for n in range(6)))
+    ]
+    assert f"{folder}/phone.heic: cannot be read (a HEIC picture" in said.err
+    assert f"{folder}/dead.jpg: cannot be read (a link that leads nowhere)" in said.err
+    counted = "files that are no images: 1 (such as notes.txt); hidden or a system's own: 2 (such as .DS_Store)"
+    assert f"left out of {folder}: {counted}" in said.err
+    model = headstart.load(run)
+    with pytest.raises(HeadstartError, match=r"phone\.heic: cannot be read \(a HEIC picture.*pip install pillow-heif"):
+        model.predict(folder)
+    for name in ("phone.heic", "dead.jpg"):
+        (folder / name).unlink()
+    assert [found.name for found in model.predict(folder)] == rows
 
 
 def test_an_iterator_is_worked_through_in_constant_memory(make_run: MakeRun) -> None:

@@ -21,6 +21,7 @@ ALWAYS_FINE = 2**30  # bytes that any archive may unpack to
 COUNT = ".headstart-files"  # in the unpacked folder: how many files there were
 DEEPEST = 100  # folders in each other
 CHUNK = 2**20
+UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
 
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -100,19 +101,24 @@ def unpack(archive: Path, folder: Path) -> None:
         raise HeadstartError(f"data.source: the archive cannot be unpacked: {error}; nothing was kept") from None
 
 
+def _name(info: zipfile.ZipInfo) -> str:
+    """A name in a zip; one without the flag of UTF-8 is read as UTF-8 where that is possible, else as cp437."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
 def _inside(member: _Member) -> PurePosixPath:
-    """The member's path, if it is a plain file or folder below the target."""
-    path = PurePosixPath(member.name)
+    """The member's path, if it is a plain file or folder below the target; Windows may have parted it by backslashes."""
+    path = PurePosixPath(member.name.replace("\\", "/"))
     if len(path.parts) > DEEPEST:
         raise HeadstartError(f"data.source: the archive nests folders more than {DEEPEST} deep; nothing was kept")
     if member.kind not in ("file", "folder"):
         raise HeadstartError(f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept")
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in member.name
-        or (path.parts[:1] and path.parts[0].endswith(":"))
-    ):
+    if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0].endswith(":")):
         raise HeadstartError(
             f"data.source: the archive holds a path that leads out of it ({member.name!r}); nothing was kept"
         )
@@ -125,8 +131,8 @@ def _members(archive: Path) -> Iterator[_Member]:
             for info in zipped.infolist():
                 mode = info.external_attr >> 16
                 special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                kind = "link or device" if special else "folder" if info.is_dir() else "file"
-                yield _Member(info.filename, kind, lambda info=info: zipped.open(info))
+                kind = "link or device" if special else "folder" if info.filename.endswith(("/", "\\")) else "file"
+                yield _Member(_name(info), kind, lambda info=info: zipped.open(info))
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tarred:
             for entry in tarred:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.data.columns import ITEMS
-from headstart.data.images import is_image_name
-from headstart.data.listing import walk
+from headstart.data.formats import is_image, may_be_image
 from headstart.data.names import printable
+from headstart.data.paths import ImagePaths
 from headstart.data.tables import is_table_name, open_table
 from headstart.data.texts import plain_text
+from headstart.data.walk import DEAD, ODD, said, walk
 from headstart.errors import HeadstartError
 
 STDIN = "-"
@@ -85,15 +87,43 @@ def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
     for path in paths:
         place = Path(path)
         if path == STDIN:
-            files: Iterable[str] = (line for _, line in _lines())
+            yield from (_image(line) for _, line in _lines())
         elif place.is_dir():
-            files = (str(file) for file in walk(place) if is_image_name(file))
+            yield from _images_below(place)
         elif is_table_name(place):
-            files = (str(place.parent / str(named)) for _, named in _rows(place, "image", column))
+            yield from _images_in(place, column)
         else:
-            files = (path,)
-        for file in files:
-            yield Found(printable(file), file, "no plain file" if _is_odd(file) else "")
+            yield _image(path)
+
+
+def _image(path: str, fault: str = "") -> Found:
+    if not fault and _is_odd(path):
+        fault = "no plain file"
+    if not fault and os.path.islink(path) and not _exists(Path(path)):
+        fault = "a link that leads nowhere"
+    return Found(printable(path), path, fault)
+
+
+def _images_in(table: Path, column: str | None) -> Iterator[Found]:
+    paths = ImagePaths(table.parent)
+    for _, name in _rows(table, "image", column):
+        path, fault = paths.find(str(name))
+        if not fault and not os.path.lexists(path):
+            fault = "no such file; paths in a table are counted from the folder that it lies in"
+        yield _image(path, fault)
+
+
+def _images_below(folder: Path) -> Iterator[Found]:
+    """What is or may be an image below a folder; what clearly is none is counted, on standard error."""
+    files, left_out = walk(folder)
+    images = {path: None for path in files if is_image(Path(path))}
+    others = {"files that are no images": [path for path in files if path not in images]}
+    for reason, paths in left_out.items():
+        images |= {path: None for path in paths if reason in (DEAD, ODD) and may_be_image(Path(path))}
+        others[reason] = [path for path in paths if path not in images]
+    if told := said(others, folder):
+        print(f"left out of {printable(str(folder))}: {'; '.join(told)}", file=sys.stderr)
+    yield from map(_image, images)
 
 
 def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
@@ -108,7 +138,7 @@ def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
             for name, value in _rows(path, "text", column):
                 yield text_of(value, name)
         elif path.is_dir():
-            files = [file for file in walk(path) if file.suffix.lower() == ".txt"]
+            files = [file for file in map(Path, walk(path).files) if file.suffix.lower() == ".txt"]
             if not files:
                 raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
             yield from map(_content, files)

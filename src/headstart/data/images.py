@@ -10,14 +10,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from headstart.data.formats import HeifError, open_image
+
 WHITE = (255, 255, 255)
 Source = str | Path | BinaryIO | Image.Image
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # beyond twice its limit Pillow raises
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether the file name says image (by an ending that Pillow knows)."""
-    return path.suffix.lower() in Image.registered_extensions()
 
 
 def open_rgb(source: Source, enough: int | None = None) -> Image.Image:
@@ -32,7 +29,7 @@ def open_rgb(source: Source, enough: int | None = None) -> Image.Image:
     """
     if isinstance(source, Image.Image):
         return to_rgb(source)
-    with Image.open(source) as file:
+    with open_image(source) as file:
         if enough is None:
             return to_rgb(file)
         file.draft(None, (enough, enough))
@@ -43,6 +40,8 @@ def open_rgb(source: Source, enough: int | None = None) -> Image.Image:
 
 def fault_of(error: Exception, path: str = "") -> str:
     """Why a picture cannot be read, in words."""
+    if isinstance(error, HeifError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "no picture in a format that Pillow reads"
     said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"

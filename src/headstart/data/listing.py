@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.names import printable
+from headstart.data.names import composed, printable
+from headstart.data.walk import HIDDEN, LeftOut, entries, kind_of, merge, said, walk
 from headstart.errors import HeadstartError
+
+SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -22,59 +25,119 @@ class Kind:
 
 @dataclass(frozen=True)
 class Listing:
-    """Files of one part by class name, how many other files lay among them, and the group or time of each, if any."""
+    """The files of one part by class name.
+
+    left_out: paths of what else lies there, by the reason. without: folders that hold no example, and what they hold instead.
+    inner: folders within class folders whose files count to the class. keys: the group or time of each file, if any.
+    """
 
     folder: Path
-    files: dict[str, list[str]]
-    ignored: int
-    keys: dict[str, str] = field(default_factory=dict)
+    files: Mapping[str, Sequence[str]]
+    left_out: LeftOut = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)
+    inner: Sequence[str] = ()
+    merged: Sequence[str] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def notes(self, noun: str) -> list[str]:
+        """Sentences on what is no example, and on folders that are no class or more than one."""
+        notes = []
+        if self.left_out:
+            notes.append(f"left out of {self.folder}: {'; '.join(said(self.left_out, self.folder))}")
+        if self.without:
+            shown = [f"{name} ({held})" for name, held in self.without.items()]
+            notes.append(f"folders in {self.folder} without any {noun}, so they are no classes: {_some(shown)}")
+        if self.inner:
+            shown = [printable(os.path.relpath(path, self.folder)) for path in self.inner]
+            notes.append(
+                f"class folders of {self.folder} have folders in them, whose {noun}s count to the class: {_some(shown)}. If "
+                "the inner folders are the classes, move them up, or name paths and labels in a table"
+            )
+        if self.merged:
+            notes.append(
+                f"several folders of {self.folder} have one name, written in two forms of Unicode, and are one class: "
+                f"{_some(self.merged)}"
+            )
+        return notes
 
 
 def list_classes(folder: Path, kind: Kind) -> Listing:
     """The files of a kind in a folder that holds one folder a class.
 
+    Names of classes are in Unicode's composed form (NFC).
+
     Raises:
         HeadstartError: there are none, or two classes would look alike.
     """
+    folders, left_out = _class_folders(folder, kind)
     files: dict[str, list[str]] = {}
-    ignored = 0
-    for child in sorted(folders_in(folder)):
-        seen = [path for path in walk(child)]
-        wanted = [str(path) for path in seen if kind.accepts(path)]
-        ignored += len(seen) - len(wanted)
-        if printable(child.name) in files:
-            raise HeadstartError(
-                f"{folder}: two class folders would both be shown as {printable(child.name)!r}; rename one"
-            )
-        files[printable(child.name)] = wanted
-    if not any(files.values()):
-        loose = sum(1 for path in folder.iterdir() if path.is_file() and kind.accepts(path))
-        found = f"{loose} {kind.noun}s that are in no class folder" if loose else f"no {kind.noun} in any folder"
-        if not loose and not files:
-            found = "nothing" if not any(folder.iterdir()) else "no folder in it"
-        raise HeadstartError(
-            f"{folder}: found {found}; expected one folder of {kind.noun}s a class, such as {folder / kind.such_as}"
-        )
-    return Listing(folder, {name: paths for name, paths in files.items() if paths}, ignored)
+    names: dict[str, str] = {}
+    without: dict[str, str] = {}
+    inner: dict[str, None] = {}
+    merged: dict[str, None] = {}
+    for place in folders:
+        found, held = _examples_below(place, kind)
+        merge(left_out, held)
+        name = composed(os.path.basename(place))
+        label = printable(name)
+        if not found:
+            without[label] = "; ".join(said(held, place)) or "empty"
+            continue
+        if names.setdefault(label, name) != name:
+            raise HeadstartError(f"{folder}: two class folders would both be shown as {label!r}; rename one")
+        if label in files:
+            merged[label] = None
+        inner |= dict.fromkeys(parent for path in found if (parent := os.path.dirname(path)) != place)
+        files.setdefault(label, []).extend(found)
+    if not files:
+        raise HeadstartError(_nothing(folder, kind, left_out, without))
+    return Listing(folder, files, left_out, without, tuple(inner), tuple(merged))
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, but hidden ones and those that archivers add."""
-    return [
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith(".") and child.name != "__MACOSX"
-    ]
+def _class_folders(folder: Path, kind: Kind) -> tuple[list[str], dict[str, list[str]]]:
+    """(the folders in a folder, what else lies beside them by the reason to leave it out)."""
+    folders: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    for entry in entries(folder):
+        reason = kind_of(entry)
+        if reason == "folder":
+            folders.append(entry.path)
+            continue
+        if reason == "file":
+            reason = _loose(kind) if kind.accepts(Path(entry.path)) else _other(kind)
+        merge(left_out, {reason: [entry.path]})
+    return folders, left_out
 
 
-def walk(folder: Path) -> list[Path]:
-    """All visible files below a folder, sorted; hidden ones and what lies in hidden folders do not count."""
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place) / name for name in sorted(files) if not name.startswith(".")]
-    return [path for path in found if path.is_file()]  # no pipes, no dead links
+def _examples_below(folder: str, kind: Kind) -> tuple[list[str], dict[str, list[str]]]:
+    """(files of the kind, what else lies below the folder by the reason to leave it out)."""
+    tree = walk(folder)
+    found: list[str] = []
+    others: list[str] = []
+    for path in tree.files:
+        (found if kind.accepts(Path(path)) else others).append(path)
+    return found, {**tree.left_out, **({_other(kind): others} if others else {})}
 
 
-def _refuse(error: OSError) -> None:
-    raise HeadstartError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable or move it away")
+def _loose(kind: Kind) -> str:
+    return f"{kind.noun}s in no class folder"
+
+
+def _other(kind: Kind) -> str:
+    return f"files that are no {kind.noun}s"
+
+
+def _nothing(folder: Path, kind: Kind, left_out: LeftOut, without: Mapping[str, str]) -> str:
+    loose = len(left_out.get(_loose(kind), ()))
+    found = f"{loose} {kind.noun}s that are in no class folder" if loose else f"no {kind.noun} in any folder"
+    if not loose and not without:
+        found = "no folder in it" if any(reason != HIDDEN for reason in left_out) else "nothing"
+    held = f" ({_some([f'{name}: {what}' for name, what in without.items()])})" if without else ""
+    return (
+        f"{folder}: found {found}{held}; expected one folder of {kind.noun}s a class, such as {folder / kind.such_as}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -20,13 +20,18 @@ def printable(name: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC), in which names of classes are kept and compared."""
+    return unicodedata.normalize("NFC", name)
+
+
 def label_name(value: str, where: str) -> str:
     """A label as written in a table, made fit to be shown.
 
     Raises:
         HeadstartError: it is too long to be one; `where` says where it stands.
     """
-    name = printable(value.strip())
+    name = printable(composed(value.strip()))
     if len(name) > LONGEST_LABEL:
         raise HeadstartError(
             f"{where}: found a label of {len(name):,} characters ({name[:40]}…); expected the name of a class, at most "

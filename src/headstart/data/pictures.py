@@ -15,6 +15,7 @@ import PIL
 from PIL import Image
 
 from headstart.data.cache import cache_folder
+from headstart.data.formats import heif_version, open_image
 from headstart.data.images import fault_of, fingerprint, to_rgb
 
 FORMAT = 1  # raise it when what is kept changes
@@ -60,7 +61,7 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
 def look(path: str) -> Picture:
     """Decode an image; JPEGs at reduced size, which finds a truncated one as surely."""
     try:
-        with Image.open(io.BytesIO(Path(path).read_bytes())) as file:
+        with open_image(io.BytesIO(Path(path).read_bytes())) as file:
             width, height = file.size
             mode = file.mode
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
@@ -85,7 +86,7 @@ def _digest(path: str) -> bytes:
 
 def _store() -> sqlite3.Connection:
     """The database in the cache, or one in memory where the cache cannot be written or holds something else."""
-    place = cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}.sqlite"
+    place = cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}-{heif_version() or 'no-heif'}.sqlite"
     for name in (place, ":memory:"):
         try:
             Path(name).parent.mkdir(parents=True, exist_ok=True)

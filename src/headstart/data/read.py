@@ -12,18 +12,19 @@ import numpy as np
 
 from headstart.data.columns import choose
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.images import is_image_name
+from headstart.data.formats import is_image
 from headstart.data.listing import Kind, Listing, list_classes
-from headstart.data.names import label_name, printable, twins
+from headstart.data.names import printable, twins
+from headstart.data.paths import images_folder, list_table
 from headstart.data.pictures import digests, pictures
 from headstart.data.roles import assign_roles
 from headstart.data.sources import places
-from headstart.data.tables import Table, open_table
+from headstart.data.tables import open_table
 from headstart.data.texts import Texts, of_files, of_table
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
-IMAGES = Kind("image", is_image_name, "hot_dog/1.jpg")
+IMAGES = Kind("image", is_image, "hot_dog/1.jpg")
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 
 
@@ -34,10 +35,12 @@ def read_images(recipe: Recipe) -> Dataset:
         HeadstartError: a folder is missing or empty, there are fewer than two classes or two examples of one, a
             held-out part has classes that training lacks, or files are unreadable and the recipe calls that fatal.
     """
-    notes: list[str] = []
+    where, notes = places(recipe.data, IMAGES)
     listings: dict[str, Listing] = {}
     columns = recipe.data.columns
-    for role, place in places(recipe.data).items():
+    if recipe.data.images is not None and all(place.is_dir() for place in where.values()):
+        raise HeadstartError("data.images: is for paths in a table, and the source is a folder of classes; remove it")
+    for role, place in where.items():
         if place.is_dir():
             listings[role] = list_classes(place, IMAGES)
         else:
@@ -45,7 +48,8 @@ def read_images(recipe: Recipe) -> Dataset:
             image, label, guessed = choose(table, columns, "image")
             columns = columns.model_copy(update={"image": image, "label": label})  # the same in the parts that follow
             notes += [guessed] if guessed else []
-            listings[role] = _listed(table, image, label, columns.group or columns.time)
+            folder = images_folder(recipe.data.images, table)
+            listings[role] = list_table(table, image, label, columns.group or columns.time, folder)
     labels = in_order(listings["train"].files)
     parts = {}
     faults: list[str] = []
@@ -53,8 +57,7 @@ def read_images(recipe: Recipe) -> Dataset:
         _known(set(listing.files), labels, role, listing.folder)
         parts[role], broken = _readable(listing, labels)
         faults += broken
-        if listing.ignored:
-            notes.append(f"files in {listing.folder} that are no images by their names, left out: {listing.ignored}")
+        notes += listing.notes("image")
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
     _enough(parts["train"], labels, listings["train"].folder, "images", faults)
@@ -68,16 +71,16 @@ def read_texts(recipe: Recipe) -> Dataset:
         HeadstartError: a table or folder is missing, empty, damaged or not UTF-8, a column is missing or holds something
             else, there are fewer than two classes or two examples of one, or a held-out part has unknown classes.
     """
-    notes: list[str] = []
+    where, notes = places(recipe.data, TEXT_FILES)
     found: dict[str, Texts] = {}
-    where = places(recipe.data)
+    if recipe.data.images is not None:
+        raise HeadstartError(f"data.images: is for tables of images, and the task {recipe.task} reads texts; remove it")
     columns = recipe.data.columns
     for role, place in where.items():
         if place.is_dir():
             listing = list_classes(place, TEXT_FILES)
             found[role] = of_files(listing)
-            if listing.ignored:
-                notes.append(f"{listing.ignored} files in {listing.folder} are no .txt files; left out")
+            notes += listing.notes("text")
         else:
             table = open_table(place)
             if role == "test" and recipe.data.test is None and columns.label and columns.label not in table.columns:
@@ -144,25 +147,6 @@ def _known(found: set[str], labels: tuple[str, ...], role: str, where: Path) -> 
             f"{where}: the {role} part has classes that training lacks: {', '.join(strangers[:5])}; "
             f"expected some of {', '.join(labels[:10])}. Remove those examples or add training examples of them"
         )
-
-
-def _listed(table: Table, image: str, label: str, key: str | None) -> Listing:
-    """The images that a table names by their paths, counted from the folder it lies in."""
-    folder = table.path.parent
-    files: dict[str, list[str]] = {}
-    keys: dict[str, str] = {}
-    for line, (path, name, *more) in table.rows((image, label, *([key] if key else []))):
-        if not path or name is None or not str(name).strip():
-            raise HeadstartError(
-                f"{table.path}, line {line}: no {'label' if path else 'path'}; give one or remove the line"
-            )
-        if more and (more[0] is None or not str(more[0]).strip()):
-            raise HeadstartError(f"{table.path}, line {line}: no {printable(str(key))}; give one or remove the line")
-        place = str(folder / str(path))
-        files.setdefault(label_name(str(name), f"{table.path}, line {line}"), []).append(place)
-        if more:
-            keys[place] = str(more[0]).strip()
-    return Listing(folder, files, 0, keys)
 
 
 def _relabelled(texts: Texts, labels: tuple[str, ...]) -> Examples:

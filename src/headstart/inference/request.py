@@ -14,12 +14,14 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from headstart.data.formats import heif_version, open_image
 from headstart.data.images import fault_of
 
 Image.init()
+heif_version()  # registers its format
 BLANK = " \t\r\n"
 # none whose reader starts other programs, nor TIFF, whose tiles may be larger than the picture
-KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "MPO", "AVIF")
+KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "MPO", "AVIF", "HEIF")
 FORMATS = [name for name in KNOWN if name in Image.OPEN]
 
 
@@ -84,7 +86,7 @@ def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
         RefusedError: there is none of a known format, or it has too many pixels.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = open_image(io.BytesIO(content), FORMATS)
     except Exception as error:  # as many types as Pillow has readers
         raise unreadable(error, number) from None
     if image.width * image.height > limits.pixels:

@@ -15,7 +15,7 @@ class Columns(Section):
     """Which column of a table holds what; what is left out is guessed where there are no two candidates."""
 
     text: Name | None = Field(None, description="the text to classify")
-    image: Name | None = Field(None, description="paths of images, counted from the table's folder")
+    image: Name | None = Field(None, description="paths of images, counted from data.images")
     label: Name | None = Field(None, description="the class: a name or a whole number")
     group: Name | None = Field(
         None, description="what must not be torn apart by a split: the patient, author or film an example is from"
@@ -81,6 +81,9 @@ class Data(Section):
         description="a folder, a table, or the share set aside for the test (default: the given test part, else 0.2)",
     )
     columns: Columns = Columns()
+    images: Name | None = Field(
+        None, description="the folder that paths of images in a table are counted from (default: the table's own)"
+    )
     groups: str | None = Field(
         None,
         description="for files: a regular expression whose first group finds the name of an example's group in its path, "
