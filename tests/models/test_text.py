@@ -18,7 +18,9 @@ from transformers import AutoConfig, AutoModel
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import build_head
-from headstart.models.text import POOLINGS, _blocks, _drop_pooler, load_text_network, text_network
+from headstart.models.pooled_encoder import POOLINGS
+from headstart.models.text import _drop_pooler, load_text_network, text_network
+from headstart.models.text_blocks import text_blocks
 from headstart.models.text_encoder import LONGEST_TOKEN
 from headstart.sections import Head, Model, Preprocessing
 from headstart.transfer.blocks import Blocks
@@ -55,7 +57,7 @@ def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
 
     class Partitioned:
         def __init__(self) -> None:
-            self.net, self.partition = net, _blocks(net)
+            self.net, self.partition = net, text_blocks(net)
 
         def set_trainable(self, names: Any) -> None: ...
 
@@ -71,27 +73,15 @@ def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
     )
 
 
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_tokens_made_one_by_one_are_padded_as_the_tokenizer_would(side: str, bert: Path) -> None:
+def test_batches_are_padded_as_the_tokenizer_would(bert: Path) -> None:
     encoder = text_network(Model(backbone=str(bert)), texts(), True)[0].encoder()
-    encoder._tokenizer.padding_side = side
     some = ["the film", "", "the film was good " * 100, "a scene and music"]
-    expected = encoder.collate([{"text": text} for text in some])
-    found = encoder.collate([encoder(encoder.decoded(text)) for text in some])
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        assert torch.equal(found[name], values)
-
-
-@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler", "last"])
-def test_padding_changes_nothing(pooling: str, bert: Path) -> None:
-    asked = Model(backbone=str(bert), preprocessing=Preprocessing(pooling=pooling))
-    network = text_network(asked, texts(), True)[0].eval()
-    encoder = network.encoder()
-    with torch.inference_mode():
-        alone = network.features(**encoder.collate([{"text": "the film"}]))
-        beside = network.features(**encoder.collate([{"text": "the film"}, {"text": "the film was good " * 5}]))
-    torch.testing.assert_close(alone[0], beside[0], rtol=1e-5, atol=1e-6)
+    expected = encoder._tokenizer(some, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    for samples in ([encoder(text) for text in some], [encoder(encoder.decoded(text)) for text in some]):
+        found = encoder.collate(samples)
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            assert torch.equal(found[name], values)
 
 
 def test_pooling_is_what_its_name_says(bert: Path) -> None:
@@ -160,7 +150,8 @@ def test_of_a_huge_text_no_more_is_read_than_can_count(bert: Path) -> None:
         seen.extend(map(len, [text] if isinstance(text, str) else text))
         return real(text, **options)
 
-    encoder._tokenizer = Mock(wraps=real, side_effect=tokenize, unk_token_id=real.unk_token_id)
+    ids = {name: getattr(real, name) for name in ("unk_token_id", "pad_token_id", "pad_token_type_id")}
+    encoder._tokenizer = Mock(wraps=real, side_effect=tokenize, **ids)
     huge = "good " * 1_000_000
     assert encoder.look([huge])[0] == 1
     assert encoder.collate([encoder(huge)])["input_ids"].shape == (1, 8)
@@ -180,6 +171,9 @@ def test_a_sentence_embedder_says_how_it_pools(tmp_path: Path) -> None:
     folder = save_bert(tmp_path / "embedder", PLAIN)
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    (folder / "modules.json").write_text(
+        '[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}]'
+    )
     assert text_network(Model(backbone=str(folder)), texts(), True)[0].spec["preprocessing"]["pooling"] == "cls"
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference import pooled_encoder
 from headstart.inference.member import NetworkMember
 from headstart.inference.trace import exportable
+from headstart.models import pooled_encoder
 from headstart.models.network import Network
 from headstart.models.text_encoder import save_tokenizer
 
@@ -93,6 +93,11 @@ def _timm_reads(folder: Path, items: list[Any]) -> np.ndarray:
 
 def _of_transformers(member: NetworkMember, network: Any, folder: Path) -> str:
     """An architecture of transformers' own where one gives the same; else the encoder with the code that pools it."""
+    if network.spec["preprocessing"].get("keep") == "both":
+        raise HeadstartError(
+            f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run keeps start and end "
+            '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
+        )
     labels = {number: str(label) for number, label in enumerate(member.spec["labels"])}
     names = {"id2label": labels, "label2id": {label: number for number, label in labels.items()}}
     model = _native(network, names) or _pooled(network, names)
@@ -134,12 +139,14 @@ def _pooled(network: Any, names: dict[str, Any]) -> Any:
     config = pooled_encoder.PooledConfig(
         encoder=network.spec["config"],
         pooling=network.spec["preprocessing"]["pooling"],
+        dense=network.spec.get("dense", ()),
         widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
         **names,
     )
     try:
         model = pooled_encoder.PooledForSequenceClassification(config).eval()
         model.encoder.load_state_dict(network.net.get_submodule("encoder").state_dict())
+        model.dense.load_state_dict(network.net.get_submodule("dense").state_dict())
     except (RuntimeError, ValueError) as error:
         raise HeadstartError(
             f"{network.spec['backbone']}: cannot be written for transformers: {first_line(error)}"

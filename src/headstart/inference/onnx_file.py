@@ -72,13 +72,14 @@ class OnnxMember:
 
             check_look(look, self.source)
             return ImageEncoder(look)
-        from headstart.models.text_encoder import TextEncoder
+        from headstart.models.text_encoder import TextEncoder, stated_keep
         from headstart.models.text_source import read_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             for name, content in json.loads(held[TOKENIZER]).items():
                 (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
-            return TextEncoder(read_tokenizer(Path(folder)), int(look["max_length"]))
+            tokenizer = read_tokenizer(Path(folder))
+        return TextEncoder(tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer))
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         batch = self.encoder.collate(list(samples))

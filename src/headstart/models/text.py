@@ -9,41 +9,47 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
 from headstart.models.attribution import integrated_gradients
+from headstart.models.embedder import embedder, load_dense
 from headstart.models.network import Network, build_head, check_origin, digest
-from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer
+from headstart.models.pooled_encoder import POOLINGS, dense_layers
+from headstart.models.text_blocks import text_blocks
+from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer, stated_keep
 from headstart.models.text_source import (
     KIND,
     SHORTEST,
+    built,
+    check_first_token,
     check_vocabulary,
     config_and_tokenizer,
     locate,
+    lower_case,
     pretrained_encoder,
     quiet,
     random_encoder,
     read_tokenizer,
-    stated_pooling,
 )
 from headstart.sections import Head, Model
 from headstart.transfer.adapters import put_in
 
 TOKENIZER = "tokenizer"  # folder beside the weights
-DEFAULT_LENGTH = 128  # tokens
+SAME = 1e-2  # relative
 MANY_UNKNOWN = 0.05  # of all tokens
-EARLY = ("embed", "wte", "wpe", "encoder.LayerNorm", "encoder.conv")  # what is no layer, yet stands before them
 
 
 class TextNetwork(Network):
     """A transformers encoder, its token vectors pooled into one: reads `input_ids`, `attention_mask` … of shape (n, tokens)."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, tokenizer: Any, spec: dict[str, Any]) -> None:
+    def __init__(
+        self, encoder: nn.Module, dense: nn.Module, head: nn.Module, tokenizer: Any, spec: dict[str, Any]
+    ) -> None:
         super().__init__()
-        self.net, self.head_name = nn.ModuleDict({"encoder": encoder, "head": head}), "head"
-        self.partition, self.spec = _blocks(self.net), spec
+        self.net, self.head_name = nn.ModuleDict({"encoder": encoder, "dense": dense, "head": head}), "head"
+        self.partition, self.spec = text_blocks(self.net), spec
         self.tokenizer = tokenizer
         self._pool = POOLINGS[spec["preprocessing"]["pooling"]]
 
@@ -51,12 +57,15 @@ class TextNetwork(Network):
         return self.head(self.features(**inputs))
 
     def features(self, **inputs: Tensor) -> Tensor:
-        return self._pool(self.net.get_submodule("encoder")(**inputs), inputs["attention_mask"])
+        output = self.net.get_submodule("encoder")(**inputs)
+        return self.net.get_submodule("dense")(self._pool(output, inputs["attention_mask"]))
 
     @property
     def reads(self) -> str:
         look = self.spec["preprocessing"]
-        return f"texts of up to {look['max_length']} tokens, pooling: {look['pooling']}"
+        part = {"end": " (the end of longer ones)", "both": " (start and end of longer ones)"}.get(look.get("keep"), "")
+        dense = "".join(f", dense layer to {layer['out_features']}" for layer in self.spec.get("dense", ()))
+        return f"texts of up to {look['max_length']} tokens{part}, pooling: {look['pooling']}{dense}"
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         if self.estimator is not None:
@@ -65,33 +74,17 @@ class TextNetwork(Network):
         return integrated_gradients(self.forward, words, inputs, targets)
 
     def encoder(self, policy: str = "none") -> TextEncoder:
-        return TextEncoder(self.tokenizer, self.spec["preprocessing"]["max_length"])
+        look = self.spec["preprocessing"]
+        return TextEncoder(self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer))
 
     def save(self, folder: Path) -> None:
         self.spec["tokenizer_sha256"] = save_tokenizer(self.tokenizer, folder / TOKENIZER)
         super().save(folder)
 
 
-def _mean(output: Any, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).float()
-    return (output.last_hidden_state.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
-
-
-def _last(output: Any, mask: Tensor) -> Tensor:
-    places = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
-    return output.last_hidden_state[torch.arange(len(mask), device=mask.device), places]
-
-
-POOLINGS = {
-    "mean": _mean,
-    "cls": lambda output, mask: output.last_hidden_state[:, 0],
-    "last": _last,
-    "pooler": lambda output, mask: output.pooler_output,
-}
-
-
 def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[TextNetwork, list[str]]:
-    """The recipe's encoder with a new head for the dataset's labels, and a note on texts that are cut or not understood.
+    """The recipe's encoder with a new head for the dataset's labels, and notes on texts that are cut or not understood, and
+    on what of a sentence embedder is left out.
 
     Weights come with `pretrained` only; without it the architecture starts from random numbers, with the tokenizer it
     was made for. Seed torch first: the head (and a network from scratch) draw from its global generator.
@@ -102,50 +95,73 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
     """
     source = locate(model)
     config, tokenizer, limit, causal = config_and_tokenizer(model, source)
-    asked = model.preprocessing
-    pooling = asked.pooling or stated_pooling(source) or ("last" if causal else "mean")
-    encoder = pretrained_encoder(model, source, pooling) if pretrained else random_encoder(model, config)
-    _drop_pooler(encoder, pooling)
+    asked, stated = model.preprocessing, embedder(model.backbone, source, model.preprocessing.pooling)
     if asked.max_length and limit and asked.max_length > limit:
         raise HeadstartError(
             f"model.preprocessing.max_length: found {asked.max_length}; {model.backbone} allows texts of at most {limit} tokens"
         )
+    if asked.pooling == "cls":
+        check_first_token(tokenizer, causal, model.backbone)
+    if stated.lower:
+        lower_case(tokenizer)
+    keep = asked.keep or stated_keep(tokenizer)
+    default = min(stated.max_length, limit or stated.max_length)
+    preprocessing: dict[str, Any] = {
+        "max_length": asked.max_length or max(default, SHORTEST),
+        "pooling": stated.pooling or ("last" if causal else "mean"),
+        "keep": keep,
+    }
+    encoder = (
+        pretrained_encoder(model, source, preprocessing["pooling"]) if pretrained else random_encoder(model, config)
+    )
+    dense = load_dense(source, stated) if pretrained else dense_layers(stated.dense)
+    _drop_pooler(encoder, preprocessing["pooling"])
     check_vocabulary(tokenizer, encoder, model.backbone)
+    reader = TextEncoder(tokenizer, preprocessing["max_length"], keep)
     spec = {
         "kind": KIND,
         "backbone": config.model_type,
         "config": {
             key: value for key, value in json.loads(config.to_json_string(use_diff=False)).items() if key[0] != "_"
         },
+        "dense": list(stated.dense),
         "head": model.head.model_dump(mode="json"),
         "classes": len(dataset.labels),
-        "preprocessing": {
-            "max_length": asked.max_length or min(DEFAULT_LENGTH, limit or DEFAULT_LENGTH),
-            "pooling": pooling,
-            "tokenizer": _digest_of(tokenizer),
-        },
-        "pretrained": {"from": model.backbone, "sha256": digest(nn.ModuleDict({"encoder": encoder}), "head")}
-        if pretrained
-        else None,
+        "preprocessing": {**preprocessing, "tokenizer": _digest_of(tokenizer)},
+        "pretrained": {"from": model.backbone, "sha256": _digest(encoder, dense)} if pretrained else None,
     }
-    width = _try_out(encoder, tokenizer, spec, model.backbone)
-    network = TextNetwork(
-        encoder, build_head(model.head, width, len(dataset.labels)), tokenizer, {**spec, "width": width}
-    )
-    cut, unknown, seen = network.encoder().look(dataset.train.items)
+    width = _try_out(encoder, dense, reader, spec, model.backbone)
+    head = build_head(model.head, width, len(dataset.labels))
+    network = TextNetwork(encoder, dense, head, tokenizer, {**spec, "width": width})
+    notes = list(stated.notes)
+    if config.is_encoder_decoder:
+        notes.append(f"of {model.backbone} ({config.model_type}) the encoder alone is used")
+    if keep == "end" and not asked.keep:
+        notes.append(
+            f"the tokenizer of {model.backbone} keeps the end of a long text (model.preprocessing.keep has others)"
+        )
+    return network, notes + _reading_notes(model.backbone, spec["preprocessing"], limit, reader, dataset)
+
+
+def _reading_notes(
+    name: str, look: dict[str, Any], limit: int | None, reader: TextEncoder, dataset: Dataset
+) -> list[str]:
+    """What of the training texts is cut, or unknown to the tokenizer."""
+    cut, unknown, seen = reader.look(dataset.train.items)
     of = "" if seen == len(dataset.train) else f" (of {seen:,} that were looked at)"
+    how = {"start": "are cut there", "end": "keep their end only", "both": "lose their middle"}[look["keep"]]
     notes = []
     if cut:
         notes.append(
-            f"{100 * cut / seen:.1f} % of the training texts{of} are longer than {spec['preprocessing']['max_length']} tokens "
-            f"and are cut there (model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
+            f"{100 * cut / seen:.1f} % of the training texts{of} are longer than {look['max_length']} tokens and {how} "
+            f"(model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
         )
     if unknown > MANY_UNKNOWN:
         notes.append(
-            f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to {model.backbone}; was it made for "
+            f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to {name}; was it made for "
             "their language?"
         )
-    return network, notes
+    return notes
 
 
 def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
@@ -165,14 +181,10 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
         if not isinstance(look["max_length"], int) or look["max_length"] < SHORTEST:
             raise ValueError(f"max_length {look['max_length']!r}")
         with quiet():
-            encoder = (
-                _pretrained_again(spec)
-                if spec.get("adapters")
-                else AutoModel.from_config(AutoConfig.for_model(**spec["config"]), dtype=torch.float32)
-            )
+            encoder, dense = _pretrained_again(spec) if spec.get("adapters") else _built_again(spec)
         _drop_pooler(encoder, look["pooling"])
         head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
-        network = TextNetwork(encoder, head, tokenizer, spec)
+        network = TextNetwork(encoder, dense, head, tokenizer, spec)
         if spec.get("adapters"):
             put_in(network, **spec["adapters"])
     except HeadstartError:
@@ -183,13 +195,24 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
     return network
 
 
-def _pretrained_again(spec: dict[str, Any]) -> nn.Module:
-    """The encoder that a run's adapters belong to, from where it came."""
+def _built_again(spec: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """Encoder and dense layers of a run, without weights."""
+    return built(AutoConfig.for_model(**spec["config"])), dense_layers(spec.get("dense", ()))
+
+
+def _pretrained_again(spec: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """The encoder and dense layers that a run's adapters belong to, from where they came."""
     model, pooling = Model(backbone=spec["pretrained"]["from"]), spec["preprocessing"]["pooling"]
-    encoder = pretrained_encoder(model, locate(model), pooling)
+    source = locate(model)
+    encoder = pretrained_encoder(model, source, pooling)
     _drop_pooler(encoder, pooling)
-    check_origin(digest(nn.ModuleDict({"encoder": encoder}), "head"), spec["pretrained"])
-    return encoder
+    dense = load_dense(source, embedder(model.backbone, source, None)) if spec.get("dense") else nn.Sequential()
+    check_origin(_digest(encoder, dense), spec["pretrained"])
+    return encoder, dense
+
+
+def _digest(encoder: nn.Module, dense: nn.Module) -> str:
+    return digest(nn.ModuleDict({"encoder": encoder, "dense": dense}), "head")
 
 
 def _digest_of(tokenizer: Any) -> str:
@@ -202,26 +225,27 @@ def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
     has = getattr(encoder, "pooler", None) is not None
     if pooling == "pooler" and not has:
         raise HeadstartError(
-            f"model.preprocessing.pooling: {type(encoder).__name__} has no pooler; expected mean, cls or last"
+            f"model.preprocessing.pooling: {type(encoder).__name__} has no pooler; expected another of {', '.join(POOLINGS)}"
         )
     if pooling != "pooler" and has:
         encoder.pooler = None  # type: ignore[assignment]
 
 
 @torch.inference_mode()
-def _try_out(encoder: nn.Module, tokenizer: Any, spec: dict[str, Any], name: str) -> int:
-    """Pass one text of the greatest length through: the width of what comes out.
+def _try_out(encoder: nn.Module, dense: nn.Module, reader: TextEncoder, spec: dict[str, Any], name: str) -> int:
+    """Pass a text of the greatest length through, and a short one beside it and alone: the width of what comes out.
 
     Raises:
-        HeadstartError: the encoder cannot read it.
+        HeadstartError: the encoder cannot read them, or padding changes what it makes of the short one.
     """
     look = spec["preprocessing"]
+    samples = [{"text": "a"}, {"text": "a " * look["max_length"]}]
     encoder.eval()
     try:
-        inputs = TextEncoder(tokenizer, look["max_length"]).collate(
-            [{"text": "a " * look["max_length"]}, {"text": "a"}]
+        pooled, alone = (
+            dense(POOLINGS[look["pooling"]](encoder(**inputs), inputs["attention_mask"]))
+            for inputs in (reader.collate(samples), reader.collate(samples[:1]))
         )
-        pooled = POOLINGS[look["pooling"]](encoder(**inputs), inputs["attention_mask"])
     except Exception as error:
         raise HeadstartError(
             f"model.backbone: {name} cannot read texts of {look['max_length']} tokens "
@@ -231,37 +255,9 @@ def _try_out(encoder: nn.Module, tokenizer: Any, spec: dict[str, Any], name: str
         raise HeadstartError(
             f"model.backbone: {name} ({spec['backbone']}) gives no vector a token; expected a text encoder"
         )
+    if (pooled[0] - alone[0]).norm() > SAME * alone[0].norm():
+        raise HeadstartError(
+            f"model.backbone: {name} ({spec['backbone']}) reads a text in another way where longer ones stand beside it; "
+            "expected an encoder that leaves padding out. Choose another backbone"
+        )
     return int(pooled.shape[1])
-
-
-def _blocks(net: nn.Module) -> dict[str, tuple[str, ...]]:
-    """embeddings, layer 1 … N, neck (a last norm), pooler and head.
-
-    The layers are the longest list of modules; what is no layer belongs to the embeddings if it comes first or its name
-    says so.
-    """
-    lists = [
-        (name, module) for name, module in net.named_modules() if isinstance(module, nn.ModuleList) and len(module)
-    ]
-    outer = [pair for pair in lists if not any(pair[0].startswith(f"{name}.") for name, _ in lists)]
-    if not outer:
-        raise HeadstartError(f"model.backbone: {type(net.get_submodule('encoder')).__name__} has no list of layers")
-    layers, longest = max(outer, key=lambda pair: len(pair[1]))
-    blocks: dict[str, list[str]] = {"embeddings": []}
-    blocks |= {f"layer {number}": [] for number in range(1, len(longest) + 1)}
-    blocks |= {"neck": [], "pooler": [], "head": []}
-    begun = False
-    for name, _ in net.named_parameters():
-        if name.startswith("head."):
-            block = "head"
-        elif name.startswith(f"{layers}."):
-            begun = True
-            block = f"layer {int(name.removeprefix(f'{layers}.').split('.')[0]) + 1}"
-        elif name.startswith("encoder.pooler."):
-            block = "pooler"
-        else:
-            block = (
-                "embeddings" if not begun or any(word in name.removeprefix("encoder.") for word in EARLY) else "neck"
-            )
-        blocks[block].append(name)
-    return {block: tuple(names) for block, names in blocks.items() if names or block == "head"}

