@@ -1,4 +1,4 @@
-"""What a run says while it works: one line a phase on a terminal, JSON lines elsewhere, and always a log file."""
+"""What a run says while it works: a bar and a line a phase on a terminal, JSON lines elsewhere, and always a log file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
+
+from headstart.runtime.bars import Bar
 
 QUIET_SECONDS = 30.0  # between two lines about steps when the output is no terminal
 PASSING = ("step", "extracting")  # events that come by the hundred
@@ -24,7 +26,8 @@ class Progress:
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._title = ""
         self._epoch: dict[str, Any] = {}
-        self._open_line = False
+        self._bar: Bar | None = None
+        self._left_to_say = ""
         self._said = time.monotonic()
 
     def log_to(self, path: Path) -> None:
@@ -37,7 +40,7 @@ class Progress:
 
     def text(self, text: str) -> None:
         """Sentences for people, on their own lines."""
-        self._end_line()
+        self._end_bar()
         self._print(text)
 
     def tell(self, event: dict[str, Any]) -> None:
@@ -65,32 +68,31 @@ class Progress:
     def _draw(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "strategy":
-                self._end_line()
+                self._end_bar()
                 self._title, self._epoch = event["name"], {}
+            case "step":
+                if self._epoch.get("phase", event["phase"]) != event["phase"]:
+                    self._end_bar()
+                done = (event["epoch"] - 1) * event["of"] + event["seen"]
+                self._progress(done, event["epochs"] * event["of"], self._about(event))
             case "epoch":
                 self._epoch = event
-                self._line(event, f"epoch {event['epoch']}/{event['epochs']}")
+                self._left_to_say = self._about(event)
                 if event["epoch"] == event["epochs"]:
-                    self._end_line()
+                    self._end_bar()
             case "extracting":
-                left = (event["of"] - event["seen"]) / event["examples_per_second"]
-                speed = f"{event['examples_per_second']:.0f} examples/s, {_duration(left)} left"
-                self._write(f"{self._title}  features of {event['part']} {event['seen']}/{event['of']}  {speed}")
+                self._progress(event["seen"], event["of"], f"{self._title}  features of {event['part']}")
             case "features":
-                self._write(
+                self.text(
                     f"{self._title}  features of {event['part']}: {event['cached']} of {event['of']} from the cache, "
                     f"{event['computed']} computed in {event['seconds']:.1f} s"
                 )
-                self._end_line()
             case "note":
-                self._end_line()
-                self._print(event["note"])
-            case "step":
-                share = f"epoch {event['epoch']}/{event['epochs']}  {event['seen']}/{event['of']}"
-                self._line(event, share)
+                self.text(event["note"])
 
-    def _line(self, event: dict[str, Any], where: str) -> None:
-        parts = [self._title, f"phase {event['phase']}", where]
+    def _about(self, event: dict[str, Any]) -> str:
+        """Where training stands, and what the last epoch came to."""
+        parts = [self._title, f"phase {event['phase']}", f"epoch {event['epoch']}/{event['epochs']}"]
         epoch = self._epoch
         if "loss" in epoch:
             parts.append(f"loss {epoch['loss']:.3f}")
@@ -98,21 +100,21 @@ class Progress:
             metric = epoch["metric"]
             named = "" if metric == "accuracy" else f" {metric.replace('_', ' ')}"
             parts.append(f"validation{named} {epoch[f'selection_{metric}']:.3f}, best {epoch['best']:.3f}")
-        speed = event.get("examples_per_second")
-        if speed:
-            left = (event["epochs"] - event["epoch"] + 1) * event["of"] - event["seen"]
-            parts.append(f"{speed:.0f} examples/s, {_duration(left / speed)} left")
-        self._write("  ".join(parts))
+        return "  ".join(parts)
 
-    def _write(self, line: str) -> None:
-        self._out.write("\r\x1b[2K" + line)
-        self._out.flush()
-        self._open_line = True
+    def _progress(self, done: int, total: int, title: str) -> None:
+        if self._bar is None:
+            self._bar = Bar(title, total, out=self._out)
+        self._bar.update(done, title)
 
-    def _end_line(self) -> None:
-        if self._open_line:
-            self._out.write("\n")
-            self._open_line = False
+    def _end_bar(self) -> None:
+        """Clear the bar; what the last epoch came to stays as a line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if self._left_to_say:
+            self._print(self._left_to_say)
+            self._left_to_say = ""
 
 
 def _short(value: Any) -> Any:
@@ -122,9 +124,3 @@ def _short(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     return value
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

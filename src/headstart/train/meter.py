@@ -1,4 +1,4 @@
-"""Our own measure of speed: examples a second of optimizer steps, the first ones left out."""
+"""Our own measure of speed: examples a second of the last epoch's optimizer steps, the very first ones left out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ WARMUP_STEPS = 2  # allocation, kernel choice and loader start-up fall into thes
 
 
 class Meter:
-    """Counts examples between `start` and `stop`; time outside (validation, for one) does not count."""
+    """Counts the examples of an epoch between `start` and `stop`; time outside (validation, for one) does not count."""
 
     def __init__(self) -> None:
         self._steps = 0
         self._examples = self._seconds = 0.0
         self._since: float | None = None
+        self._before: float | None = None
 
     def start(self) -> None:
+        """An epoch begins."""
+        self._before = self.examples_per_second
+        self._examples = self._seconds = 0.0
         self._since = time.perf_counter()
 
     def step(self, examples: float) -> None:
@@ -36,5 +40,5 @@ class Meter:
 
     @property
     def examples_per_second(self) -> float | None:
-        """None until a step after the warm-up has ended."""
-        return self._examples / self._seconds if self._seconds else None
+        """Of this epoch, or where it has no step yet of the one before; None until a step after the warm-up has ended."""
+        return self._examples / self._seconds if self._seconds else self._before
