@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headstart.errors import HeadstartError
+from headstart.runtime.bars import Bar
+
+if TYPE_CHECKING:
+    from headstart.inference.predict import Predictor
 
 app = typer.Typer()
 Run = Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finished run")]
@@ -27,7 +29,6 @@ Weights = Annotated[
 ]
 Views = Annotated[bool, typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored")]
 FIT = "fit"  # in place of weights
-QUIET_SECONDS = 5.0  # between two lines of progress
 
 
 @app.command()
@@ -55,20 +56,22 @@ def predict(
     if tta:
         predictor.check_views()
     faults = 0
-    if out is not None:
-        from headstart.inference.table import write_table
+    with _bar(predictor, paths, out) as bar:
+        if out is not None:
+            from headstart.inference.table import write_table
 
-        rows, faults = write_table(out, predictor, paths, top, tta, _counter())
-        unread = f", of which {faults} could not be read (column error)" if faults else ""
-        typer.echo(f"written to {out}: {rows} rows{unread}", err=True)
-    else:
-        for outcome in predictor.stream(predictor.gather(paths), tta):
-            if isinstance(outcome, Unreadable):
-                faults += 1
-                typer.echo(f"{outcome.name}: cannot be read ({outcome.fault})", err=True)
-            else:
-                cells = [cell for label, chance in outcome.top(top) for cell in (label, f"{chance:.4f}")]
-                typer.echo("\t".join([outcome.name, *cells]))
+            rows, faults = write_table(out, predictor, paths, top, tta, bar.advance)
+            unread = f", of which {faults} could not be read (column error)" if faults else ""
+            bar.say(f"written to {out}: {rows} rows{unread}")
+        else:
+            for outcome in predictor.stream(predictor.gather(paths), tta):
+                bar.advance()
+                if isinstance(outcome, Unreadable):
+                    faults += 1
+                    bar.say(f"{outcome.name}: cannot be read ({outcome.fault})")
+                else:
+                    cells = [cell for label, chance in outcome.top(top) for cell in (label, f"{chance:.4f}")]
+                    typer.echo("\t".join([outcome.name, *cells]))
     raise typer.Exit(1 if faults else 0)
 
 
@@ -168,16 +171,10 @@ def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
     return numbers
 
 
-def _counter() -> Callable[[], None]:
-    """Says now and then on standard error how many there are and how fast they come."""
-    started = said = time.monotonic()
-    count = 0
+def _bar(predictor: Predictor, paths: list[str], out: Path | None) -> Bar:
+    """How far a prediction is, on standard error, unless its lines go to the terminal themselves."""
+    shown = out is not None or not sys.stdout.isatty()
+    from headstart.data.gather import STDIN
 
-    def seen() -> None:
-        nonlocal count, said
-        count += 1
-        if (now := time.monotonic()) - said > QUIET_SECONDS:
-            said = now
-            print(f"{count:,} predicted, {count / (now - started):.1f} a second", file=sys.stderr, flush=True)
-
-    return seen
+    counted = shown and sys.stderr.isatty() and STDIN not in paths
+    return Bar("predicting", sum(1 for _ in predictor.gather(paths)) if counted else None, shown=shown)

@@ -23,6 +23,7 @@ from headstart.models import classifier
 from headstart.recipe import EMBEDDING, Recipe
 from headstart.registry import unknown
 from headstart.report.report import Phase
+from headstart.runtime.bars import Bar
 from headstart.runtime.threads import share_cores
 from headstart.sections import Head
 from headstart.sections.transfer import AUTO, FROZEN
@@ -318,5 +319,11 @@ def features_of(prepared: Prepared, machine: Machine, role: str, part: Examples)
     """Frozen features of a part, shape (n, width), from the cache as far as it has them; None in all but the main process."""
     from headstart.train.features import extract
 
-    with tempfile.TemporaryDirectory() as folder:
-        return extract(prepared.network, role, part, setting_of(prepared, machine, Path(folder), lambda event: None))[0]
+    title = f"features of {role}"
+    with tempfile.TemporaryDirectory() as folder, Bar(title, len(part)) as bar:
+
+        def show(event: dict[str, Any]) -> None:
+            if event["event"] == "extracting":
+                bar.update(event["seen"], title)
+
+        return extract(prepared.network, role, part, setting_of(prepared, machine, Path(folder), show))[0]

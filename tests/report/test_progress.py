@@ -76,10 +76,20 @@ def test_nothing_is_drawn_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, te
     file = io.StringIO()
     with Bar("reading", 10, out=file) as bar:
         bar.advance()
+    with Bar("reading", 10, out=terminal, shown=False) as bar:
+        bar.advance()
     monkeypatch.setenv("RANK", "1")
     with Bar("reading", 10, out=terminal) as bar:
         bar.advance()
     assert file.getvalue() == terminal.getvalue() == ""
+
+
+def test_a_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bars, "QUIET_SECONDS", 0.0)
+    file = io.StringIO()
+    with Bar("reading", 2_000, out=file) as bar:
+        bar.advance(1_500)
+    assert re.fullmatch(r"reading: 1,500 of 2,000, [\d,]+ examples/s\n", file.getvalue())
 
 
 def test_a_count_without_a_known_total_is_shown_as_it_grows(terminal: Terminal) -> None:

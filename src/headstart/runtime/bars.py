@@ -1,4 +1,4 @@
-"""Progress bars with speed and time left on a terminal; elsewhere nothing is drawn."""
+"""How far something is: a bar with speed and time left on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -9,36 +9,45 @@ from types import TracebackType
 from typing import Any, TextIO
 
 REDRAW_SECONDS = 0.1
+QUIET_SECONDS = 30.0  # between two lines where the output is no terminal
 
 
 class Bar:
     """One line of a terminal that shows how far something is, and vanishes when it is closed.
 
     Args:
-        title: what is being done. total: of how many; None where that is not known. unit: what is counted. out: where to draw
-            (default: standard error); nothing is drawn if it is no terminal, nor by any process of a run but the first.
+        title: what is being done. total: of how many examples; None where that is not known. out: where to (default: standard
+            error). shown: whether at all; of several processes of a run only the first shows anything.
     """
 
-    def __init__(self, title: str, total: int | None, unit: str = "examples", out: TextIO | None = None) -> None:
-        out = out or sys.stderr
+    def __init__(self, title: str, total: int | None, out: TextIO | None = None, shown: bool = True) -> None:
+        self._title, self._total, self._out = title, total, out or sys.stderr
+        self._shown = shown and os.environ.get("RANK", "0") == "0"
+        self._done, self._since, self._drawn = 0, time.monotonic(), time.monotonic()
         self._rich: Any = None
-        self._drawn = 0.0
-        if out.isatty() and os.environ.get("RANK", "0") == "0":
-            self._rich = _rich_progress(unit, out)
+        if self._shown and self._out.isatty():
+            self._rich = _rich_progress(self._out)
             self._task = self._rich.add_task(title, total=total)
             self._rich.start()
 
     def advance(self, count: int = 1) -> None:
         """So many more are done."""
-        if self._rich is not None:
-            self._rich.advance(self._task, count)
-            self._redraw()
+        self.update(self._done + count, self._title)
 
     def update(self, done: int, title: str) -> None:
         """So many are done in all, and what is shown beside the bar."""
+        self._done, self._title = done, title
+        wait = REDRAW_SECONDS if self._rich is not None else QUIET_SECONDS
+        if self._shown and (now := time.monotonic()) - self._drawn > wait:
+            self._drawn = now
+            self._draw(now)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
         if self._rich is not None:
-            self._rich.update(self._task, completed=done, description=title)
-            self._redraw()
+            self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self._out, flush=True)
 
     def close(self) -> None:
         """Clear the line."""
@@ -46,10 +55,12 @@ class Bar:
             self._rich.stop()
             self._rich = None
 
-    def _redraw(self) -> None:
-        if (now := time.monotonic()) - self._drawn > REDRAW_SECONDS:
-            self._drawn = now
-            self._rich.refresh()
+    def _draw(self, now: float) -> None:
+        if self._rich is not None:
+            self._rich.update(self._task, completed=self._done, description=self._title, refresh=True)
+            return
+        of = f" of {self._total:,}" if self._total is not None else ""
+        self.say(f"{self._title}: {self._done:,}{of}, {self._done / (now - self._since):,.0f} examples/s")
 
     def __enter__(self) -> Bar:
         return self
@@ -58,7 +69,7 @@ class Bar:
         self.close()
 
 
-def _rich_progress(unit: str, out: TextIO) -> Any:
+def _rich_progress(out: TextIO) -> Any:
     """It draws when it is told to: a thread of its own would not go together with forked loader processes."""
     from rich.console import Console
     from rich.progress import (
@@ -74,7 +85,7 @@ def _rich_progress(unit: str, out: TextIO) -> Any:
 
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else "")
+            return Text(f"{task.speed:,.0f} examples/s" if task.speed else "")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
