@@ -53,7 +53,7 @@ def test_a_phase_is_a_bar_with_the_time_left_and_then_a_line(terminal: Terminal)
     for event in (step(1, 1, 20), step(1, 1, 40), ended(1, 1), step(1, 2, 40), ended(1, 2)):
         progress.tell(event)
     lines = terminal.shown()
-    bar = next(line for line in lines if "60/80" in line or "80/80" in line)
+    bar = next(line for line in lines if "100 %" in line)
     assert "fine_tune  phase 1  epoch 2/2" in bar
     assert re.search(r"loss 0\.500  validation 0\.750, best 0\.750 .* left$", bar)
     assert lines[-1] == "fine_tune  phase 1  epoch 2/2  loss 0.500  validation 0.750, best 0.750"
@@ -95,4 +95,4 @@ def test_a_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_count_without_a_known_total_is_shown_as_it_grows(terminal: Terminal) -> None:
     with Bar("predicting", None, out=terminal) as bar:
         bar.advance(3)
-    assert any("predicting" in line and "3/?" in line for line in terminal.shown())
+    assert any("predicting" in line and " 3 " in line for line in terminal.shown())

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 REDRAW_SECONDS = 0.1
+REST = 48  # columns of a terminal that bar, share, speed and time left take
 QUIET_SECONDS = 30.0  # between two lines where the output is no terminal
 
 
@@ -57,7 +58,9 @@ class Bar:
 
     def _draw(self, now: float) -> None:
         if self._rich is not None:
-            self._rich.update(self._task, completed=self._done, description=self._title, refresh=True)
+            room = self._rich.console.width - REST
+            title = self._title if len(self._title) <= room else f"{self._title[: room - 1]}…"
+            self._rich.update(self._task, completed=self._done, description=title, refresh=True)
             return
         of = f" of {self._total:,}" if self._total is not None else ""
         self.say(f"{self._title}: {self._done:,}{of}, {self._done / (now - self._since):,.0f} examples/s")
@@ -72,26 +75,18 @@ class Bar:
 def _rich_progress(out: TextIO) -> Any:
     """It draws when it is told to: a thread of its own would not go together with forked loader processes."""
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    class Speed(ProgressColumn):
+    class HowFar(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f} examples/s" if task.speed else "")
+            share = f"{task.percentage:.0f} %" if task.total else f"{task.completed:,.0f}"
+            return Text(share + (f"  {task.speed:,.0f} examples/s" if task.speed else ""))
 
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        Speed(),
+        BarColumn(bar_width=10),
+        HowFar(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=Console(file=out),
