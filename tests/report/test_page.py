@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headstart.models.text import TextNetwork
 from headstart.models.vision import VisionNetwork
+from headstart.report.pages import axis_of
+from headstart.report.report import Figure
 from headstart.runner import run
 from tests.conftest import WriteRecipe, reviews, write_table
 
@@ -29,6 +32,29 @@ def test_curves_confusions_and_examples_of_images(write_recipe: WriteRecipe, tmp
     assert report.calibration is not None
     assert f"a temperature of {report.calibration.temperature:.2f}" in page
     assert "<script" not in page
+    low, high = axis_of([report.test.accuracy])
+    drawn = re.search(
+        r'class="span" style="left:([\d.]+)%;width:([\d.]+)%.*?class="estimate" style="left:([\d.]+)%', page
+    )
+    accuracy, (low, high) = report.test.accuracy, axis_of([report.test.accuracy])
+    expected = np.array([accuracy.low - low, accuracy.high - accuracy.low, accuracy.value - low]) / (high - low)
+    assert drawn
+    assert [float(share) for share in drawn.groups()] == pytest.approx(100 * expected, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "ends"),
+    [
+        ([(0.84, 0.90)], (0.8, 0.9)),
+        ([(0.84, 0.90), (0.43, 0.51)], (0.4, 0.9)),
+        ([(1.0, 1.0)], (0.9, 1.0)),
+        ([(0.0, 0.0)], (0.0, 0.1)),
+    ],
+)
+def test_an_axis_shows_all_intervals_as_large_as_can_be(
+    intervals: list[tuple[float, float]], ends: tuple[float, float]
+) -> None:
+    assert axis_of([Figure(value=low, low=low, high=high) for low, high in intervals]) == pytest.approx(ends)
 
 
 def test_texts_are_marked_word_by_word_whatever_they_hold(write_recipe: WriteRecipe, tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
+
+from headstart.report.report import Figure
 
 SIDE, EXCERPT = 160, 400  # of a picture in pixels, of a text in characters
 
@@ -16,7 +20,14 @@ SIDE, EXCERPT = 160, 400  # of a picture in pixels, of a text in characters
 def render(template: str, **values: Any) -> str:
     """A page from its template; text is escaped unless it is Markup."""
     pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
-    return pages.get_template(template).render(**values)
+    return pages.get_template(template).render(axis_of=axis_of, **values)
+
+
+def axis_of(figures: Sequence[Figure]) -> tuple[float, float]:
+    """The ends of an axis, in tenths, that shows all intervals as large as can be."""
+    high = max(math.ceil(10 * max(figure.high for figure in figures)), 1)
+    low = min(math.floor(10 * min(figure.low for figure in figures)), high - 1)
+    return low / 10, high / 10
 
 
 def figure(seen: str | Image.Image) -> Markup:
