@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, first_line
 from headstart.finished import finished
 from headstart.inference.agreement import Agreement
 from headstart.inference.member import NetworkMember
@@ -30,14 +30,14 @@ class Exported:
     agreement: Agreement
     bytes: int
     bytes_before: int
-    use: str
+    uses: tuple[str, ...]
 
     def lines(self) -> list[str]:
         megabytes, before = self.bytes / 1e6, self.bytes_before / 1e6
         return [
             *self.agreement.lines(),
             f"written to {self.path} ({megabytes:.1f} MB; the run's model has {before:.1f} MB)",
-            f"use it: {self.use}",
+            *(f"{'or' if number else 'use it'}: {use}" for number, use in enumerate(self.uses)),
         ]
 
 
@@ -77,14 +77,15 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
     draft = path.with_name(f".{path.stem}.headstart-draft{path.suffix}")
     _remove(draft)
     try:
-        says, use = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
-        agreement = Agreement(says, exact, own, precision, labels)
-        agreement.check(run, f"{to} int8" if int8 else to, int8)
+        answers = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
+        found = [Agreement(answer, exact, own, precision, labels) for answer in answers.values()]
+        for agreement in found:
+            agreement.check(run, f"{to} int8" if int8 else to, int8)
         sizes = [_bytes(draft), _bytes(Path(run) / "model")]
         draft.rename(path)
     finally:
         _remove(draft)
-    return Exported(path, agreement, sizes[0], sizes[1], use)
+    return Exported(path, max(found, key=lambda one: one.largest), sizes[0], sizes[1], tuple(answers))
 
 
 def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[Any], np.ndarray | None, list[Any]]:
@@ -114,9 +115,10 @@ def _spread(n: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist()
 
 
-def _onnx(
-    member: NetworkMember, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
-) -> tuple[np.ndarray, str]:
+Answers = dict[str, np.ndarray]  # probabilities of the checked examples by the line that tells how to get them
+
+
+def _onnx(member: NetworkMember, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> Answers:
     from headstart.inference.onnx_file import write_onnx
 
     write_onnx(member, checked[:TRACED], draft)
@@ -132,7 +134,7 @@ def _onnx(
                 quantize_texts(whole, draft)
         finally:
             _remove(whole)
-    return load(draft).probabilities(checked), f"headstart predict {path} …; headstart serve {path}"
+    return {f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)}
 
 
 def _batches(member: NetworkMember, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -142,22 +144,30 @@ def _batches(member: NetworkMember, items: list[Any]) -> Iterator[dict[str, np.n
         yield {name: value.numpy() for name, value in inputs_of(member, items[start : start + BATCH]).items()}
 
 
-def _torch_export(
-    member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]
-) -> tuple[np.ndarray, str]:
+def _torch_export(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
     from headstart.inference.torch_file import read_torch_file, write_torch_file
 
     write_torch_file(member, checked[:TRACED], draft)
-    return read_torch_file(draft, member, checked), f'torch.export.load("{path}").module()'
+    return {f'torch.export.load("{path}").module()': read_torch_file(draft, member, checked)}
 
 
-def _hf(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> tuple[np.ndarray, str]:
-    from headstart.inference.hub_folder import read_hub_folder, write_hub_folder
+def _hf(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
+    from headstart.inference.hub_folder import write_hub_folder
     from headstart.report.model_card import model_card
 
-    use = write_hub_folder(member, draft).replace(str(draft), str(path))
-    (draft / "README.md").write_text(model_card(Report.read(member.source), member.spec, use), encoding="utf-8")
-    return read_hub_folder(draft, member, checked), use
+    labels, answers = [str(label) for label in member.spec["labels"]], {}
+    for call in write_hub_folder(member, draft):
+        try:
+            answers[call.line(path)] = call.probabilities(draft, checked, labels)
+        except Exception as error:  # as manifold as what timm and transformers do not expect
+            raise HeadstartError(
+                f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); export to onnx or torch_export "
+                "instead"
+            ) from None
+    (draft / "README.md").write_text(
+        model_card(Report.read(member.source), member.spec, list(answers)), encoding="utf-8"
+    )
+    return answers
 
 
 WRITERS = {"onnx": _onnx, "torch_export": _torch_export, "hf": _hf}

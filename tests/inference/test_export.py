@@ -16,8 +16,7 @@ from headstart import export as export_module
 from headstart.errors import HeadstartError
 from headstart.export import export
 from headstart.inference.agreement import Agreement
-from headstart.inference.hub_folder import read_hub_folder
-from tests.conftest import MakeRun, reviews, save_bert
+from tests.conftest import NEGATIVE, PLAIN, POSITIVE, MakeRun, reviews, save_bert
 from tests.test_cli import call
 
 Capture = pytest.CaptureFixture[str]
@@ -94,33 +93,69 @@ def test_a_torch_file_runs_by_itself(make_run: MakeRun, photos: Path, tmp_path: 
         )
 
 
-@pytest.mark.parametrize("kind", ["image", "text"])
-def test_a_folder_for_timm_or_transformers(
-    make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, capsys: Capture
+def as_printed(line: str) -> Any:
+    """What a printed line of Python gives."""
+    import timm
+    import transformers
+
+    return eval(line, {"timm": timm, "transformers": transformers})
+
+
+def scores(classify: Any, items: list[str], labels: tuple[str, ...]) -> np.ndarray:
+    """What a pipeline gives for examples, one by one."""
+    rows = [{found["label"]: found["score"] for found in classify(item, top_k=len(labels))} for item in items]
+    return np.array([[row[label] for label in labels] for row in rows])
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])  # the second reads pictures of one size only
+def test_a_folder_of_images_is_for_timm_and_transformers(
+    make_run: MakeRun, photos: Path, tmp_path: Path, backbone: str, capsys: Capture
 ) -> None:
-    run, out = make_run(kind), tmp_path / "folder"
+    run, out = make_run("image", seed=8 + len(backbone), model={"backbone": backbone}), tmp_path / "folder"
     assert call("export", run, "--to", "hf", "--out", out) == 0
-    said = capsys.readouterr().out
-    assert ("local-dir:" if kind == "image" else "trust_remote_code=True") in said
-    assert str(out) in said
-    model, items = headstart.load(run), some(kind, photos)
-    found = read_hub_folder(out, model.members[0], items)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, model.probabilities(items), atol=1e-5)
+    *_, timms, theirs = capsys.readouterr().out.splitlines()
+    assert (timms[:8], theirs[:4]) == ("use it: ", "or: ")
+    model, items = headstart.load(run), some("image", photos)
+    wanted = model.probabilities(items)
+    np.testing.assert_allclose(scores(as_printed(theirs[4:]), items, model.labels), wanted, atol=1e-5)
+    encoder = model.members[0].encoder
+    network = as_printed(timms[8:]).eval()
+    assert tuple(network.pretrained_cfg["input_size"]) == (3, 32, 32)
+    with torch.inference_mode():
+        found = network(encoder.collate([encoder(item) for item in items])["pixel_values"]).softmax(-1)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"| accuracy | {headstart.Report.read(run).test.accuracy.value:.3f} |" in card
+    assert all(f"import {line.partition('.')[0]}\n\n{line}\n" in card for line in (timms[8:], theirs[4:]))
     assert not list(tmp_path.glob(".*"))
 
 
-def test_an_architecture_of_transformers_own_needs_no_code(make_run: MakeRun, tmp_path: Path) -> None:
-    from transformers import pipeline
-
-    run = make_run("text", model={"preprocessing": {"pooling": "pooler"}})
-    found = export(str(run), "hf", out=tmp_path / "folder")
-    assert "trust_remote_code" not in found.use
-    assert not list((tmp_path / "folder").glob("*.py"))
-    (said,) = pipeline("text-classification", model=str(tmp_path / "folder"))("a fine film")
-    (ours,) = headstart.load(run).predict("a fine film")
-    assert (said["label"], said["score"]) == (ours.label, pytest.approx(ours.probability, abs=1e-5))
+@pytest.mark.parametrize(
+    ("pooling", "leftovers"),
+    [
+        ("mean", {"problem_type": "regression", "num_labels": 1}),
+        ("pooler", {}),
+        ("pooler", {"problem_type": "regression", "num_labels": 1}),
+        ("pooler", {"problem_type": "multi_label_classification", "num_labels": 3, "function_to_apply": "sigmoid"}),
+    ],
+)
+def test_a_folder_of_texts_is_for_a_pipeline(
+    make_run: MakeRun, tmp_path: Path, pooling: str, leftovers: dict[str, Any]
+) -> None:
+    """Whatever task the backbone was used for before, the printed line has the run's probabilities, also of long texts."""
+    backbone = save_bert(tmp_path / "bert", [*POSITIVE, *NEGATIVE, *PLAIN], initializer_range=0.3, **leftovers)
+    before = {"backbone": str(backbone), "preprocessing": {"pooling": pooling, "max_length": 12}}
+    path = make_run("text", "feature_extraction", 10 + len(pooling) + len(str(leftovers)), model=before)
+    found = export(str(path), "hf", out=tmp_path / "folder")
+    (line,) = found.uses
+    assert ("trust_remote_code" in line) == (pooling == "mean") == bool(list((tmp_path / "folder").glob("*.py")))
+    model, items = headstart.load(path), [*some("text", tmp_path), "good film " * 200]
+    wanted = model.probabilities(items)
+    assert np.ptp(wanted[:, 0]) > 0.02
+    np.testing.assert_allclose(scores(as_printed(line), items, model.labels), wanted, atol=1e-5)
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    assert config["problem_type"] == "single_label_classification"
+    assert "function_to_apply" not in config
 
 
 SURE = np.tile([[0.9, 0.1], [0.2, 0.8]], (20, 1))
@@ -172,11 +207,9 @@ def test_what_says_something_else_is_not_kept(
 ) -> None:
     run = make_run("image")
 
-    def wrong(
-        member: Any, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
-    ) -> tuple[np.ndarray, str]:
+    def wrong(member: Any, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> dict[str, np.ndarray]:
         draft.write_bytes(b"draft")
-        return np.roll(headstart.load(run).probabilities(checked), 1, axis=1), ""
+        return {"": np.roll(headstart.load(run).probabilities(checked), 1, axis=1)}
 
     monkeypatch.setitem(export_module.WRITERS, "torch_export", wrong)
     with pytest.raises(

@@ -1,8 +1,12 @@
-"""Folders as the hub has them: what transformers (texts) or timm (images) loads by itself."""
+"""Folders as the hub has them, which transformers loads by itself, and timm too if they are of images."""
 
 from __future__ import annotations
 
+import copy
+import json
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +14,65 @@ import numpy as np
 import torch
 from torch import nn
 
+from headstart.data.images import open_rgb
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.member import NetworkMember
 from headstart.inference.trace import exportable
 from headstart.models import pooled_encoder
 from headstart.models.network import Network
 from headstart.models.text_encoder import save_tokenizer
+from headstart.models.text_source import quiet
+
+# What a backbone's config may say of a task that it was used for before, and of its number format
+LEFTOVERS = ("id2label", "label2id", "num_labels", "problem_type", "function_to_apply", "finetuning_task", "dtype")
 
 
-def write_hub_folder(member: NetworkMember, folder: Path) -> str:
-    """Write a run's network in the layout of the hub: how to load it, as a line of Python.
+@dataclass(frozen=True)
+class Timm:
+    """The call of `timm.create_model` that loads an exported folder."""
+
+    def line(self, folder: Path) -> str:
+        return f'timm.create_model("local-dir:{folder}", pretrained=True)'
+
+    def probabilities(self, folder: Path, items: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
+        """What the call gives for images, shape (n, classes), by the preprocessing that lies in the folder."""
+        import timm
+        from timm.data import create_transform, resolve_data_config
+
+        net: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        look = resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
+        transform: Any = create_transform(**look, is_training=False)
+        with torch.inference_mode():
+            return np.array([net(transform(open_rgb(item))[None]).softmax(-1)[0].numpy() for item in items])
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The call of `transformers.pipeline` that loads an exported folder."""
+
+    task: str
+    options: Mapping[str, bool] = field(default_factory=dict)
+
+    def line(self, folder: Path) -> str:
+        return (
+            f'transformers.pipeline("{self.task}", "{folder}"{"".join(f", {k}={v}" for k, v in self.options.items())})'
+        )
+
+    def probabilities(self, folder: Path, items: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
+        """What the call gives for texts or images, shape (n, classes), by what lies in the folder alone."""
+        import transformers
+
+        given = list(items) if self.task == "text-classification" else map(open_rgb, items)
+        build: Any = transformers.pipeline  # whose overloads know no variable task
+        with quiet():
+            classify = build(self.task, str(folder), device="cpu", **self.options)
+            found = [classify(item, top_k=len(labels)) for item in given]
+        named = [{one["label"]: one["score"] for one in row} for row in found]
+        return np.array([[row[label] for label in labels] for row in named])
+
+
+def write_hub_folder(member: NetworkMember, folder: Path) -> list[Timm | Pipeline]:
+    """Write a run's network in the layout of the hub: the calls that load it.
 
     Raises:
         HeadstartError: its head has no place in that layout.
@@ -27,29 +80,13 @@ def write_hub_folder(member: NetworkMember, folder: Path) -> str:
     network = exportable(member)
     folder.mkdir(parents=True, exist_ok=True)
     write = _of_timm if member.spec["kind"] == "vision" else _of_transformers
-    use = write(member, network, folder)
+    calls = write(member, network, folder)
     for weights in folder.glob("*.safetensors"):
         weights.chmod((folder / "config.json").stat().st_mode)  # safetensors keeps others from reading its files
-    return use
+    return calls
 
 
-def read_hub_folder(folder: Path, member: NetworkMember, items: list[Any]) -> np.ndarray:
-    """What timm or transformers make of examples by what lies in the folder alone: probabilities, shape (n, classes)."""
-    if member.spec["kind"] == "vision":
-        return _timm_reads(folder, items)
-    from transformers import pipeline
-
-    from headstart.models.text_source import quiet
-
-    limit = member.spec["preprocessing"]["max_length"]
-    with quiet():
-        classify = pipeline("text-classification", model=str(folder), trust_remote_code=True, device="cpu", top_k=None)
-        found: Any = classify(list(items), batch_size=32, truncation=True, max_length=limit)
-    named = [{one["label"]: one["score"] for one in row} for row in found]
-    return np.array([[row[str(label)] for label in member.spec["labels"]] for row in named])
-
-
-def _of_timm(member: NetworkMember, network: Network, folder: Path) -> str:
+def _of_timm(member: NetworkMember, network: Network, folder: Path) -> list[Timm | Pipeline]:
     from timm.models import save_for_hf
 
     if not isinstance(network.head, nn.Linear):
@@ -73,25 +110,26 @@ def _of_timm(member: NetworkMember, network: Network, folder: Path) -> str:
     more = {"model_args": {"img_size": size}} if fixed and size else {}
     architecture = member.spec["backbone"].split(".")[0]
     config = {"architecture": architecture, "label_names": [str(label) for label in member.spec["labels"]], **more}
-    save_for_hf(net, str(folder), config, safe_serialization=True)
-    return f'timm.create_model("local-dir:{folder}", pretrained=True)'
+    try:
+        save_for_hf(net, str(folder), config, safe_serialization=True)
+    except RuntimeError as error:  # such as a weight that stands in two places
+        raise HeadstartError(
+            f"{member.source}: timm cannot write {architecture} ({first_line(error)}); export to onnx or torch_export instead"
+        ) from None
+    _leave_to_callers(folder / "config.json")
+    return [Timm(), Pipeline("image-classification")]
 
 
-def _timm_reads(folder: Path, items: list[Any]) -> np.ndarray:
-    import timm
-    from timm.data import create_transform, resolve_data_config
-
-    from headstart.data.images import open_rgb
-
-    net: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    transform: Any = create_transform(
-        **resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net), is_training=False
-    )
-    with torch.inference_mode():
-        return np.array([net(transform(open_rgb(item))[None]).softmax(-1)[0].numpy() for item in items])
+def _leave_to_callers(path: Path) -> None:
+    """Take out of timm's arguments what the file says elsewhere: transformers gives the number of classes by itself, and a
+    second one is an error."""
+    config = json.loads(path.read_bytes())
+    for name in ("num_classes", "in_chans"):
+        config.get("model_args", {}).pop(name, None)
+    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _of_transformers(member: NetworkMember, network: Any, folder: Path) -> str:
+def _of_transformers(member: NetworkMember, network: Any, folder: Path) -> list[Timm | Pipeline]:
     """An architecture of transformers' own where one gives the same; else the encoder with the code that pools it."""
     if network.spec["preprocessing"].get("keep") == "both":
         raise HeadstartError(
@@ -99,26 +137,34 @@ def _of_transformers(member: NetworkMember, network: Any, folder: Path) -> str:
             '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
         )
     labels = {number: str(label) for number, label in enumerate(member.spec["labels"])}
-    names = {"id2label": labels, "label2id": {label: number for number, label in labels.items()}}
+    names = {
+        "id2label": labels,
+        "label2id": {label: number for number, label in labels.items()},
+        "problem_type": "single_label_classification",
+    }
     model = _native(network, names) or _pooled(network, names)
     model.save_pretrained(folder)
-    save_tokenizer(network.tokenizer, folder)
-    code = ""
-    if isinstance(model, pooled_encoder.PooledForSequenceClassification):
-        shutil.copyfile(pooled_encoder.__file__, folder / "pooled_encoder.py")
-        code = ", trust_remote_code=True"
-    return f'transformers.pipeline("text-classification", "{folder}"{code})'
+    tokenizer = copy.deepcopy(network.tokenizer)
+    tokenizer.model_max_length = member.spec["preprocessing"]["max_length"]  # where `truncation=True` cuts
+    tokenizer.padding_side = "right"
+    save_tokenizer(tokenizer, folder)
+    if not isinstance(model, pooled_encoder.PooledForSequenceClassification):
+        return [Pipeline("text-classification", {"truncation": True})]
+    shutil.copyfile(pooled_encoder.__file__, folder / "pooled_encoder.py")
+    return [Pipeline("text-classification", {"truncation": True, "trust_remote_code": True})]
+
+
+def _encoder_config(network: Any) -> dict[str, Any]:
+    return {key: value for key, value in network.spec["config"].items() if key not in LEFTOVERS}
 
 
 def _native(network: Any, names: dict[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    from headstart.models.text_source import quiet
-
     encoder = network.net.get_submodule("encoder")
     try:
         with quiet():
-            config = AutoConfig.for_model(**{**network.spec["config"], **names})
+            config = AutoConfig.for_model(**_encoder_config(network), **names)
             model: Any = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
             model.base_model.load_state_dict(encoder.state_dict())
             heads = (getattr(model, name, None) for name in ("classifier", "score"))
@@ -137,7 +183,7 @@ def _pooled(network: Any, names: dict[str, Any]) -> Any:
     pooled_encoder.PooledConfig.register_for_auto_class()
     pooled_encoder.PooledForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
     config = pooled_encoder.PooledConfig(
-        encoder=network.spec["config"],
+        encoder=_encoder_config(network),
         pooling=network.spec["preprocessing"]["pooling"],
         dense=network.spec.get("dense", ()),
         widths=(linear[0].in_features, *(layer.out_features for layer in linear)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.report import Report
@@ -11,11 +12,11 @@ LIBRARIES = {"vision": "timm", "text": "transformers"}
 MANY = 50  # labels that are listed
 
 
-def model_card(report: Report, spec: dict[str, Any], use: str) -> str:
+def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str:
     """A model card (Mitchell et al. 2019) in Markdown, written from the report alone.
 
     Args:
-        spec: of the network. use: how to load it, as a line of Python.
+        spec: of the network. uses: the ways to load it, each a line of Python that begins with the library's name.
     """
     test, origin = report.test, spec["pretrained"]
     rows = {
@@ -33,7 +34,7 @@ def model_card(report: Report, spec: dict[str, Any], use: str) -> str:
         f"---\nlibrary_name: {LIBRARIES[spec['kind']]}\npipeline_tag: {PIPELINES[spec['kind']]}\ntags: [headstart]\n---",
         f"# {report.name}",
         f"Tells {len(report.labels)} classes apart: {', '.join(labels)}.",
-        f"```python\nimport {LIBRARIES[spec['kind']]}\n\n{use}\n```",
+        "\n\nor\n\n".join(f"```python\nimport {use.partition('.')[0]}\n\n{use}\n```" for use in uses),
         f"A `{spec['backbone']}` network, "
         + (f"pretrained (`{origin['from']}`)" if origin else "from random weights")
         + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
