@@ -82,6 +82,12 @@ def test_other_labelled_data(make_run: MakeRun, tmp_path: Path) -> None:
     seen = write_table(tmp_path / "seen.tsv", [*reviews(10, seed=7), *reviews(20, seed=1)])
     (note,) = measure([str(make_run("text"))], test=str(seen)).notes
     assert "has learned from 20 of them" in note
+    some = write_table(tmp_path / "some.tsv", [*reviews(30, seed=7), ("a film", ""), ("", "pos")])
+    found = measure([str(make_run("text"))], test=str(some))
+    assert found.n == 30
+    assert (
+        "left out of the test part: 1 with no label (some.tsv:32); 1 with an empty text (some.tsv:33)" in found.notes[0]
+    )
     with pytest.raises(HeadstartError, match="classes that training lacks"):
         measure(
             [str(make_run("text"))], test=str(write_table(tmp_path / "odd.tsv", [("a film", "meh"), ("a plot", "pos")]))

@@ -38,7 +38,9 @@ def finished(run: str | Path, test: str | None = None) -> Finished:
     report = Report.read(folder)
     recipe = read_recipe(folder / RECIPE)
     data = (
-        {"split": Split(file=str(folder / SPLIT))} if test is None else {"split": Split(), "test": test, "limit": None}
+        {"split": recipe.data.split.model_copy(update={"file": str(folder / SPLIT)})}
+        if test is None
+        else {"split": Split(), "test": test, "limit": None}
     )
     dataset = task_for(recipe.task, recipe.model.backbone).read(recipe.but(data=data))
     return Finished(folder, recipe, report, dataset)

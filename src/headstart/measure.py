@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
+from headstart.data.left_out import prefix
 from headstart.data.roles import written_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import majority
@@ -86,8 +87,9 @@ def measure(
     if test is None:
         _check_unseen(first.dataset.test, runs)
     else:
+        notes += [f"note: {note}" for note in first.dataset.notes if note.startswith(prefix("test"))]
         seen = {run: len(_learned(run) & set(first.dataset.test.digests)) for run in runs}
-        notes = [f"note: {run} has learned from {count} of them" for run, count in seen.items() if count]
+        notes += [f"note: {run} has learned from {count} of them" for run, count in seen.items() if count]
     shares = together.weights
     if isinstance(weights, str):
         shares = fitted_weights(runs, members, tta)

@@ -16,6 +16,7 @@ from headstart.checks.counts import class_notes
 from headstart.checks.leaks import Leaks, settled
 from headstart.checks.likeness import remembered
 from headstart.data.dataset import Dataset, Examples, joined
+from headstart.data.names import composed
 from headstart.errors import HeadstartError
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.memory import keep_freed_memory
@@ -267,6 +268,7 @@ def _class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> 
         return None
     if isinstance(asked, str):
         return balanced(train.labels, len(labels))
+    asked = {composed(name): weight for name, weight in asked.items()}
     strangers = [name for name in asked if name not in labels]
     if strangers:
         raise HeadstartError(f"train.class_weights: {unknown('class', strangers[0], list(labels))}")

@@ -141,7 +141,7 @@ def test_classes_that_look_wrong_are_said() -> None:
     assert "30 training examples of 'hot_dog', 3 of 'Hot Dog'" in said
     assert "fewer than 20 training examples of 'Hot Dog' (3)" in said
     assert "the test part has no example of 'other'" in said
-    assert "classes 'hot_dog' and 'Hot Dog' differ in case, spaces or signs only" in said
+    assert "classes 'hot_dog' and 'Hot Dog' differ in case, spaces, hyphens or invisible signs only" in said
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def one_column(folder: Path) -> Path:
 
 
 def fractions(folder: Path) -> Path:
-    pd.DataFrame({"text": ["a", "b"], "label": [0.5, 1.0]}).to_parquet(folder / "t.parquet")
+    pd.DataFrame({"text": list("abcd"), "label": [0.5, 1.0, 2.5, 4.0]}).to_parquet(folder / "t.parquet")
     return folder / "t.parquet"
 
 
@@ -250,7 +250,7 @@ def spreadsheet(folder: Path) -> Path:
 
 
 def open_quote(folder: Path) -> Path:
-    (folder / "t.csv").write_text('text,label\na film,pos\n"never closed,neg\n')
+    (folder / "t.csv").write_text('text,label\na film,pos\n"never, closed, neg\n')
     return folder / "t.csv"
 
 
@@ -267,7 +267,7 @@ def open_quote(folder: Path) -> Path:
         (broken_json, {}, r"t\.jsonl, line 2: no JSON"),
         (broken_parquet, {}, "no readable Parquet file"),
         (one_column, {}, "found the column text only"),
-        (fractions, {}, r"found 0\.5 in t\.parquet:1; expected names or whole numbers"),
+        (fractions, {}, "a number is to be predicted, which is not possible yet"),
         (
             endless_label,
             {},
@@ -392,7 +392,7 @@ def test_quoted_fields_of_a_tsv_may_hold_lines_and_tabs(tmp_path: Path) -> None:
     )
     columns = {"text": "text", "label": "label"}
     found = everything(read(tmp_path / "t.tsv", columns=columns, validation=0.0))
-    assert found == sorted((text, label.replace("\t", "\\t")) for text, label in rows)
+    assert found == sorted(rows)
 
 
 @pytest.mark.parametrize(
@@ -468,10 +468,3 @@ def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkey
     with pytest.raises(HeadstartError, match="was changed while it was read"):
         read(table)
     monkeypatch.undo()
-
-
-@pytest.mark.parametrize("header", ["text,", ",label"])
-def test_a_column_without_a_name_is_refused(header: str, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(f"{header}\na film,pos\n")
-    with pytest.raises(HeadstartError, match="a column has no name"):
-        read(tmp_path / "t.csv")

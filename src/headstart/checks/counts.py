@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.data.column import Column
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.names import twins
+from headstart.data.names import quoted, twins
 from headstart.data.pictures import SIDE, pictures
 
 FEW, UNEVEN = 20, 10.0  # examples of a training class; the largest class as a multiple of the smallest
@@ -31,27 +31,29 @@ def class_notes(dataset: Dataset) -> list[str]:
     most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     if counts[most] >= UNEVEN * max(counts[least], 1):
         notes.append(
-            f"the classes are uneven: {counts[most]:,} training examples of {most!r}, {counts[least]:,} of {least!r}. "
+            f"the classes are uneven: {counts[most]:,} training examples of {quoted(most)}, {counts[least]:,} of "
+            f"{quoted(least)}. "
             'Look at macro-F1; train.class_weights = "balanced" or train.sampling = "balanced" may help'
         )
-    few = [f"{name!r} ({count})" for name, count in counts.items() if count < FEW]
+    few = [f"{quoted(name)} ({count})" for name, count in counts.items() if count < FEW]
     if few:
         notes.append(f"fewer than {FEW} training examples of {_some(few)}")
     for role, part in dataset.parts().items():
         missing = np.setdiff1d(np.arange(len(dataset.labels)), part.labels)
         if role != "train" and len(missing):
-            notes.append(f"the {role} part has no example of {_some([repr(dataset.labels[i]) for i in missing])}")
+            notes.append(f"the {role} part has no example of {_some([quoted(dataset.labels[i]) for i in missing])}")
     notes += filter(None, (_shift(dataset, role) for role in dataset.parts() if role != "train"))
     for alike in twins(dataset.labels):
         notes.append(
-            f"classes {' and '.join(map(repr, alike))} differ in case, spaces or signs only: one class under two names?"
+            f"classes {' and '.join(map(quoted, alike))} differ in case, spaces, hyphens or invisible signs only: one class "
+            "under two names?"
         )
-    missing_names = [repr(name) for name in dataset.labels if name.casefold() in MISSING]
+    missing_names = [quoted(name) for name in dataset.labels if name.casefold() in MISSING]
     if missing_names:
         notes.append(f"a class is called {_some(missing_names)}: are those examples without a label?")
     unknown = sorted({key for key in dataset.train.keys or () if key.casefold() in MISSING})
     if unknown:
-        notes.append(f"a group is called {_some(list(map(repr, unknown)))}: are those examples without a group?")
+        notes.append(f"a group is called {_some(list(map(quoted, unknown)))}: are those examples without a group?")
     return notes
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from headstart.data.names import printable
-from headstart.data.tables import LOOKED_AT, Table
+from headstart.data.parts import role_of
+from headstart.data.tables import Table
 from headstart.errors import HeadstartError
 from headstart.sections import Columns
 
@@ -28,13 +27,39 @@ ITEMS = {
     ),
     "image": ("image", "images", "path", "file", "filename", "file_name", "image_path"),
 }
+SPLITS = ("split", "set", "part", "subset", "partition", "data_split", "dataset_split")
+USUAL = {*LABELS, *ITEMS["text"], *ITEMS["image"], *SPLITS, "id", "idx", "index", "title", "name", "score", "rating"}
+PAIRS = (
+    ("premise", "hypothesis"),
+    ("question", "passage"),
+    ("question", "answer"),
+    ("question", "context"),
+    ("question", "sentence"),
+    ("query", "document"),
+    ("query", "passage"),
+    ("context", "response"),
+)
+STEMS = ("text", "sentence", "sent", "question", "q", "phrase", "utterance", "document", "doc", "string", "seq")
 
 
-def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
-    """(column of the texts or image paths, column of the labels, how they were found in words, or "").
+@dataclass(frozen=True)
+class Chosen:
+    """The columns that are read: of texts or image paths, of labels, of groups or times, of parts; and `notes` on what was
+    guessed."""
+
+    item: str
+    label: str
+    key: str | None = None
+    split: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -> Chosen:
+    """The columns of a table that are asked for, and the others as far as names or two columns leave no choice.
 
     Args:
         kind: "text" or "image".
+        guess_split: whether a column that is called so, and holds names of parts only, tells the parts.
 
     Raises:
         HeadstartError: a column that was asked for is missing, or nothing says which one it is.
@@ -45,16 +70,27 @@ def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
             f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with data.columns.{kind}"
         )
     named = {"label": asked.label, kind: getattr(asked, kind)}
-    for role, name in {**named, "group": asked.group, "time": asked.time}.items():
+    apart = {"group": asked.group, "time": asked.time, "split": asked.split}
+    for role, name in {**named, **apart}.items():
         if name is not None and name not in table.columns:
-            raise HeadstartError(
-                f"data.columns.{role}: {table.path} has no column {name!r}; it has {_list(table.columns)}"
-            )
-    table = replace(table, columns=tuple(name for name in table.columns if name not in (asked.group, asked.time)))
+            raise HeadstartError(f"data.columns.{role}: {table.no_column(name)}")
+    if not all(named.values()):
+        _check_header(table)
+    notes = []
+    split = asked.split
+    if split is None and guess_split:
+        split = _split_of(table, {*named.values(), *apart.values()})
+        notes = [f"column {split!r} tells the parts (by its name)"] if split else []
+    table = replace(table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split}))
     if len(table.columns) < 2:
         raise HeadstartError(
-            f"{table.path}: found the column {_list(table.columns)} only; expected one of {kind}s and one of labels, with "
-            "their names in the first line"
+            f"{table.path}: found the column {table.listed()} only; expected one of {kind}s and one of labels, with their "
+            "names in the first line"
+        )
+    if kind == "text" and named[kind] is None and (two := pair(table.columns)):
+        raise HeadstartError(
+            f"{table.path}: {two[0]!r} and {two[1]!r} look like pairs of texts, which cannot be learned together yet. Name the "
+            f'one to read, data.columns.text = "{two[0]}", or write both into one column and name that'
         )
     label = named["label"] or _by_name(table, LABELS, named[kind])
     item = named[kind] or _by_name(table, ITEMS[kind], label)
@@ -67,16 +103,73 @@ def choose(table: Table, asked: Columns, kind: str) -> tuple[str, str, str]:
         item = item or next(name for name in table.columns if name != label)
     if item is None or label is None:
         missing = " and ".join(role for role, name in ((kind, item), ("label", label)) if name is None)
+        tags = [name for name, values in table.sample().items() if is_tag(values)] if label is None else []
+        hint = f". {_list(tags)} hold 0 and 1 only, one tag each: a run learns one of them" if len(tags) > 1 else ""
         raise HeadstartError(
-            f"{table.path}: nothing says which column holds the {missing}; it has {_list(table.columns)}. Name them: "
-            f'data.columns = {{ {kind} = "…", label = "…" }}'
+            f"{table.path}: nothing says which column holds the {missing}; it has {table.listed()}. Name them: "
+            f'data.columns = {{ {kind} = "{item or "…"}", label = "{label or (tags[0] if tags else "…")}" }}{hint}'
         )
     if item == label:
+        raise HeadstartError(f"data.columns: {kind} and label are both {item!r}; {table.path} has {table.listed()}")
+    if not all(named.values()):
+        notes.insert(0, f"{kind}s are column {item!r}, labels are column {label!r} ({reason})")
+    return Chosen(item, label, asked.group or asked.time, split, tuple(notes))
+
+
+def example_in_header(table: Table) -> str | None:
+    """The cell of the first line that shows it to be an example: its value occurs again below, or is a number above numbers.
+
+    None where one of the names is a usual one, or all are the numbers of the columns.
+    """
+    names = table.columns
+    if table.path.suffix.lower() not in (".csv", ".tsv") or USUAL & {name.lower() for name in names}:
+        return None
+    if names in [tuple(map(str, range(first, first + len(names)))) for first in (0, 1)]:
+        return None
+    for name, values in table.sample().items():
+        below = [str(value) for value in values]
+        if name in below or (below and all(map(is_number, [name, *below]))):
+            return name
+    return None
+
+
+def _check_header(table: Table) -> None:
+    cell = example_in_header(table)
+    if cell is not None:
         raise HeadstartError(
-            f"data.columns: {kind} and label are both {item!r}; {table.path} has {_list(table.columns)}"
+            f"{table.path}: the first line looks like an example, not like names of columns ({cell!r} is also a value below "
+            'or a number). Give the columns names in a first line, or set data.header = false; columns are then called "1", '
+            '"2" and so on: data.columns = { text = "1", label = "2" }'
         )
-    guessed = "" if all(named.values()) else f"{kind}s are column {item!r}, labels are column {label!r} ({reason})"
-    return item, label, guessed
+
+
+def pair(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns whose names say that a text of one belongs to a text of the other."""
+    names = {name.lower().replace(" ", "_"): name for name in columns}
+    numbered = [
+        (f"{stem}{joint}{one}", f"{stem}{joint}{two}")
+        for stem in STEMS
+        for joint in ("", "_")
+        for one, two in ("12", "ab")
+    ]
+    return next(((names[one], names[two]) for one, two in (*PAIRS, *numbered) if one in names and two in names), None)
+
+
+def is_tag(values: Iterable[object]) -> bool:
+    """Whether a column holds 0 and 1 only, and both."""
+    return {str(value).removesuffix(".0").casefold() for value in values} in ({"0", "1"}, {"false", "true"})
+
+
+def _split_of(table: Table, taken: set[str | None]) -> str | None:
+    """The column that tells the parts, if there is just one that is called so and says so."""
+    likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
+    values = table.sample() if likely else {}
+    found = [
+        name
+        for name in likely
+        if "train" in (said := {role_of(str(value)) for value in values[name]}) and None not in said
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _by_name(table: Table, names: tuple[str, ...], other: str | None) -> str | None:
@@ -86,9 +179,18 @@ def _by_name(table: Table, names: tuple[str, ...], other: str | None) -> str | N
 
 
 def _fewer_values(table: Table) -> str:
-    values: list[tuple[Any, ...]] = [row for _, row in islice(table.rows(table.columns), LOOKED_AT)]
-    return min(table.columns, key=lambda name: len({str(row[table.columns.index(name)]) for row in values}))
+    values = table.sample()
+    return min(table.columns, key=lambda name: len({str(value) for value in values[name]}))
 
 
-def _list(columns: tuple[str, ...]) -> str:
-    return ", ".join(printable(name) for name in columns[:20])
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:10]))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -60,6 +60,9 @@ class Listing:
             )
         return notes
 
+    def __len__(self) -> int:
+        return sum(map(len, self.files.values()))
+
 
 def list_classes(folder: Path, kind: Kind) -> Listing:
     """The files of a kind in a folder that holds one folder a class.

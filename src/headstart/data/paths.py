@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from headstart.data.classes import check_few, label_of
+from headstart.data.columns import Chosen
 from headstart.data.formats import is_image_name
+from headstart.data.left_out import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
 from headstart.data.listing import Listing
-from headstart.data.names import label_name, printable
+from headstart.data.names import printable, quoted
+from headstart.data.parts import role_of
 from headstart.data.tables import Table
 from headstart.data.walk import entries
 from headstart.errors import HeadstartError
@@ -63,34 +69,48 @@ def images_folder(given: str | None, table: Table) -> Path:
     return folder
 
 
-def list_table(table: Table, image: str, label: str, key: str | None, folder: Path) -> Listing:
-    """The images that a table names, by class.
+def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Listing], LeftRows]:
+    """(the images that a table names, by the role that its split column tells, "" without one; rows left out).
 
     Args:
-        key: column of their groups or times. folder: that the paths are counted from.
+        folder: that the paths are counted from.
 
     Raises:
-        HeadstartError: a row lacks something, its file cannot be told, or none of the files is there.
+        HeadstartError: a file cannot be told, none of the files is there, or the labels are no classes.
     """
     paths = ImagePaths(folder)
-    files: dict[str, list[str]] = {}
+    where = f"data.columns.label: column {chosen.label!r} of {table.path}"
+    parts: dict[str, dict[str, list[str]]] = {}
     keys: dict[str, str] = {}
-    for line, (path, name, *more) in table.rows((image, label, *([key] if key else []))):
-        where = f"{table.path}, line {line}"
-        if not path or name is None or not str(name).strip():
-            raise HeadstartError(f"{where}: no {'label' if path else 'path'}; give one or remove the line")
-        if more and (more[0] is None or not str(more[0]).strip()):
-            raise HeadstartError(f"{where}: no {printable(str(key))}; give one or remove the line")
+    left_out: LeftRows = {}
+    wanted = [name for name in (chosen.item, chosen.label, chosen.key, chosen.split) if name]
+    for line, (path, value, *others) in table.rows(tuple(wanted)):
+        example = f"{printable(table.path.name)}:{line}"
+        label = label_of(value, where, example)
+        key, said = (others.pop(0) if column else "" for column in (chosen.key, chosen.split))
+        role = role_of(str(said)) if chosen.split else ""
+        keyless = chosen.key is not None and not (key and str(key).strip())
+        if not path or label is None or role is None or keyless:
+            reason = NO_LABEL if label is None else NO_ROLE if role is None else NO_KEY if keyless else "no path"
+            leave_out(left_out, reason, example)
+            continue
         place, fault = paths.find(str(path))
         if fault:
-            raise HeadstartError(f"{where}: {printable(str(path))!r} {fault}")
-        files.setdefault(label_name(str(name), where), []).append(place)
-        if more:
-            keys[place] = str(more[0]).strip()
-    first = next((place for places in files.values() for place in places), None)
-    if first and not any(os.path.exists(place) for places in files.values() for place in places):
+            raise HeadstartError(f"{table.path}, line {line}: {quoted(str(path))} {fault}")
+        parts.setdefault(role, {}).setdefault(label, []).append(place)
+        if chosen.key:
+            keys[place] = str(key).strip()
+    _check_there([place for files in parts.values() for places in files.values() for place in places], table, folder)
+    counts: Counter[str] = Counter()
+    for files in parts.values():
+        counts.update({label: len(places) for label, places in files.items()})
+    check_few(counts, where, whole=True)
+    return {role: Listing(folder, files, keys=keys) for role, files in (parts or {"": {}}).items()}, left_out
+
+
+def _check_there(places: Sequence[str], table: Table, folder: Path) -> None:
+    if places and not any(map(os.path.exists, places)):
         raise HeadstartError(
-            f"{table.path}: none of its files is there, such as {printable(first)}; expected paths counted from {folder}. Name "
-            'the folder that they are counted from with data.images, such as data.images = "photos"'
+            f"{table.path}: none of its files is there, such as {printable(places[0])}; expected paths counted from {folder}. "
+            'Name the folder that they are counted from with data.images, such as data.images = "photos"'
         )
-    return Listing(folder, files, keys=keys)

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from headstart.data.columns import choose
+from headstart.data.classes import Classes
+from headstart.data.columns import Chosen, choose
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.formats import is_image
+from headstart.data.left_out import LeftRows, left_out_note
 from headstart.data.listing import Kind, Listing, list_classes
 from headstart.data.names import printable, twins
+from headstart.data.other_tasks import other_tasks
 from headstart.data.paths import images_folder, list_table
 from headstart.data.pictures import digests, pictures
 from headstart.data.roles import assign_roles
 from headstart.data.sources import places
-from headstart.data.tables import open_table
+from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
+from headstart.sections import Columns
 
 IMAGES = Kind("image", is_image, "hot_dog/1.jpg")
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
@@ -37,6 +42,8 @@ def read_images(recipe: Recipe) -> Dataset:
     """
     where, notes = places(recipe.data, IMAGES)
     listings: dict[str, Listing] = {}
+    left_out: dict[str, LeftRows] = {}
+    hints: list[str] = []
     columns = recipe.data.columns
     if recipe.data.images is not None and all(place.is_dir() for place in where.values()):
         raise HeadstartError("data.images: is for paths in a table, and the source is a folder of classes; remove it")
@@ -44,24 +51,28 @@ def read_images(recipe: Recipe) -> Dataset:
         if place.is_dir():
             listings[role] = list_classes(place, IMAGES)
         else:
-            table = open_table(place)
-            image, label, guessed = choose(table, columns, "image")
-            columns = columns.model_copy(update={"image": image, "label": label})  # the same in the parts that follow
-            notes += [guessed] if guessed else []
-            folder = images_folder(recipe.data.images, table)
-            listings[role] = list_table(table, image, label, columns.group or columns.time, folder)
-    labels = in_order(listings["train"].files)
+            table = open_table(place, recipe.data.header)
+            chosen = _chosen(table, columns, "image", recipe, role)
+            columns = columns.model_copy(update={"image": chosen.item, "label": chosen.label})  # the other parts' too
+            hints += other_tasks(table, chosen) if role == "train" else []
+            notes += [*table.notes, *chosen.notes]
+            parted, left_out[role] = list_table(table, chosen, images_folder(recipe.data.images, table))
+            listings |= _roles(parted, where, chosen, notes) if chosen.split else {role: parted[""]}
+    notes += hints
+    notes += [left_out_note(role, some, recipe.data.unreadable) for role, some in left_out.items() if some]
+    listings = _held_out(listings, recipe)
+    classes = Classes(listings["train"].files)
     parts = {}
     faults: list[str] = []
     for role, listing in listings.items():
-        _known(set(listing.files), labels, role, listing.folder)
-        parts[role], broken = _readable(listing, labels)
+        notes += _known(listing.files, classes, role, listing.folder)
+        parts[role], broken = _readable(listing, classes)
         faults += broken
         notes += listing.notes("image")
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
-    _enough(parts["train"], labels, listings["train"].folder, "images", faults)
-    return _finished(parts, labels, recipe, notes, columns.image)
+    _enough(parts["train"], classes.labels, where["train"], "images", faults, hints)
+    return _finished(parts, classes.labels, recipe, notes, columns.image)
 
 
 def read_texts(recipe: Recipe) -> Dataset:
@@ -73,6 +84,7 @@ def read_texts(recipe: Recipe) -> Dataset:
     """
     where, notes = places(recipe.data, TEXT_FILES)
     found: dict[str, Texts] = {}
+    hints: list[str] = []
     if recipe.data.images is not None:
         raise HeadstartError(f"data.images: is for tables of images, and the task {recipe.task} reads texts; remove it")
     columns = recipe.data.columns
@@ -80,40 +92,67 @@ def read_texts(recipe: Recipe) -> Dataset:
         if place.is_dir():
             listing = list_classes(place, TEXT_FILES)
             found[role] = of_files(listing)
+            left_out = found[role].left_out
+            notes += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
             notes += listing.notes("text")
         else:
-            table = open_table(place)
+            table = open_table(place, recipe.data.header)
             if role == "test" and recipe.data.test is None and columns.label and columns.label not in table.columns:
                 notes.append(f"{place.name} has no column {columns.label!r}, so it cannot be the test; left out")
                 continue
-            text, label, guessed = choose(table, columns, "text")
-            columns = columns.model_copy(update={"text": text, "label": label})  # the same in the parts that follow
-            notes += [guessed] if guessed else []
-            found[role] = of_table(table, text, label, columns.group or columns.time)
-            if role == "test" and recipe.data.test is None and not len(found[role].examples):
+            chosen = _chosen(table, columns, "text", recipe, role)
+            columns = columns.model_copy(update={"text": chosen.item, "label": chosen.label})  # for the other parts too
+            hints += other_tasks(table, chosen) if role == "train" else []
+            notes += [*table.notes, *chosen.notes]
+            texts = of_table(table, chosen)
+            notes += [left_out_note(role, texts.left_out, recipe.data.unreadable)] if texts.left_out else []
+            found |= _roles(texts.by_role(), where, chosen, notes) if chosen.split else {role: texts}
+            if role == "test" and recipe.data.test is None and not len(texts.examples):
                 notes.append(f"{place.name} has no labels, so it cannot be the test; left out")
                 del found[role]
-    notes += [_left_out(role, texts, recipe.data.unreadable) for role, texts in found.items() if texts.left_out]
-    if set(found) == {"train", "validation"} and not isinstance(recipe.data.validation, str):
-        found["test"] = found.pop("validation")
-    labels = in_order(found["train"].labels)
+    notes += hints
+    found = _held_out(found, recipe)
+    classes = Classes(found["train"].labels)
     for role, texts in found.items():
-        _known(set(texts.labels), labels, role, where[role])
+        notes += _known(texts.labels, classes, role, where.get(role, where["train"]))
         if not len(texts.examples):
             raise HeadstartError(
-                f"{where[role]}: the {role} part has no labelled text; expected a table with rows, or files"
+                f"{where.get(role, where['train'])}: the {role} part has no labelled text; expected a table with rows, or files"
             )
-    parts = {role: _relabelled(texts, labels) for role, texts in found.items()}
-    _enough(parts["train"], labels, where["train"], "texts", [])
-    return _finished(parts, labels, recipe, notes, columns.text)
+    parts = {role: _relabelled(texts, classes) for role, texts in found.items()}
+    _enough(parts["train"], classes.labels, where["train"], "texts", hints=hints)
+    return _finished(parts, classes.labels, recipe, notes, columns.text)
 
 
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Labels in their fixed order: by value if all are whole numbers, else by name."""
-    try:
-        return tuple(sorted(names, key=int))
-    except ValueError:
-        return tuple(sorted(names))
+def _chosen(table: Table, columns: Columns, kind: str, recipe: Recipe, role: str) -> Chosen:
+    """The columns of a part's table; those of the training part may tell the parts, unless the recipe does."""
+    if role != "train":
+        return choose(table, columns.model_copy(update={"split": None}), kind)
+    told = isinstance(recipe.data.test, float) or recipe.data.split.folds or recipe.data.split.test_from
+    return choose(table, columns, kind, guess_split=not told)
+
+
+def _roles(parted: dict[str, Any], where: dict[str, Path], chosen: Chosen, notes: list[str]) -> dict[str, Any]:
+    """The parts that a split column tells, but for those that lie elsewhere."""
+    if "train" not in parted:
+        raise HeadstartError(
+            f"data.columns.split: column {chosen.split!r} of {where['train']} says train in no row of use; expected train, val "
+            "or test in each"
+        )
+    elsewhere = [role for role in parted if role != "train" and role in where]
+    notes += [
+        f"{len(parted[role])} rows of {where['train'].name} are the {role} part by column {chosen.split!r}; they are left out, "
+        f"since {where[role]} is"
+        for role in elsewhere
+    ]
+    return {role: part for role, part in parted.items() if role not in elsewhere}
+
+
+def _held_out(parts: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The parts by their roles: a single held-out one is the test."""
+    if set(parts) == {"train", "validation"} and not isinstance(recipe.data.validation, str):
+        return {"train": parts["train"], "test": parts["validation"]}
+    return parts
 
 
 def _finished(
@@ -124,7 +163,7 @@ def _finished(
         parts = {role: replace(part, keys=_groups(part, data.groups)) for role, part in parts.items()}
     dataset = assign_roles(parts, labels, recipe)
     if data.limit is not None:
-        _enough(dataset.train, labels, Path("data.limit"), "examples", [])
+        _enough(dataset.train, labels, Path("data.limit"), "examples")
     return replace(dataset, column=column).noting(*notes)
 
 
@@ -140,34 +179,26 @@ def _groups(part: Examples, pattern: str) -> tuple[str, ...]:
     return tuple(match[1] or "" for match in found if match)
 
 
-def _known(found: set[str], labels: tuple[str, ...], role: str, where: Path) -> None:
-    strangers = sorted(found - set(labels))
+def _known(labels: Iterable[str], classes: Classes, role: str, where: Path) -> list[str]:
+    """Sentences on the labels of a part that are spelled otherwise than their class."""
+    labels = sorted(labels)
+    strangers = [printable(label) for label in labels if classes.place(label) is None]
     if strangers:
         raise HeadstartError(
             f"{where}: the {role} part has classes that training lacks: {', '.join(strangers[:5])}; "
-            f"expected some of {', '.join(labels[:10])}. Remove those examples or add training examples of them"
+            f"expected some of {', '.join(map(printable, classes.labels[:10]))}. Remove those examples or add training "
+            "examples of them"
         )
+    return classes.notes(labels, role)
 
 
-def _relabelled(texts: Texts, labels: tuple[str, ...]) -> Examples:
-    places = np.array([labels.index(name) for name in texts.labels], dtype=np.int64)
+def _relabelled(texts: Texts, classes: Classes) -> Examples:
+    places = np.array([classes.place(name) for name in texts.labels], dtype=np.int64)
     return replace(texts.examples, labels=places[texts.examples.labels])
 
 
-def _left_out(role: str, texts: Texts, policy: str) -> str:
-    counted = "; ".join(
-        f"{n} with {fault} ({', '.join(some)}{', …' if n > len(some) else ''})"
-        for fault, (n, some) in texts.left_out.items()
-    )
-    if policy == "error":
-        raise HeadstartError(
-            f'the {role} part has examples of no use: {counted}. Mend them, or set data.unreadable = "drop"'
-        )
-    return f"left out of the {role} part: {counted}"
-
-
-def _readable(listing: Listing, labels: tuple[str, ...]) -> tuple[Examples, list[str]]:
-    rows = [(path, labels.index(name)) for name, paths in listing.files.items() for path in paths]
+def _readable(listing: Listing, classes: Classes) -> tuple[Examples, list[str]]:
+    rows = [(path, classes.place(name)) for name, paths in listing.files.items() for path in paths]
     paths = [path for path, _ in rows]
     contents = digests(paths)
     found = pictures(paths, contents)
@@ -177,8 +208,8 @@ def _readable(listing: Listing, labels: tuple[str, ...]) -> tuple[Examples, list
     items = tuple(paths[row] for row in good)
     names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
     keys = tuple(listing.keys[path] for path in items) if listing.keys else None
-    classes = np.array([rows[row][1] for row in good], np.int64)
-    return Examples(items, classes, names, tuple(contents[row] for row in good), keys), faults
+    labels = np.array([rows[row][1] for row in good], np.int64)
+    return Examples(items, labels, names, tuple(contents[row] for row in good), keys), faults
 
 
 def _unreadable(faults: list[str], policy: str, readable: int) -> str:
@@ -191,19 +222,29 @@ def _unreadable(faults: list[str], policy: str, readable: int) -> str:
     return f"{found}. They are left out"
 
 
-def _enough(train: Examples, labels: tuple[str, ...], where: Path, noun: str, faults: list[str]) -> None:
+def _enough(
+    train: Examples,
+    labels: tuple[str, ...],
+    where: Path,
+    noun: str,
+    faults: Sequence[str] = (),
+    hints: Sequence[str] = (),
+) -> None:
     if len(labels) < 2:
         raise HeadstartError(
-            f"{where}: found {f'one class only ({labels[0]})' if labels else 'no label'}; expected {noun} of at least two "
-            "classes"
+            f"{where}: found {f'one class only ({printable(labels[0])})' if labels else 'no label'}; expected {noun} of at "
+            "least two classes"
         )
     counts = np.bincount(train.labels, minlength=len(labels))
-    small = [f"{name} ({counts[index]})" for index, name in enumerate(labels) if counts[index] < 2]
+    small = [f"{printable(name)} ({counts[index]})" for index, name in enumerate(labels) if counts[index] < 2]
     if small:
-        alike = [f". Is {' = '.join(names)} one class under {len(names)} names?" for names in twins(labels)]
+        alike = [
+            f". Is {' = '.join(map(printable, names))} one class under {len(names)} names?" for names in twins(labels)
+        ]
         raise HeadstartError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at least 2 a class. "
             "Add some or remove the class"
             + (f". {len(faults)} cannot be read: {faults[0]}" if faults else "")
             + "".join(alike[:1])
+            + "".join(f". But {hint}" for hint in hints)
         )

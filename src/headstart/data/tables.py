@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from headstart.data.names import printable
+from headstart.data.delimited import reading_of
+from headstart.data.names import printable, quoted
+from headstart.data.utf8 import open_utf8
 from headstart.errors import HeadstartError, first_line
 
 LOOKED_AT = 1000  # rows, where something is to be guessed
+UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' index among them
 Rows = Iterator[tuple[int, tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in order, and its rows as (number of the line or row, values of the columns asked for)."""
+    """A table: its columns in order, and its rows as (number of the line or row, values of the columns asked for).
+
+    Columns without a name, and those that share one (`doubled`), are not among them; `notes` name them and whatever else was
+    decided, in sentences.
+    """
 
     path: Path
     columns: tuple[str, ...]
     rows: Callable[[tuple[str, ...]], Rows]
+    doubled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def sample(self) -> dict[str, list[Any]]:
+        """The values of each column in the first rows."""
+        rows = [values for _, values in islice(self.rows(self.columns), LOOKED_AT)]
+        return {name: [row[place] for row in rows] for place, name in enumerate(self.columns)}
+
+    def no_column(self, name: str) -> str:
+        """What to say where a column is asked for that cannot be had."""
+        if name in self.doubled:
+            return f"{self.path}: two columns are named {name!r}; rename one"
+        return f"{self.path} has no column {name!r}; it has {self.listed()}"
+
+    def listed(self) -> str:
+        """The names of the columns, for a message, and why others are not among them."""
+        names = ", ".join(printable(name) for name in self.columns[:20]) or "none that has a name of its own"
+        return names + "".join(f" ({note})" for note in self.notes)
+
+
+class Source(NamedTuple):
+    """What a file holds: names of columns as they stand, rows of the columns at some places, what was decided in reading."""
+
+    names: tuple[str, ...]
+    rows: Callable[[tuple[int, ...]], Rows]
+    notes: tuple[str, ...] = ()
 
 
 def is_table_name(path: Path) -> bool:
@@ -33,86 +65,74 @@ def is_table_name(path: Path) -> bool:
     return path.suffix.lower() in KINDS
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path, header: bool = True) -> Table:
     """The table in a file; its rows are read when they are asked for.
+
+    Args:
+        header: whether the first line of a .csv or .tsv names the columns; without, they are called "1", "2" and so on.
 
     Raises:
         HeadstartError: the file is of no known kind, empty, not UTF-8 or damaged; `rows` raises it too, with the line.
     """
     if not is_table_name(path):
         raise HeadstartError(f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(KINDS)}")
-    table = KINDS[path.suffix.lower()](path)
-    if not all(name.strip() for name in table.columns):
-        raise HeadstartError(f"{path}: a column has no name; expected a first line that names them all")
-    twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
-    if twice:
-        raise HeadstartError(f"{path}: two columns are named {twice[0]!r}; rename one")
-    return table
-
-
-def _csv(path: Path) -> Table:
-    with _utf8(path) as file:
-        header = re.sub(r'"[^"]*"', "", file.readline())
-    counts = {sign: header.count(sign) for sign in ",;\t"}
-    return _delimited(path, max(counts, key=lambda sign: counts[sign]), csv.QUOTE_MINIMAL)
-
-
-def _tsv(path: Path) -> Table:
-    return _delimited(path, "\t", csv.QUOTE_MINIMAL if _is_quoted(path) else csv.QUOTE_NONE)
-
-
-def _is_quoted(path: Path) -> bool:
-    """Whether quotes in a tab-separated file enclose fields, as spreadsheets write them, or are plain characters.
-
-    They enclose fields if, read so, the file is well-formed from start to end and every row has as many fields as the first.
-    """
-    try:
-        widths = {len(values) for _, values in _records(path, "\t", csv.QUOTE_MINIMAL)}
-    except HeadstartError:
-        return False
-    return len(widths) == 1
-
-
-def _records(path: Path, delimiter: str, quoting: Any) -> Rows:
-    """(Line, fields) of a delimited file, blank lines left out."""
-    csv.field_size_limit(2**31 - 1)
-    with _utf8(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
-        line = 1
-        try:
-            for values in reader:
-                if values:
-                    yield line, tuple(values)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise HeadstartError(f"{path}, line {line}: {first_line(error)}; mend the line") from None
-
-
-def _delimited(path: Path, delimiter: str, quoting: Any) -> Table:
-    _, header = next(_records(path, delimiter, quoting), (0, ()))
-    if not header:
+    source = KINDS[path.suffix.lower()](path, header)
+    if not source.names:
         _empty(path)
-    columns = tuple(str(name).strip() for name in header)
+    counts = Counter(source.names)
+    doubled = tuple(name for name, count in counts.items() if count > 1 and not UNNAMED.fullmatch(name))
+    places = {
+        name: place for place, name in enumerate(source.names) if name not in doubled and not UNNAMED.fullmatch(name)
+    }
 
     def rows(wanted: tuple[str, ...]) -> Rows:
-        places = [columns.index(name) for name in wanted]
-        following = _records(path, delimiter, quoting)
-        next(following)
-        for line, values in following:
-            if len(values) != len(columns):
+        return source.rows(tuple(places[name] for name in wanted))
+
+    notes = [*source.notes, *_unnamed(path, source)]
+    if doubled:
+        notes.append(f"columns of {path.name} that share their name with another are not read: {_names(doubled)}")
+    return Table(path, tuple(places), rows, doubled, tuple(notes))
+
+
+def _unnamed(path: Path, source: Source) -> list[str]:
+    """A sentence on columns without a name that hold more than nothing or the numbers of the rows."""
+    places = tuple(place for place, name in enumerate(source.names) if UNNAMED.fullmatch(name))
+    if not places:
+        return []
+    columns = zip(*(values for _, values in islice(source.rows(places), LOOKED_AT)), strict=True)
+    given = [[str(value) for value in column if value not in (None, "")] for column in columns]
+    data = [values for values in given if values and not _is_index(values)]
+    return [
+        f"a column of {path.name} that has no name is not read (such as {quoted(values[0][:40])}); name it in the first line"
+        for values in data
+    ]
+
+
+def _is_index(values: Sequence[str]) -> bool:
+    """Whether these are numbers of rows: whole, and no two the same."""
+    return all(value.isdecimal() for value in values) and len(set(values)) == len(values)
+
+
+def _delimited(path: Path, header: bool) -> Source:
+    reading, note = reading_of(path)
+    _, first = next(reading.records(), (0, []))
+    names = tuple(name.strip() for name in first) if header else tuple(str(n + 1) for n in range(len(first)))
+
+    def rows(places: tuple[int, ...]) -> Rows:
+        for line, values in islice(reading.records(), int(header), None):
+            if len(values) != len(names):
                 raise HeadstartError(
-                    f"{path}, line {line}: found {len(values)} fields; expected {len(columns)} "
-                    f"({', '.join(map(printable, columns))}). Put fields that hold {delimiter!r} or a new line into quotes, or "
-                    "mend the line"
+                    f"{path}, line {line}: found {len(values)} fields; expected {len(names)} ({_names(names)}). Put fields "
+                    f"that hold {reading.delimiter!r} or a new line into quotes, or mend the line"
                 )
-            yield line, tuple(values[place] for place in places)
+            yield line, tuple([values[place] for place in places])
 
-    return Table(path, columns, rows)
+    return Source(names, rows, (note,) if note else ())
 
 
-def _json_lines(path: Path) -> Table:
+def _json_lines(path: Path, header: bool) -> Source:
     def records() -> Iterator[tuple[int, dict[str, Any]]]:
-        with _utf8(path) as file:
+        with open_utf8(path) as file:
             for line, content in enumerate(file, 1):
                 if not content.strip():
                     continue
@@ -124,18 +144,16 @@ def _json_lines(path: Path) -> Table:
                     raise HeadstartError(f'{path}, line {line}: expected an object such as {{"text": …, "label": …}}')
                 yield line, record
 
-    keys = {key: None for _, record in islice(records(), LOOKED_AT) for key in record}
-    if not keys:
-        _empty(path)
+    names = tuple({key: None for _, record in islice(records(), LOOKED_AT) for key in record})
 
-    def rows(wanted: tuple[str, ...]) -> Rows:
+    def rows(places: tuple[int, ...]) -> Rows:
         for line, record in records():
-            yield line, tuple(record.get(name) for name in wanted)
+            yield line, tuple([record.get(names[place]) for place in places])
 
-    return Table(path, tuple(keys), rows)
+    return Source(names, rows)
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, header: bool) -> Source:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -143,52 +161,33 @@ def _parquet(path: Path) -> Table:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise HeadstartError(f"{path}: no readable Parquet file: {first_line(error)}") from None
+    names = tuple(file.schema_arrow.names)
 
-    def rows(wanted: tuple[str, ...]) -> Rows:
+    def rows(places: tuple[int, ...]) -> Rows:
         number = 0
+        wanted = [names[place] for place in places]
         try:
-            for batch in file.iter_batches(10_000, columns=list(wanted)):
+            for batch in file.iter_batches(10_000, columns=list(dict.fromkeys(wanted))):
                 for values in zip(*(batch.column(name).to_pylist() for name in wanted), strict=True):
                     number += 1
                     yield number, values
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise HeadstartError(f"{path}: damaged after row {number}: {first_line(error)}") from None
 
-    return Table(path, tuple(file.schema_arrow.names), rows)
+    return Source(names, rows)
 
 
-KINDS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+KINDS: dict[str, Callable[[Path, bool], Source]] = {
+    ".csv": _delimited,
+    ".tsv": _delimited,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".parquet": _parquet,
 }
 
 
-@contextmanager
-def _utf8(path: Path) -> Iterator[Any]:
-    """A text file, with or without a byte order mark; what is no UTF-8 is an error that names the line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except UnicodeDecodeError:
-        raise HeadstartError(f"{path}{_first_fault(path)}") from None
-
-
-def _first_fault(path: Path) -> str:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                return " is written in UTF-16; expected UTF-8. Convert it: iconv -f UTF-16 -t UTF-8"
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return (
-                    f", line {number}: byte 0x{line[error.start]:02x} at place {error.start + 1} is no UTF-8; expected UTF-8 "
-                    "throughout. Convert the file, for instance with iconv -f LATIN1 -t UTF-8 (or its true encoding)"
-                )
-    return " is no UTF-8; convert it"
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names))
 
 
 def _empty(path: Path) -> NoReturn:

@@ -21,6 +21,11 @@ class Columns(Section):
         None, description="what must not be torn apart by a split: the patient, author or film an example is from"
     )
     time: Name | None = Field(None, description="when an example is from: dates (ISO 8601) or numbers")
+    split: Name | None = Field(
+        None,
+        description="which part an example is of: train, val or test (or training, valid, dev, testing); rows that say "
+        "something else are left out",
+    )
 
 
 class Split(Section):
@@ -83,6 +88,10 @@ class Data(Section):
     columns: Columns = Columns()
     images: Name | None = Field(
         None, description="the folder that paths of images in a table are counted from (default: the table's own)"
+    )
+    header: bool = Field(
+        True,
+        description='false: the first line of a .csv or .tsv is an example too, and the columns are called "1", "2" and so on',
     )
     groups: str | None = Field(
         None,
