@@ -25,6 +25,7 @@ from headstart.data.pictures import look
 from headstart.data.read import IMAGES, read_images
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
+from headstart.prepare import _class_weights as class_weights
 from headstart.sections import Data
 from tests.conftest import WriteRecipe, draw_images
 
@@ -183,6 +184,8 @@ def test_class_names_are_one_in_every_form_of_unicode(
     dataset = read_images(read_recipe(write_recipe(data={"source": str(tmp_path / "set")})))
     assert dataset.labels == ("blue", NFC, "green")
     assert any(Path(item).parent.name == train for item in dataset.train.items), "files keep their names"
+    weighed = read_recipe(write_recipe(train={"class_weights": {NFD: 3.0}}))
+    assert class_weights(weighed, dataset.train, dataset.labels).tolist() == [1.0, 3.0, 1.0]  # type: ignore[union-attr]
     (tmp_path / "set" / "train" / test).mkdir()
     touch(tmp_path / "set" / "train" / test, "9.png")
     listing = list_classes(tmp_path / "set" / "train", IMAGES)

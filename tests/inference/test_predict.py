@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -86,6 +87,21 @@ def test_what_lies_in_a_folder_has_a_row_or_is_counted(
     for name in ("phone.heic", "dead.jpg"):
         (folder / name).unlink()
     assert [found.name for found in model.predict(folder)] == rows
+
+
+def test_what_is_no_text_in_a_folder_is_counted_or_has_a_row(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "good.txt").write_text("a fine film")
+    (tmp_path / "notes.md").write_text("x")
+    (tmp_path / "dead.txt").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert call("predict", make_run("text"), tmp_path) == 1
+    said = capsys.readouterr()
+    assert [line.split("\t")[0] for line in said.out.splitlines()] == [f"{tmp_path}/good.txt"]
+    assert f"left out of {tmp_path}: files that are no texts: 1 (such as notes.md)" in said.err
+    assert "dead.txt: cannot be read (No such file" in said.err
+    assert "pipe.txt: cannot be read (no plain file)" in said.err
 
 
 def test_an_iterator_is_worked_through_in_constant_memory(make_run: MakeRun) -> None:

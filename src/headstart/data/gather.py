@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +89,7 @@ def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
         if path == STDIN:
             yield from (_image(line) for _, line in _lines())
         elif place.is_dir():
-            yield from _images_below(place)
+            yield from map(_image, _below(place, "images", is_image, may_be_image))
         elif is_table_name(place):
             yield from _images_in(place, column)
         else:
@@ -109,21 +109,25 @@ def _images_in(table: Path, column: str | None) -> Iterator[Found]:
     for _, name in _rows(table, "image", column):
         path, fault = paths.find(str(name))
         if not fault and not os.path.lexists(path):
-            fault = "no such file; paths in a table are counted from the folder that it lies in"
+            fault = f"no such file; paths in a table are counted from its folder, {printable(str(table.parent))}"
         yield _image(path, fault)
 
 
-def _images_below(folder: Path) -> Iterator[Found]:
-    """What is or may be an image below a folder; what clearly is none is counted, on standard error."""
+def _below(folder: Path, noun: str, accepts: Callable[[Path], bool], by_name: Callable[[Path], bool]) -> list[str]:
+    """Files below a folder that are or, by their names, may be examples; what clearly is none is counted, on standard error."""
     files, left_out = walk(folder)
-    images = {path: None for path in files if is_image(Path(path))}
-    others = {"files that are no images": [path for path in files if path not in images]}
+    chosen = {path: None for path in files if accepts(Path(path))}
+    others = {f"files that are no {noun}": [path for path in files if path not in chosen]}
     for reason, paths in left_out.items():
-        images |= {path: None for path in paths if reason in (DEAD, ODD) and may_be_image(Path(path))}
-        others[reason] = [path for path in paths if path not in images]
+        chosen |= {path: None for path in paths if reason in (DEAD, ODD) and by_name(Path(path))}
+        others[reason] = [path for path in paths if path not in chosen]
     if told := said(others, folder):
         print(f"left out of {printable(str(folder))}: {'; '.join(told)}", file=sys.stderr)
-    yield from map(_image, images)
+    return list(chosen)
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
 
 
 def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
@@ -138,15 +142,17 @@ def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
             for name, value in _rows(path, "text", column):
                 yield text_of(value, name)
         elif path.is_dir():
-            files = [file for file in map(Path, walk(path).files) if file.suffix.lower() == ".txt"]
+            files = _below(path, "texts", _is_text, _is_text)
             if not files:
                 raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
-            yield from map(_content, files)
+            yield from map(_content, map(Path, files))
         else:
             yield _content(path)
 
 
 def _content(path: Path) -> Found:
+    if _is_odd(str(path)):
+        return Found(printable(str(path)), "", "no plain file")
     try:
         return text_of(path.read_bytes(), str(path))
     except OSError as error:
