@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from headstart.data.images import open_rgb
 from headstart.data.pictures import BYTES, digests, look, pictures
@@ -33,6 +33,98 @@ def test_exif_orientation_is_undone(tmp_path: Path) -> None:
     assert open_rgb(tmp_path / "turned.png").size == (10, 20)
     assert pixel(tmp_path / "turned.png", (5, 2)) == RED
     assert pixel(tmp_path / "turned.png", (5, 17)) == (0, 0, 0)
+
+
+def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """An EXIF block of (tag, type, count, value) entries."""
+    written = [struct.pack("<HHL", *entry[:3]) + entry[3].ljust(4, b"\0") for entry in sorted(entries)]
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(written)) + b"".join(written) + bytes(40)
+
+
+TURNED = (0x112, 3, 1, b"\6")  # by a quarter
+SHORT, ASCII, SIGNED = 3, 2, 9
+EXIFS = {
+    "resolution as text": (exif_of(TURNED, (0x11A, ASCII, 4, b"72\0")), True),
+    "width as text": (exif_of(TURNED, (0x100, ASCII, 4, b"96\0")), True),
+    "negative pointer": (exif_of(TURNED, (0x8769, SIGNED, 1, struct.pack("<l", -5))), True),
+    "negative GPS pointer": (exif_of(TURNED, (0x8825, SIGNED, 1, struct.pack("<l", -5))), True),
+    "orientation as a long": (exif_of((0x112, 4, 1, b"\6")), True),
+    "orientation as text": (exif_of((0x112, ASCII, 2, b"6\0")), False),
+    "orientation 99": (exif_of((0x112, SHORT, 1, b"\x63")), False),
+    "truncated": (exif_of(TURNED)[:22], False),
+    "noise": (b"Exif\0\0" + bytes(range(60)), False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("odd", EXIFS)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "MPO"])
+def test_odd_exif_is_no_fault_of_the_picture(tmp_path: Path, kind: str, odd: str) -> None:
+    block, turned = EXIFS[odd]
+    image, path = Image.new("RGB", (20, 10), RED), tmp_path / "odd"
+    image.save(path, kind, exif=block, **({"save_all": True, "append_images": [image]} if kind == "MPO" else {}))
+    assert look(str(path)).fault == ""
+    assert open_rgb(path).size == ((10, 20) if turned else (20, 10))
+
+
+def test_a_tiff_that_points_nowhere_is_read(tmp_path: Path) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[0x112], info[0x8769] = 6, -5
+    info.tagtype[0x8769] = SIGNED
+    Image.new("RGB", (20, 10), RED).save(tmp_path / "a.tif", tiffinfo=info)
+    assert open_rgb(tmp_path / "a.tif").size == (10, 20)
+
+
+def chunk(name: bytes, body: bytes, damaged: bool = False) -> bytes:
+    checksum = zlib.crc32(name + body) ^ damaged
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+LARGE = zlib.compress(bytes(2_000_000))
+SIDE_CHUNKS = {
+    "large compressed text": chunk(b"zTXt", b"k\0\0" + LARGE),
+    "large international text": chunk(b"iTXt", b"k\0\1\0\0\0" + LARGE),
+    "large colour profile": chunk(b"iCCP", b"k\0\0" + LARGE),
+    "text with a wrong checksum": chunk(b"tEXt", b"k\0v", damaged=True),
+    "private with a wrong checksum": chunk(b"prVt", b"abc", damaged=True),
+    "short gamma": chunk(b"gAMA", b"a"),
+}
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", SIDE_CHUNKS)
+def test_side_chunks_of_a_png_are_no_fault_of_the_picture(tmp_path: Path, kind: str, last: bool) -> None:
+    path, exif = tmp_path / "a.png", Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (20, 10), 77).save(path, exif=exif, transparency=77)
+    content = path.read_bytes()
+    place = len(content) - 12 if last else 33  # before IEND, or behind IHDR
+    path.write_bytes(content[:place] + SIDE_CHUNKS[kind] + content[place:])
+    assert look(str(path)).fault == ""
+    assert open_rgb(path).size == (10, 20)
+    assert pixel(path) == (255, 255, 255)
+    damaged = bytearray(path.read_bytes())
+    damaged[path.read_bytes().index(b"IDAT") + 8] ^= 255
+    path.write_bytes(damaged)
+    assert "OSError" in look(str(path)).fault
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_an_animation_is_its_first_frame_with_something_to_see(tmp_path: Path, kind: str) -> None:
+    clear, dot, red, blue = (
+        Image.new("RGBA", (40, 40), colour) for colour in ((0, 0, 0, 0), (0, 0, 0, 0), RED, "blue")
+    )
+    dot.putpixel((3, 3), (*RED, 255))
+    more = {"lossless": True} if kind == "WEBP" else {}
+
+    def shown(*frames: Image.Image) -> tuple[int, ...]:
+        frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=99, disposal=2, **more)
+        return pixel(tmp_path / "a", (20, 20))
+
+    assert shown(clear, dot, red, blue) == shown(dot, red, blue) == shown(red, blue) == RED
+    assert shown(clear, dot) == shown(clear, clear.copy()) == (255, 255, 255)
+    with Image.open(tmp_path / "a") as file:
+        assert open_rgb(file).tobytes() == open_rgb(file).tobytes()
 
 
 def test_grey_palette_and_cmyk(tmp_path: Path) -> None:

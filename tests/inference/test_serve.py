@@ -54,8 +54,12 @@ def test_images_come_as_files_as_a_body_or_in_base64(make_run: MakeRun, photos: 
         np.testing.assert_allclose(chances(client.post("/predict", json={"image": written})), said, atol=1e-6)
         one = post(client, paths[0].read_bytes(), "image/png")
         np.testing.assert_allclose(chances(one), said[:1], atol=1e-6)
-        url = f"data:image/png;base64,{written[1]}"
-        np.testing.assert_allclose(chances(client.post("/predict", json={"image": url})), said[1:2], atol=1e-6)
+        lines = base64.encodebytes(paths[1].read_bytes()).decode()
+        url_safe = base64.urlsafe_b64encode(paths[1].read_bytes()).decode()
+        forms = [f"data:image/png;base64,{written[1]}", f" Data:;base64,{lines}", lines.replace("\n", "\r\n")]
+        forms += [url_safe, url_safe.rstrip("=")]
+        answer = client.post("/predict", json={"image": forms[:3]}), client.post("/predict", json={"image": forms[3:]})
+        np.testing.assert_allclose(np.concatenate([chances(one) for one in answer]), said[[1] * 5], atol=1e-6)
         best = one.json()["predictions"][0]
         assert best["probability"] == max(best["probabilities"].values()) == best["probabilities"][best["label"]]
 
@@ -117,6 +121,8 @@ WRONG_IMAGES: dict[str, tuple[dict[str, Any], int, str]] = {
     "many": ({"files": [("image", png(8, 8))] * 5}, 400, "Too many files"),
     "many in json": ({"json": {"image": ["aaaa"] * 5}}, 422, "found 5 images; at most 4"),
     "no base64": ({"json": {"image": "?"}}, 422, "image 1: no base64"),
+    "two alphabets": ({"json": {"image": "+_aa"}}, 422, "image 1: no base64"),
+    "five characters": ({"json": {"image": "aaaaa"}}, 422, "image 1: no base64"),
     "a number": ({"json": {"image": [3]}}, 422, "image: found a number; expected"),
     "another key": ({"json": {"text": "a"}}, 422, "found an object with 'text'; expected"),
     "a list": ({"json": []}, 422, "found a list; expected"),

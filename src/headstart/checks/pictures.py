@@ -13,8 +13,9 @@ from headstart.checks.align import agreement
 from headstart.checks.likeness import MIRRORED, PICTURE, PIXELS, Likeness, numbered
 from headstart.checks.near import like_vectors
 from headstart.data.dataset import Examples
+from headstart.data.grey import common_range
 from headstart.data.images import open_rgb
-from headstart.data.pictures import BYTES, COLOUR_SIDE, SIDE, pictures
+from headstart.data.pictures import BYTES, COLOUR_SIDE, SIDE, Picture, pictures
 
 GREY, COLOUR = 6, 4  # frequencies a direction
 CANDIDATE = 0.8  # cosine of two descriptors
@@ -33,9 +34,15 @@ def like_images(examples: Examples) -> Likeness:
     how = []
     for (one, other), turned in zip(pairs.tolist(), mirrored.tolist(), strict=True):
         equal = (seen[one].width, seen[one].height) == (seen[other].width, seen[other].height)
-        same = equal and not turned and open_rgb(items[one]).tobytes() == open_rgb(items[other]).tobytes()
+        same = equal and not turned and _same_pixels([items[one], items[other]], [seen[one], seen[other]])
         how.append(PIXELS if same else MIRRORED if turned else PICTURE)
     return Likeness(content, pairs, np.array(how, np.uint8))
+
+
+def _same_pixels(items: list[str], seen: list[Picture]) -> bool:
+    both = common_range(picture.grey_range for picture in seen)
+    one, other = (open_rgb(item, grey_range=both).tobytes() for item in items)
+    return one == other
 
 
 def same_pictures(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

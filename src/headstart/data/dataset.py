@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.column import Column
+from headstart.data.grey import GreyRange
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Dataset:
     notes: tuple[str, ...] = field(default=())
     column: str | None = None  # of a table that the examples came from
     unused: Examples | None = None  # training examples that are left out
+    grey_range: GreyRange | None = None  # of images of more than 8 bits: what is shown as black and as white
 
     def parts(self) -> dict[str, Examples]:
         """The parts there are, by role."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from headstart.data.png import open_by_pixel_chunks
+
 HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")  # told by the first bytes of a file
@@ -44,6 +46,8 @@ def may_be_image(path: Path) -> bool:
 def open_image(source: Any, formats: list[str] | None = None) -> Image.Image:
     """The picture in a file or a binary stream, not yet decoded.
 
+    A PNG with damaged or very large side chunks (texts, a colour profile) is opened as if it had none.
+
     Args:
         formats: those that may be read, by Pillow's names; all without.
 
@@ -54,10 +58,10 @@ def open_image(source: Any, formats: list[str] | None = None) -> Image.Image:
     heif_version()
     try:
         return Image.open(source, formats=formats)
-    except UnidentifiedImageError:
-        if not heif_version() and _is_heif(_first_bytes(source)):
+    except Exception as error:
+        if isinstance(error, UnidentifiedImageError) and not heif_version() and _is_heif(_first_bytes(source)):
             raise HeifError from None
-        raise
+        return open_by_pixel_chunks(source, error)
 
 
 @cache

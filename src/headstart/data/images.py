@@ -4,38 +4,74 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
 
+from headstart.data.animation import first_visible
 from headstart.data.formats import HeifError, open_image
+from headstart.data.grey import GreyRange, is_deep, to_eight_bits
+from headstart.data.png import open_by_pixel_chunks
 
 WHITE = (255, 255, 255)
+UPRIGHT = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 Source = str | Path | BinaryIO | Image.Image
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # beyond twice its limit Pillow raises
+# Of large pictures (beyond twice its limit Pillow raises) and of odd metadata, which is not read here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_rgb(source: Source, enough: int | None = None) -> Image.Image:
+def open_rgb(source: Source, enough: int | None = None, grey_range: GreyRange | None = None) -> Image.Image:
     """The picture in a file, or an opened one, as a viewer would show it, in RGB.
 
     Args:
         enough: pixels of the shorter side that will do. A picture of at least twice as many is read at a half, a quarter or an
             eighth, which of a JPEG decodes no more than that (12 megapixels for 448: 160 → 23 ms).
+        grey_range: of greys of more than 8 bits, the values that are shown as black and as white.
 
     Raises:
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable picture.
     """
     if isinstance(source, Image.Image):
-        return to_rgb(source)
+        return to_rgb(source, grey_range)
     with open_image(source) as file:
         if enough is None:
-            return to_rgb(file)
+            return to_rgb(file, grey_range)
         file.draft(None, (enough, enough))
-        image = to_rgb(file)
+        image = to_rgb(file, grey_range)
     factor = min(image.size) // enough
     return image.reduce(factor) if factor > 1 else image
+
+
+def decoded(file: Image.Image) -> Image.Image:
+    """An opened picture with its pixels; a PNG with damaged or very large side chunks as if it had none.
+
+    Raises:
+        OSError, ValueError, SyntaxError: the pixels are damaged.
+    """
+    if file.format == "TIFF":
+        with suppress(Exception):
+            for tag in TiffTags.TAGS_V2_GROUPS:  # or Pillow follows them, wherever they point
+                file.getexif().pop(tag, None)
+    try:
+        file.load()
+        return file
+    except Exception as error:
+        stream = getattr(file, "fp", None)
+        if stream is None:
+            raise
+        image = open_by_pixel_chunks(stream, error)
+    image.load()
+    return image
 
 
 def fault_of(error: Exception, path: str = "") -> str:
@@ -48,29 +84,31 @@ def fault_of(error: Exception, path: str = "") -> str:
     return said.replace(path or "\0", "file").splitlines()[0][:120]
 
 
-def to_rgb(file: Image.Image) -> Image.Image:
+def to_rgb(file: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
     """An opened picture as a viewer would show it, in RGB.
 
-    Turned upright as EXIF says; palettes and CMYK converted; transparent parts on white; 16-bit and float greys scaled to
-    their own range.
+    Turned upright as EXIF says; palettes and CMYK converted; transparent parts on white; of an animation the first frame that
+    shows something; greys of more than 8 bits by `grey_range`.
     """
-    image = ImageOps.exif_transpose(file)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _eight_bits(image)
+    file = decoded(file)
+    turn = _upright(file)
+    image = first_visible(file)
+    if is_deep(image.mode):
+        image = to_eight_bits(image, grey_range)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         colour = image.convert("RGBA")
         backdrop = Image.new("RGBA", colour.size, (*WHITE, 255))
         image = Image.alpha_composite(backdrop, colour)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A 16-bit, 32-bit or float grey as 8 bits: 16 bits by their full range, anything else by the values in it."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    low, high = values.min(), values.max()
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0.0, 255.0 if high <= 255 else 65535.0
-    return Image.fromarray(((values - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8))
+def _upright(file: Image.Image) -> Image.Transpose | None:
+    """How to turn a decoded picture; None where EXIF says nothing, or nothing legible."""
+    try:
+        return UPRIGHT.get(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # EXIF is damaged in as many ways as it is written
+        return None
 
 
 def fingerprint(path: str) -> str:

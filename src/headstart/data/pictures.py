@@ -16,24 +16,31 @@ from PIL import Image
 
 from headstart.data.cache import cache_folder
 from headstart.data.formats import heif_version, open_image
-from headstart.data.images import fault_of, fingerprint, to_rgb
+from headstart.data.grey import GreyRange, is_deep, measured_range
+from headstart.data.images import decoded, fault_of, fingerprint, to_rgb
 
-FORMAT = 1  # raise it when what is kept changes
+FORMAT = 2  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
 BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
 SOME = 500  # files or rows at a time
-FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB"
+FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL"
 
 
 class Picture(NamedTuple):
-    """What is wrong with an image file ("" if nothing), its size in pixels and mode, and a thumbnail: grey values row by row,
-    then the two colour differences (YCbCr)."""
+    """What is wrong with an image file ("" if nothing), its size in pixels and mode, a thumbnail: grey values row by row, then
+    the two colour differences (YCbCr); and of greys of more than 8 bits the range of values, None where there is no value."""
 
     fault: str
     width: int
     height: int
     mode: str
     thumbnail: bytes
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def grey_range(self) -> GreyRange | None:
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 def digests(paths: Sequence[str]) -> list[bytes]:
@@ -54,7 +61,7 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
             known |= found
             with suppress(sqlite3.Error), store:
                 rows = [(content, *picture) for content, picture in found.items()]
-                store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?)", rows)
+                store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
     return [known[content] for content in contents]
 
 
@@ -65,10 +72,12 @@ def look(path: str) -> Picture:
             width, height = file.size
             mode = file.mode
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
-            thumbnail = _thumbnail(to_rgb(file))
+            image = decoded(file)
+            values = measured_range(image) if is_deep(mode) else None
+            thumbnail = _thumbnail(to_rgb(image, values))
     except Exception as error:  # Pillow's decoders raise about ten different types on broken files
         return Picture(fault_of(error, path), 0, 0, "", bytes(BYTES))
-    return Picture("", width, height, mode, thumbnail)
+    return Picture("", width, height, mode, thumbnail, *(values or (None, None)))
 
 
 def _thumbnail(image: Image.Image) -> bytes:

@@ -25,6 +25,7 @@ from headstart.data.roles import assign_roles
 from headstart.data.sources import places
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
+from headstart.data.value_range import with_grey_range
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 from headstart.sections import Columns
@@ -72,7 +73,8 @@ def read_images(recipe: Recipe) -> Dataset:
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
     _enough(parts["train"], classes.labels, where["train"], "images", faults, hints)
-    return _finished(parts, classes.labels, recipe, notes, columns.image)
+    dataset = _finished(parts, classes.labels, recipe, notes, columns.image)
+    return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
 
 def read_texts(recipe: Recipe) -> Dataset:

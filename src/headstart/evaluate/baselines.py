@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
+from headstart.data.grey import GreyRange
 from headstart.data.images import open_rgb
 from headstart.errors import HeadstartError
 from headstart.registry import Registry
@@ -31,12 +32,13 @@ def raw_pixels_forest(dataset: Dataset, seed: int) -> np.ndarray:
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(300, n_jobs=-1, random_state=seed)
-    forest.fit(_pixels(dataset.train), dataset.train.labels)
-    return forest.predict_proba(_pixels(dataset.test))
+    forest.fit(_pixels(dataset.train, dataset.grey_range), dataset.train.labels)
+    return forest.predict_proba(_pixels(dataset.test, dataset.grey_range))
 
 
-def _pixels(examples: Examples) -> np.ndarray:
-    return np.stack([np.asarray(open_rgb(item).resize((32, 32))).reshape(-1) for item in examples.items])
+def _pixels(examples: Examples, grey_range: GreyRange | None) -> np.ndarray:
+    images = (open_rgb(item, grey_range=grey_range).resize((32, 32)) for item in examples.items)
+    return np.stack([np.asarray(image).reshape(-1) for image in images])
 
 
 @baselines.register("tfidf_logistic_regression")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from headstart.data.images import open_rgb
@@ -25,6 +26,7 @@ from headstart.models.text_source import quiet
 
 # What a backbone's config may say of a task that it was used for before, and of its number format
 LEFTOVERS = ("id2label", "label2id", "num_labels", "problem_type", "function_to_apply", "finetuning_task", "dtype")
+GREY_RANGE = "grey_range"  # in our preprocessing; kept beside that of timm, which has no such key
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Timm:
         look = resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
         transform: Any = create_transform(**look, is_training=False)
         with torch.inference_mode():
-            return np.array([net(transform(open_rgb(item))[None]).softmax(-1)[0].numpy() for item in items])
+            return np.array([net(transform(image)[None]).softmax(-1)[0].numpy() for image in _shown(items, folder)])
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Pipeline:
         """What the call gives for texts or images, shape (n, classes), by what lies in the folder alone."""
         import transformers
 
-        given = list(items) if self.task == "text-classification" else map(open_rgb, items)
+        given = list(items) if self.task == "text-classification" else _shown(items, folder)
         build: Any = transformers.pipeline  # whose overloads know no variable task
         with quiet():
             classify = build(self.task, str(folder), device="cpu", **self.options)
@@ -103,13 +105,14 @@ def _of_timm(member: NetworkMember, network: Network, folder: Path) -> list[Timm
             for key, value in dict(net.pretrained_cfg).items()
             if key not in ("url", "file", "hf_hub_id", "source")
         },
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in look.items()},
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in look.items() if key != GREY_RANGE},
         "num_classes": member.spec["classes"],
     }
     size, fixed = member.spec["size"], net.pretrained_cfg.get("fixed_input_size")
     more = {"model_args": {"img_size": size}} if fixed and size else {}
     architecture = member.spec["backbone"].split(".")[0]
     config = {"architecture": architecture, "label_names": [str(label) for label in member.spec["labels"]], **more}
+    config |= {key: value for key, value in look.items() if key == GREY_RANGE}
     try:
         save_for_hf(net, str(folder), config, safe_serialization=True)
     except RuntimeError as error:  # such as a weight that stands in two places
@@ -118,6 +121,12 @@ def _of_timm(member: NetworkMember, network: Network, folder: Path) -> list[Timm
         ) from None
     _leave_to_callers(folder / "config.json")
     return [Timm(), Pipeline("image-classification")]
+
+
+def _shown(items: Sequence[Any], folder: Path) -> Iterator[Image.Image]:
+    """Images in 8 bits: timm and transformers leave it to their callers how deeper greys become that."""
+    grey_range = json.loads((folder / "config.json").read_bytes()).get(GREY_RANGE)
+    return (open_rgb(item, grey_range=grey_range) for item in items)
 
 
 def _leave_to_callers(path: Path) -> None:

@@ -23,6 +23,7 @@ BLANK = " \t\r\n"
 # none whose reader starts other programs, nor TIFF, whose tiles may be larger than the picture
 KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "MPO", "AVIF", "HEIF")
 FORMATS = [name for name in KNOWN if name in Image.OPEN]
+URL_SAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,13 @@ def _plain(values: Sequence[str]) -> list[str]:
 
 
 def _decoded(value: str, number: int) -> bytes:
+    """What base64 says, with or without line breaks, padding and a data URL's head, in the usual or the URL-safe alphabet."""
+    head, comma, rest = value.partition(",")
+    written = "".join((rest if comma and head.lstrip()[:5].lower() == "data:" else value).split())
+    if "+" not in written and "/" not in written:
+        written = written.translate(URL_SAFE)
     try:
-        return base64.b64decode(value.partition(",")[2] if value.startswith("data:") else value, validate=True)
+        return base64.b64decode(written + "=" * (-len(written) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise RefusedError(422, f"image {number}: no base64") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from headstart.data.images import Source, fingerprint, open_rgb
 from headstart.models.encoder import stack
 
 Varied = Callable[[Tensor, int], Tensor]  # bytes of shape (3, height, width) and a seed
+THIN = 20  # times as long as wide: no random crop fits such a picture but the one in its middle
 FAST = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)  # that tensors can do
 
 
@@ -30,14 +32,17 @@ class ImageEncoder:
     """
 
     def __init__(self, preprocessing: dict[str, Any], policy: str = "none") -> None:
-        self._scale = preprocessing["mean"], preprocessing["std"]
-        self._enough = 2 * max(preprocessing["input_size"][1:])
-        self._plain = _as_trained(preprocessing)
-        self._augmented = POLICIES[policy](preprocessing)
+        own = {key: value for key, value in preprocessing.items() if key != "grey_range"}
+        self._grey_range = preprocessing.get("grey_range")
+        self._scale = own["mean"], own["std"]
+        self._enough = 2 * max(own["input_size"][1:])
+        self._longest = _longest(own)
+        self._plain = _as_trained(own)
+        self._augmented = POLICIES[policy](own)
 
     def __call__(self, item: Source | np.ndarray, seed: int | None = None) -> dict[str, Tensor]:
         if seed is None and not isinstance(item, np.ndarray):
-            return {"pixel_values": self._plain(open_rgb(item))}
+            return {"pixel_values": self._plain(self._open(item))}
         array = item if isinstance(item, np.ndarray) else self.decoded(item)
         if seed is None:
             return {"pixel_values": self._plain(Image.fromarray(array))}
@@ -45,14 +50,22 @@ class ImageEncoder:
 
     def decoded(self, item: Source) -> np.ndarray:
         """The picture to augment, shape (height, width, 3), uint8, of at most four times the network's input."""
-        return np.array(open_rgb(item, self._enough))
+        return np.array(self._open(item, self._enough))
+
+    def _open(self, item: Source, enough: int | None = None) -> Image.Image:
+        """The picture, of a thin one no more than the network can get to see of it."""
+        return _middle(open_rgb(item, enough, self._grey_range), self._longest)
 
     def views(self, item: Source) -> list[dict[str, Tensor]]:
         """Ten looks at an image: its middle and its four corners as large as the network's input, each also mirrored
-        (Krizhevsky et al. 2012); the middle alone and mirrored where preprocessing leaves nothing over."""
+        (Krizhevsky et al. 2012); the middle alone and mirrored where preprocessing leaves nothing over.
+
+        Of a thin picture these are the corners of its middle part, THIN times as long as wide.
+        """
         steps = list(self._plain.transforms)
         number = next(place for place, step in enumerate(steps) if isinstance(step, CenterCrop | CenterCropOrPad))
-        resized = v2.Compose(steps[:number])(open_rgb(item)) if number else open_rgb(item)
+        image = self._open(item)
+        resized = v2.Compose(steps[:number])(image) if number else image
         height, width = _pair(steps[number].size)
         if resized.size[0] >= width and resized.size[1] >= height:
             crops = list(functional.five_crop(resized, [height, width]))
@@ -102,6 +115,30 @@ def _inside(middle: float, length: float, whole: int) -> tuple[int, int]:
 def _pair(size: Any) -> tuple[int, int]:
     height, width = size if isinstance(size, tuple | list) else (size, size)
     return int(height), int(width)
+
+
+def _longest(preprocessing: dict[str, Any]) -> float:
+    """How many times as long as wide a picture may be before it is resized.
+
+    The network sees the same of a longer one: its shorter side decides the scale, and neither the crop in the middle nor a
+    random one (which takes the middle where no other shape fits) reaches beyond. Where the longer side decides, the shorter
+    one must keep a pixel; where both are resized alike, nothing is cut.
+    """
+    sides, mode = preprocessing["input_size"][1:], preprocessing["crop_mode"]
+    if mode == "squash":
+        return math.inf
+    return min(sides) if mode == "border" else THIN * max(sides) / min(sides)
+
+
+def _middle(image: Image.Image, longest: float) -> Image.Image:
+    """The middle of a picture that is more than so many times as long as wide."""
+    width, height = image.size
+    most = longest * min(width, height)
+    if max(width, height) <= most:
+        return image
+    cut = (max(width, height) - int(most)) // 2  # as much at either end
+    box = (cut, 0, width - cut, height) if width > height else (0, cut, width, height - cut)
+    return image.crop(box)
 
 
 def _as_trained(preprocessing: dict[str, Any]) -> Any:

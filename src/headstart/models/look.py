@@ -23,6 +23,7 @@ class _Look(Section):
     std: tuple[float, float, float] = Field(strict=False)
     crop_pct: float = Field(gt=0)
     crop_mode: Literal["center", "squash", "border"]
+    grey_range: tuple[float, float] | None = Field(None, strict=False)  # not timm's: what is shown as black and white
 
 
 def look_of(
@@ -46,7 +47,7 @@ def look_of(
         if pretrained
     ]
     used = {**trained, **wishes}
-    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in _Look.model_fields}
+    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in _Look.model_fields if key in used}
     check_look(look, "model.backbone")
     return look, notes
 

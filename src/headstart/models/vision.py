@@ -13,6 +13,7 @@ import torch
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
+from headstart.data.grey import GreyRange
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.attribution import grad_cam
@@ -73,7 +74,8 @@ class VisionNetwork(Network):
     def reads(self) -> str:
         look = self.spec["preprocessing"]
         size = " × ".join(map(str, look["input_size"][1:]))
-        return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}"
+        greys = "" if "grey_range" not in look else ", greys from {:g} to {:g}".format(*look["grey_range"])
+        return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}{greys}"
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         return None if self.estimator is not None else grad_cam(self.net, inputs["pixel_values"], targets)
@@ -82,16 +84,21 @@ class VisionNetwork(Network):
         return ImageEncoder(self.spec["preprocessing"], policy)
 
 
-def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[VisionNetwork, list[str]]:
+def vision_network(
+    model: Model, classes: int, pretrained: bool, grey_range: GreyRange | None = None
+) -> tuple[VisionNetwork, list[str]]:
     """The recipe's backbone with a new head of `classes` logits, and notes on what was asked for beyond its own settings.
 
     Weights come with `pretrained` only; without it the architecture starts from random numbers. Seed torch first: the
     head (and a network from scratch) draw from its global generator.
 
+    Args:
+        grey_range: of greys of more than 8 bits, what is shown as black and as white, if the data set has any.
+
     Raises:
         HeadstartError: unknown backbone, weights that cannot be had or do not fit, or a network without one plain head.
     """
-    model.preprocessing.only("size", "mean", "std", "interpolation", "crop")
+    model.preprocessing.only("size", "mean", "std", "interpolation", "crop", "grey_range")
     architecture, state, own = _resolve(model, pretrained)
     from_hub = pretrained and state is None
     net = _create(architecture, model.preprocessing.size, from_hub)
@@ -99,6 +106,8 @@ def vision_network(model: Model, classes: int, pretrained: bool) -> tuple[Vision
         _load(net, state, model)
     weights = digest(net, _classifier_name(net)) if pretrained else None
     preprocessing, notes = look_of({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
+    if grey_range:
+        preprocessing["grey_range"] = list(grey_range)
     spec = {
         "kind": KIND,
         "backbone": architecture,

@@ -86,6 +86,12 @@ class Preprocessing(Section):
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of the side the centre crop keeps"
     )
+    grey_range: tuple[float, float] | None = Field(
+        None,
+        strict=False,
+        description="of greys of more than 8 bits, the values that are shown as black and as white, such as [0, 4095] "
+        "(default: those of the training images, less a thousandth of each one's pixels at either end)",
+    )
     max_length: Annotated[int, Field(ge=3, le=131_072)] | None = Field(
         None, description="tokens after which a text is cut (default 128)"
     )
@@ -104,6 +110,13 @@ class Preprocessing(Section):
     pad_token: Name | None = Field(
         None, description="which token fills up, for tokenizers that have none, such as GPT-2's"
     )
+
+    @field_validator("grey_range")
+    @classmethod
+    def _rising(cls, values: tuple[float, float] | None) -> tuple[float, float] | None:
+        if values is not None and values[0] >= values[1]:
+            raise ValueError("expected [low, high], such as [0, 4095]")
+        return values
 
     def only(self, *keys: str) -> None:
         """Refuse what the backbone at hand has no use for.

@@ -11,7 +11,9 @@ from headstart.tasks import Task, tasks
 
 IMAGES = Task(
     read=read_images,
-    network=lambda model, dataset, pretrained: vision_network(model, len(dataset.labels), pretrained),
+    network=lambda model, dataset, pretrained: vision_network(
+        model, len(dataset.labels), pretrained, dataset.grey_range
+    ),
     load=load_vision_network,
     gather=images_at,
     like=like_images,

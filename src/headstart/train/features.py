@@ -30,7 +30,7 @@ from headstart.train.processes import from_main, place, to_main
 from headstart.train.reread import assert_unchanged
 from headstart.train.setting import Setting
 
-FORMAT = 2  # raise it when what a feature is changes
+FORMAT = 3  # raise it when what a feature is changes
 ROWS = 512  # of a file: what a killed extraction loses at most
 
 
