@@ -164,9 +164,9 @@ def test_a_run_is_verified_until_its_data_or_its_model_changes(
     assert said.endswith("the figures hold\n")
     report = json.loads((folder / "metrics.json").read_text())
     rows = (folder / "predictions.csv").read_text().splitlines()
-    name, label, _, *numbers = rows[1].split(",")
+    name, label, _, best, *numbers, refused, error = rows[1].split(",")
     (folder / "predictions.csv").write_text(
-        "\n".join([rows[0], ",".join([name, label, label, *numbers[::-1]]), *rows[2:]]) + "\n"
+        "\n".join([rows[0], ",".join([name, label, label, best, *numbers[::-1], refused, error]), *rows[2:]]) + "\n"
     )
     assert call("verify", str(folder)) == 1
     assert "the figures do NOT hold" in capsys.readouterr().out

@@ -17,8 +17,9 @@ import headstart
 from headstart import outcome, runner
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError
+from headstart.evaluate.paired import holm, sign_flip
 from headstart.report.report import Report
-from tests.conftest import WriteRecipe, reviews, write_table
+from tests.conftest import MakeRun, WriteRecipe, reviews, write_table
 from tests.test_cli import call
 
 FILES = {
@@ -46,7 +47,7 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     torch.save(timm.create_model("test_resnet").state_dict(), weights)
     report = headstart.run(path, [f"model.weights={weights}"])
     folder = tmp_path / "run"
-    assert {file.name for file in folder.iterdir()} == FILES
+    assert {file.name for file in folder.iterdir()} == {*FILES, "predictions"}
     assert not list(tmp_path.glob(".*"))
     assert Report.read(folder) == report
     assert report.test.n == 18
@@ -59,6 +60,14 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     assert [row["example"] for row in rows[:2]] == ["blue/00.png", "blue/01.png"]
     assert np.mean([row["label"] == row["predicted"] for row in rows]) == pytest.approx(report.test.accuracy.value)
+    right = np.array([row["label"] == row["predicted"] for row in rows], dtype=int)
+    chances = []
+    for result in report.beside:
+        theirs = list(csv.DictReader((folder / "predictions" / f"{result.name}.csv").open()))
+        assert list(theirs[0]) == list(rows[0])
+        chances.append(sign_flip(right - [row["label"] == row["predicted"] for row in theirs]))
+    assert [result.p for result in report.beside] == holm(chances)
+    assert "p " in report.verdict()
     model = headstart.load(folder)
     assert model.labels == ("blue", "green", "red")
     predictions = model.predict(photos / "test")
@@ -254,3 +263,22 @@ def test_a_test_of_one_class_and_a_majority_learned_from_training(
     for metric in ("auroc", "matthews"):
         with pytest.raises(HeadstartError, match=f"train.metric: {metric} is not defined on the test part"):
             headstart.run(path, [*on_test, f"train.metric={metric}"])
+
+
+def test_two_of_one_name_beside_have_a_table_each(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    beside = [{"name": "scratch", "lr": 1e-2}, {"name": "scratch", "lr": 1e-4}]
+    headstart.run(write_recipe(train={"epochs": 1}, evaluate={"beside": beside}))
+    found = sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir())
+    assert found == ["scratch-2.csv", "scratch.csv"]
+
+
+def test_a_report_of_an_older_version_is_read(make_run: MakeRun, tmp_path: Path) -> None:
+    old = json.loads((make_run("text") / "metrics.json").read_text())
+    old["beside"] = [{**old["main"], "name": "other"}]
+    for result in (old["main"], *old["beside"]):
+        del result["p"]
+        result["test"] |= {"majority_class": "pos", "majority_accuracy": 0.75}
+    (tmp_path / "metrics.json").write_text(json.dumps(old))
+    report = Report.read(tmp_path)
+    assert report.test.majority_accuracy == 0.75
+    assert report.verdict() == "scratch is level with other; the intervals overlap."

@@ -28,6 +28,14 @@ Weights = Annotated[
     typer.Option(metavar="W,W,…|fit", help='of several runs in the average; "fit": by their validation part'),
 ]
 Views = Annotated[bool, typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored")]
+Refuse = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="no label where the most probable one has less than P, at the temperature of the run's report, which also "
+        "has a P for some wanted errors",
+    ),
+]
 FIT = "fit"  # in place of weights
 
 
@@ -46,21 +54,22 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="how many labels of each example, the most probable first")] = 1,
     weights: Weights = None,
     tta: Views = False,
+    refuse_below: Refuse = None,
 ) -> None:
     """Print label and probability of each example, tab-separated, or write a table; exit code 1 if some could not be read."""
     from headstart.inference.predict import Unreadable, load
 
     runs = _several(run)
-    predictor = load(runs, _numbers(weights, runs))
+    predictor = load(runs, _numbers(weights, runs), refuse_below)
     top = min(top, len(predictor.labels))
     if tta:
         predictor.check_views()
-    faults = 0
+    faults = refused = 0
     with _bar(predictor, paths, out) as bar:
         if out is not None:
             from headstart.inference.table import write_table
 
-            rows, faults = write_table(out, predictor, paths, top, tta, bar.advance)
+            rows, faults, refused = write_table(out, predictor, paths, top, tta, bar.advance)
             unread = f", of which {faults} could not be read (column error)" if faults else ""
             bar.say(f"written to {out}: {rows} rows{unread}")
         else:
@@ -70,8 +79,13 @@ def predict(
                     faults += 1
                     bar.say(f"{outcome.name}: cannot be read ({outcome.fault})")
                 else:
-                    cells = [cell for label, chance in outcome.top(top) for cell in (label, f"{chance:.4f}")]
+                    refused += outcome.refused
+                    first, *others = outcome.top(top)
+                    told = [(outcome.label, first[1]), *others]
+                    cells = [cell for label, chance in told for cell in (label, f"{chance:.4f}")]
                     typer.echo("\t".join([outcome.name, *cells]))
+        if refuse_below is not None:
+            bar.say(f"refused, for no label has {refuse_below:g} or more: {refused}")
     raise typer.Exit(1 if faults else 0)
 
 
@@ -99,6 +113,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
     weights: Weights = None,
+    refuse_below: Refuse = None,
 ) -> None:
     """Answer HTTP requests with a model: POST /predict, and a page to try it."""
     from headstart.inference.predict import load
@@ -110,7 +125,7 @@ def serve(
 
     runs = _several(run)
     shares = _numbers(weights, runs)
-    serve_models(lambda: load(runs, shares), host, port, lambda line: typer.echo(line, err=True))
+    serve_models(lambda: load(runs, shares, refuse_below), host, port, lambda line: typer.echo(line, err=True))
 
 
 @app.command()

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from headstart.checks.leaks import table
+from headstart.data.dataset import Dataset
 from headstart.data.roles import write_split
 from headstart.evaluate.baselines import majority
 from headstart.evaluate.calibration import calibrated, risk_coverage
+from headstart.evaluate.comparison import with_chances
 from headstart.evaluate.metrics import score
 from headstart.prepare import Machine, Prepared
 from headstart.report.examples import examples
 from headstart.report.folder import MODEL, SPLIT
 from headstart.report.html import write_html
 from headstart.report.manifest import manifest
-from headstart.report.predictions import write_predictions
+from headstart.report.predictions import BESIDE, FILE, write_predictions
 from headstart.report.report import Report, Result
+
+Answered = tuple[Result, np.ndarray]  # a result, and its probabilities of the test part, shape (n, classes)
 
 
 def report_of(
     prepared: Prepared,
-    main: Result,
-    beside: list[Result],
+    main: Answered,
+    beside: list[Answered],
     failed: list[str],
-    probabilities: np.ndarray,
     held_out: np.ndarray | None,
 ) -> Report:
     """What came out, with what the held-out part says of the probabilities.
 
     Args:
-        failed: a sentence for each rival without a result. probabilities: of the test part, shape (n, classes). held_out: of
-            the validation part, if training kept off it.
+        failed: a sentence for each rival without a result. held_out: the main result's probabilities of the validation part,
+            if training kept off it.
     """
+    result, probabilities = main
     recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
     clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
     labels = dataset.test.labels[clean]
@@ -57,14 +62,16 @@ def report_of(
         else None,
         calibration=calibration,
         selected_on=recipe.train.select_on if chosen else None,
-        main=main,
-        beside=tuple(beside),
+        main=result,
+        beside=with_chances(probabilities, beside, dataset.test.labels),
     )
 
 
-def write_run(prepared: Prepared, report: Report, probabilities: np.ndarray, machine: Machine, folder: Path) -> None:
+def write_run(
+    prepared: Prepared, report: Report, main: Answered, beside: list[Answered], machine: Machine, folder: Path
+) -> None:
     """All files of the run but those that exist already: the resolved recipe and the log."""
-    dataset = prepared.dataset
+    dataset, (_, probabilities) = prepared.dataset, main
     prepared.network.save(folder / MODEL)
     report.write(folder)
     spec, settings = prepared.network.spec, prepared.settings
@@ -77,4 +84,15 @@ def write_run(prepared: Prepared, report: Report, probabilities: np.ndarray, mac
     test = dataset.test.labels, probabilities
     shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
     write_html(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
-    write_predictions(dataset, probabilities, folder)
+    write_predictions(dataset, probabilities, folder / FILE)
+    _write_beside(dataset, beside, folder / BESIDE)
+
+
+def _write_beside(dataset: Dataset, beside: list[Answered], folder: Path) -> None:
+    """A table of predictions for each result beside the main one: NAME.csv, and NAME-2.csv for the second of a name."""
+    seen: Counter[str] = Counter()
+    for result, probabilities in beside:
+        folder.mkdir(exist_ok=True)
+        seen[result.name] += 1
+        number = f"-{seen[result.name]}" if seen[result.name] > 1 else ""
+        write_predictions(dataset, probabilities, folder / f"{result.name}{number}.csv")

@@ -64,12 +64,12 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
         trackers = recipe.train.trackers if machine.rank == 0 else ()
         with tracked(trackers, recipe.resolved(), folder) as hear:
             say.also(hear)
-            main, probabilities = _learn(prepared, machine, folder, "main", say)
+            main = _learn(prepared, machine, folder, "main", say)
             held_out = _held_out(prepared, machine, folder)
             beside, failed = _beside(prepared, rivals, machine, folder, say)
-        report = report_of(prepared, main, beside, failed, probabilities, held_out)
+        report = report_of(prepared, main, beside, failed, held_out)
         if machine.rank == 0:
-            write_run(prepared, report, probabilities, machine, folder)
+            write_run(prepared, report, main, beside, machine, folder)
     wait()
     say.text(report.summary())
     return report
@@ -77,13 +77,14 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
 
 def _beside(
     prepared: Prepared, rivals: list[Prepared | str], machine: Machine, folder: Path, say: Progress
-) -> tuple[list[Result], list[str]]:
-    """Results of what the recipe wants beside the main one, and a sentence for each that gave none."""
+) -> tuple[list[tuple[Result, np.ndarray]], list[str]]:
+    """Results of what the recipe wants beside the main one, each with its probabilities of the test part, shape (n, classes),
+    and a sentence for each that gave none."""
     found, failed = [], []
     for number, rival in enumerate(rivals, 1):
         try:
             if isinstance(rival, Prepared):
-                found.append(_learn(rival, machine, folder, f"beside-{number}", say)[0])
+                found.append(_learn(rival, machine, folder, f"beside-{number}", say))
             else:
                 found.append(_baseline(rival, prepared, say))
         except HeadstartError as error:
@@ -211,8 +212,8 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
     return rival
 
 
-def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
-    """A baseline without a network, on the same split."""
+def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.ndarray]:
+    """A baseline without a network, on the same split: the result and the probabilities, shape (n, classes)."""
     from headstart.train.processes import from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
@@ -222,7 +223,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> Result:
     seconds = time.perf_counter() - started
     test = _score(prepared, probabilities)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
-    return Result(name=name, test=test, seconds=seconds)
+    return Result(name=name, test=test, seconds=seconds), probabilities
 
 
 def _score(prepared: Prepared, probabilities: np.ndarray) -> Scores:

@@ -15,9 +15,11 @@ from headstart.inference.serve import application
 
 
 @contextmanager
-def served(model: Path | list[Path], limits: Limits | None = None) -> Iterator[TestClient]:
+def served(
+    model: Path | list[Path], limits: Limits | None = None, refuse_below: float | None = None
+) -> Iterator[TestClient]:
     """A client of a server for a run."""
     limits = limits or Limits()
-    batcher = Batcher(lambda: headstart.load(model), limits.all_examples)
+    batcher = Batcher(lambda: headstart.load(model, refuse_below=refuse_below), limits.all_examples)
     with TestClient(application(batcher, limits), raise_server_exceptions=False) as client:
         yield client

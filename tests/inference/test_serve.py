@@ -74,6 +74,19 @@ def test_texts_come_as_json(make_run: MakeRun) -> None:
         assert len(chances(post(client, half, "application/json"))) == 1
 
 
+def test_what_is_too_uncertain_gets_no_label(make_run: MakeRun) -> None:
+    run, texts = make_run("text"), [text for text, _ in reviews(20, seed=3)]
+    least = float(np.median([said.probability for said in headstart.load(run, refuse_below=0.01).predict(texts)]))
+    wanted = headstart.load(run, refuse_below=least).predict(texts)
+    with served(run, refuse_below=least) as client:
+        said = client.post("/predict", json={"text": texts}).json()["predictions"]
+        assert client.get("/info").json()["refuse_below"] == least
+        described = client.get("/openapi.json").json()["components"]["schemas"]["Answer"]["properties"]
+    assert [(one["label"], one["refused"]) for one in said] == [(one.label, one.refused) for one in wanted]
+    assert {one["refused"] for one in said} == {True, False}
+    assert "--refuse-below" in described["refused"]["description"]
+
+
 def test_many_at_once_get_each_their_own_answer(make_run: MakeRun) -> None:
     run, texts = make_run("text"), [text for text, _ in reviews(120, seed=3)]
     said = headstart.load(run).probabilities(texts)

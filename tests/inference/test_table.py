@@ -10,13 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import headstart
+from headstart.errors import HeadstartError
+from headstart.evaluate.calibration import at
 from headstart.inference.table import write_table as write_table_of
+from headstart.report.predictions import read_predictions
 from tests.conftest import MakeRun, reviews, write_table
 from tests.test_cli import call
 
@@ -38,7 +43,10 @@ def test_each_kind_of_table_has_a_row_an_example(
         pd.read_parquet(tmp_path / "c.parquet"),
     ]
     for table in tables:
-        assert list(table.columns) == ["example", "predicted", "probability", "predicted_2", "probability_2", "error"]
+        assert list(table.columns) == [
+            *("example", "label", "predicted", "probability", "p(blue)", "p(green)", "p(red)", "refused", "error"),
+            *("predicted_2", "probability_2"),
+        ]
         assert len(table) == table["example"].nunique() == 19
         assert table["error"].notna().tolist() == [False] * 18 + [True]
         assert (table["probability"][:18] >= table["probability_2"][:18]).all()
@@ -46,6 +54,73 @@ def test_each_kind_of_table_has_a_row_an_example(
     assert call("predict", run, one) == 0
     assert capsys.readouterr().out.split("\t")[1] == tables[0]["predicted"][0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.jsonl", "broken.png", "c.parquet"]
+
+
+def test_a_run_and_predict_write_the_same_columns(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("text")
+    texts = [text for text, _ in reviews(40, seed=2)]
+    assert (
+        call(
+            "predict", run, write_table(tmp_path / "t.tsv", [(text, "") for text in texts]), "--out", tmp_path / "p.csv"
+        )
+        == 0
+    )
+    theirs, ours = (pd.read_csv(path) for path in (run / "predictions.csv", tmp_path / "p.csv"))
+    assert list(ours.columns) == list(theirs.columns)
+    same = ["predicted", "probability", "p(neg)", "p(pos)", "refused"]
+    pd.testing.assert_frame_equal(ours[same], theirs[same], atol=2e-6)
+    assert ours["label"].isna().all()
+    assert theirs["label"].tolist() == [label for _, label in reviews(40, seed=2)]
+
+
+def test_predictions_of_an_older_version_are_read(make_run: MakeRun, tmp_path: Path) -> None:
+    now = read_predictions(make_run("text"))
+    rows = zip(now.names, now.labels, now.predicted, now.probabilities, strict=True)
+    lines = [f"{name},{label},{guess},{a:.6f},{b:.6f}" for name, label, guess, (a, b) in rows]
+    (tmp_path / "predictions.csv").write_text("\n".join(["example,label,predicted,p(neg),p(pos)", *lines]))
+    then = read_predictions(tmp_path)
+    assert (then.names, then.labels, then.predicted) == (now.names, now.labels, now.predicted)
+    assert (then.probabilities == now.probabilities).all()
+
+
+@pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
+def test_what_is_too_uncertain_is_refused(make_run: MakeRun, tmp_path: Path, capsys: Capture, kind: str) -> None:
+    run, texts = make_run("text"), [text for text, _ in reviews(30, seed=4)]
+    calibration = headstart.Report.read(run).calibration
+    assert calibration is not None
+    right = at(headstart.load(run).probabilities(texts), calibration.temperature)
+    least = float(np.median(right.max(1)))
+    out = tmp_path / f"p{kind}"
+    table = write_table(tmp_path / "t.tsv", [(text, "") for text in texts])
+    assert call("predict", run, table, "--out", out, "--refuse-below", repr(least)) == 0
+    refused = right.max(1) < least
+    assert f"refused, for no label has {least:g} or more: {refused.sum()}" in capsys.readouterr().err
+    read = {".csv": pd.read_csv, ".jsonl": partial(pd.read_json, lines=True), ".parquet": pd.read_parquet}[kind]
+    found = read(out)
+    np.testing.assert_allclose(found[["p(neg)", "p(pos)"]], right, atol=2e-6)
+    assert found["refused"].tolist() == refused.tolist()
+    assert (found["predicted"].fillna("") == "").tolist() == refused.tolist()
+    assert call("predict", run, texts[int(refused.argmax())], "--refuse-below", repr(least)) == 0
+    assert capsys.readouterr().out.split("\t")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "least", "said"),
+    [
+        ("feature_extraction", 0.9, "has no temperature, for no part was held out"),
+        ("scratch", 1.5, "found 1.5; expected a probability"),
+        ("scratch", 0.0, "found 0; expected a probability"),
+    ],
+)
+def test_refusing_needs_a_temperature_and_a_probability(
+    make_run: MakeRun, capsys: Capture, strategy: str, least: float, said: str
+) -> None:
+    assert call("predict", make_run("text", strategy), "a film", "--refuse-below", least) == 2
+    assert said in capsys.readouterr().err
+    with pytest.raises(HeadstartError, match="found 2 runs"):
+        headstart.load([make_run("text"), make_run("text", seed=1)], refuse_below=0.9)
+    with pytest.raises(HeadstartError, match="exported file"):
+        headstart.load("pets.onnx", refuse_below=0.9)
 
 
 @pytest.mark.parametrize(

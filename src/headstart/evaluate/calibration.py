@@ -59,7 +59,8 @@ def calibrated(
             same of the test part.
     """
     best = temperature(*held_out)
-    scaled = score(test[0], at(test[1], best), labels, resamples, majority)
+    held_out, test = ((truth, at(probabilities, best)) for truth, probabilities in (held_out, test))
+    scaled = score(*test, labels, resamples, majority)
     return Calibration(
         temperature=best,
         calibration_error=scaled.calibration_error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -13,7 +14,20 @@ from headstart.evaluate.intervals import bootstrap, wilson
 from headstart.evaluate.paired import holm, sign_flip
 from headstart.report.comparison import Comparison, Cost, Row
 from headstart.report.predictions import read_predictions
-from headstart.report.report import Figure, Report
+from headstart.report.report import Figure, Report, Result
+
+
+def with_chances(
+    main: np.ndarray, beside: Sequence[tuple[Result, np.ndarray]], truth: np.ndarray
+) -> tuple[Result, ...]:
+    """The results beside the main one, each with its p-value.
+
+    Args:
+        main: probabilities of the main result, shape (n, classes); `beside` has those of each other. truth: shape (n,).
+    """
+    right, *others = ((some.argmax(1) == truth).astype(int) for some in (main, *(found for _, found in beside)))
+    chances = holm([sign_flip(right - other) for other in others])
+    return tuple(result.model_copy(update={"p": p}) for (result, _), p in zip(beside, chances, strict=True))
 
 
 def compared(cells: dict[str, dict[int, tuple[Path, Cost]]], failed: tuple[str, ...], resamples: int) -> Comparison:

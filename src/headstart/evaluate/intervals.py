@@ -35,6 +35,14 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The percentile intervals (Efron 1979) of k figures: lower and upper ends, each of shape (k,).
 
+    The arguments are those of `resampled`.
+    """
+    return percentiles(resampled(statistics, n, resamples, seed))
+
+
+def resampled(statistics: Callable[[np.ndarray], np.ndarray], n: int, resamples: int, seed: int = 0) -> np.ndarray:
+    """k figures of resampled examples, shape (resamples, k).
+
     Args:
         statistics: from weights of shape (r, n), how often each example was drawn, to figures of shape (r, k).
         n: examples.
@@ -47,7 +55,29 @@ def bootstrap(
         rows = min(step, resamples - start)
         drawn = random.integers(n, size=(rows, n)) + np.arange(rows)[:, None] * n
         figures.append(statistics(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)))
+    return np.concatenate(figures)
+
+
+def percentiles(figures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle 95 % of resampled figures of shape (resamples, k): lower and upper ends, each of shape (k,)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of a figure that no resample defines: its ends are NaN
-        low, high = np.nanquantile(np.concatenate(figures), [0.025, 0.975], axis=0)
+        low, high = np.nanquantile(figures, [0.025, 0.975], axis=0)
     return low, high
+
+
+def above_noise(value: float, resamples: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
+    """The interval of a figure of at least 0 which chance can only raise, such as a calibration error.
+
+    Resampling raises the figure by about as much as sampling had raised it already, so its percentiles lie too high: the
+    upper end is brought down by that bias once, to hold the figure itself, the lower end twice, to hold the true value (the
+    bootstrap's estimate of bias; Efron & Tibshirani 1993, chapter 10). It begins at 0 where `noise` alone comes to as much.
+
+    Args:
+        value: the figure. resamples: of it, shape (r,). noise: figures of examples whose true value is 0, shape (r,).
+    """
+    low, high = np.quantile(resamples, [0.025, 0.975])
+    bias = float(resamples.mean()) - value
+    if value <= np.quantile(noise, 0.975):
+        return 0.0, float(high) - bias
+    return max(float(low) - 2 * bias, 0.0), float(high) - bias

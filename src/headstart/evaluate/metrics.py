@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from headstart.evaluate.intervals import bootstrap, logistic, wilson
+from headstart.evaluate.intervals import above_noise, bootstrap, logistic, percentiles, resampled, wilson
 from headstart.evaluate.weighted import NAMES, Weighted, auroc, average_precision
 from headstart.registry import Registry
 from headstart.report.report import ClassScore, Figure, Scores
 
+CALIBRATION = NAMES.index("calibration_error")
 TOP = 5  # guesses of the top-k accuracy, where there are more classes than that
 SORTED = 200_000_000  # weights that may be summed in the order of scores, for the interval of the average precision
 
@@ -21,8 +22,9 @@ def score(
 ) -> Scores:
     """All figures with their 95 % intervals, a row for each class, and the majority baseline.
 
-    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the others a bootstrap's. Of
-    examples of one class Matthews' correlation and the areas under both curves are not defined.
+    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the calibration error one that is
+    corrected for its bias, the others a bootstrap's. Of examples of one class Matthews' correlation and the areas under both
+    curves are not defined.
 
     Args:
         truth: label of each example, shape (n,), ints.
@@ -37,7 +39,11 @@ def score(
     hits = np.bincount(truth[predicted == truth], minlength=classes)
     guesses = np.bincount(predicted, minlength=classes)
     weighted, once = Weighted(truth, probabilities), np.ones((1, n))
-    values, (low, high) = weighted(once)[0], bootstrap(weighted, n, resamples)
+    values, drawn = weighted(once)[0], resampled(weighted, n, resamples)
+    low, high = percentiles(drawn)
+    low[CALIBRATION], high[CALIBRATION] = above_noise(
+        values[CALIBRATION], drawn[:, CALIBRATION], weighted.calibration_error_by_chance(resamples)
+    )
     ends = zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
     figures: dict[str, Any] = {name: _figure(*found) if np.isfinite(found[0]) else None for name, *found in ends}
     area, error = auroc(truth, probabilities)

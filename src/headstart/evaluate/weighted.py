@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headstart.evaluate.intervals import BLOCK
+
 SMALLEST = 1e-12  # log loss of a class that was given probability 0 stays finite
 BINS = 15  # of confidence, for the calibration error
 NAMES = ("balanced_accuracy", "macro_f1", "matthews", "log_loss", "calibration_error")
@@ -26,9 +28,9 @@ class Weighted:
         self._cells = _Sums(truth * classes + predicted)
         self._truth, self._guess = (_one_hot(part, classes) for part in np.divmod(self._cells.values, classes))
         self._hit = self._truth * (self._truth == self._guess).all(axis=1, keepdims=True)
-        confidence = probabilities[rows, predicted]
-        self._bins = _Sums(np.minimum((confidence * BINS).astype(np.int64), BINS - 1))
-        self._gaps = (predicted == truth) - confidence
+        self._confidence = probabilities[rows, predicted]
+        self._bins = _Sums(np.minimum((self._confidence * BINS).astype(np.int64), BINS - 1))
+        self._gaps = (predicted == truth) - self._confidence
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """The metrics under weights of shape (r, n), shape (r, 5).
@@ -47,6 +49,16 @@ class Weighted:
         matthews = np.divide(agreement, np.sqrt(spread), out=undecided, where=spread > 0)
         gaps = np.abs(self._bins.of(weights * self._gaps)).sum(1) / n
         return np.stack([recall, f1, matthews, weights @ self._losses / n, gaps], axis=1)
+
+    def calibration_error_by_chance(self, resamples: int) -> np.ndarray:
+        """Calibration errors if each prediction were right with just the probability that it states, shape (resamples,): what
+        chance alone comes to (Bröcker & Smith 2007)."""
+        random, n = np.random.default_rng(0), len(self._confidence)
+        found = []
+        for start in range(0, resamples, step := max(BLOCK // n, 1)):
+            right = random.random((min(step, resamples - start), n)) < self._confidence
+            found.append(np.abs(self._bins.of(right - self._confidence)).sum(1) / n)
+        return np.concatenate(found)
 
 
 class _Sums:

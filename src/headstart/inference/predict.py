@@ -18,6 +18,7 @@ from headstart.data.images import fault_of
 from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.inference.member import Member, open_member
+from headstart.inference.refusal import Refusal, refusal_of
 from headstart.memory import keep_freed_memory
 from headstart.runtime.threads import share_cores
 
@@ -30,12 +31,14 @@ AHEAD = 2  # batches that are read while one is computed
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label of one example, and the probability of every label in the model's fixed order."""
+    """The most probable label of one example, and the probability of every label in the model's fixed order. An example that is
+    `refused`, for its most probable label is not probable enough, has an empty label."""
 
     name: str
     label: str
     probability: float
     probabilities: dict[str, float]
+    refused: bool = False
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The most probable labels with their probabilities, the best first."""
@@ -56,10 +59,13 @@ Encoded = dict[str, list[dict[str, Any]]]  # what each way of preprocessing made
 class Predictor:
     """One or several finished models; of several the probabilities are averaged, by `weights` if they are given.
 
-    `labels` are in the order of the training split.
+    `labels` are in the order of the training split. With a `refusal`, probabilities are at its temperature, and what is less
+    probable than it asks for gets no label.
     """
 
-    def __init__(self, members: Sequence[Member], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, members: Sequence[Member], weights: Sequence[float] | None = None, refusal: Refusal | None = None
+    ) -> None:
         first = members[0]
         self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
         for other in members[1:]:
@@ -72,6 +78,7 @@ class Predictor:
         self.task, self.spec = first.task, first.spec
         self._encoders = {_look(member): member.encoder for member in members}
         self.weights = _shares(weights, len(members))
+        self.refusal = refusal
 
     @overload
     def predict(
@@ -126,9 +133,15 @@ class Predictor:
             if isinstance(outcome, str):
                 yield Unreadable(example.name, outcome)
             else:
-                best = int(outcome.argmax())
-                named = dict(zip(self.labels, outcome.tolist(), strict=True))
-                yield Prediction(example.name, self.labels[best], float(outcome[best]), named)
+                yield self.prediction(example.name, outcome)
+
+    def prediction(self, name: str, probabilities: np.ndarray) -> Prediction:
+        """What probabilities of shape (classes,) say of an example."""
+        best = int(probabilities.argmax())
+        probability = float(probabilities[best])
+        refused = self.refusal is not None and probability < self.refusal.least
+        named = dict(zip(self.labels, probabilities.tolist(), strict=True))
+        return Prediction(name, "" if refused else self.labels[best], probability, named, refused)
 
     def probabilities(self, items: Iterable[Any], tta: bool = False) -> np.ndarray:
         """Probabilities of shape (n, classes) for examples in their order.
@@ -159,7 +172,7 @@ class Predictor:
             rows = member.probabilities([view for several in views for view in several])
             starts = np.cumsum([0, *map(len, views)])[:-1]
             total += weight * np.add.reduceat(rows, starts) / np.array([[len(several)] for several in views])
-        return total
+        return total if self.refusal is None else self.refusal.tempered(total)
 
     def check_views(self) -> None:
         """Whether examples can be looked at in several ways.
@@ -221,23 +234,29 @@ class Predictor:
             return fault_of(error, str(item))
 
 
-def load(run: str | Path | Sequence[str | Path], weights: Sequence[float] | None = None) -> Predictor:
+def load(
+    run: str | Path | Sequence[str | Path], weights: Sequence[float] | None = None, refuse_below: float | None = None
+) -> Predictor:
     """The model of a finished run or of an exported ONNX file, or the average of several; needs no network and opens no
     pickle.
 
     Args:
         run: the folder of a run, an .onnx file, or several of them.
         weights: what share each of several has in the average; equal shares without.
+        refuse_below: the least probability at which an example of one run gets a label; probabilities are then those at the
+            temperature of its report.
 
     Raises:
-        HeadstartError: a folder holds no model or a damaged one, or several tell different classes apart.
+        HeadstartError: a folder holds no model or a damaged one, several tell different classes apart, or the report has no
+            temperature.
     """
     share_cores()
     keep_freed_memory()
     sources = [run] if isinstance(run, str | Path) else list(run)
     if not sources:
         raise HeadstartError("load: found no run; expected the folder of a finished run, or several")
-    return Predictor([open_member(source) for source in sources], weights)
+    refusal = None if refuse_below is None else refusal_of(sources, refuse_below)
+    return Predictor([open_member(source) for source in sources], weights, refusal)
 
 
 def _look(member: Member) -> str:

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
@@ -21,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.errors import HeadstartError
 from headstart.inference.batcher import Batcher, OverloadedError
-from headstart.inference.predict import Encoded, Predictor
+from headstart.inference.predict import Encoded, Prediction, Predictor
 from headstart.inference.request import BLANK, Limits, RefusedError, examples_in, opened, unreadable
 from headstart.report.folder import RECIPE
 from headstart.report.pages import render
@@ -40,8 +39,9 @@ LONGEST_GOODBYE = 30  # seconds that requests get to end in
 class Answer(BaseModel):
     """One example: its label, and the probability of each class."""
 
-    label: str
-    probability: float
+    label: str = Field(description="the most probable class; empty where the example is refused")
+    probability: float = Field(description="of the most probable class")
+    refused: bool = Field(description="whether that is below what the server was started with (--refuse-below)")
     probabilities: dict[str, float]
 
 
@@ -69,6 +69,9 @@ class Info(BaseModel):
     labels: list[str]
     models: list[str]
     weights: list[float]
+    refuse_below: float | None = Field(
+        description="the least probability, with the report's temperature, that gets a label"
+    )
     test: Scores | None
     recipe: str | None = Field(description="TOML")
 
@@ -137,7 +140,7 @@ def application(batcher: Batcher, limits: Limits) -> Any:
             rows = await asyncio.gather(*(asyncio.wrap_future(batcher.submit(one)) for one in encoded))
         finally:
             batcher.leave(len(given))
-        return Answers(predictions=[_answer(predictor.labels, row) for row in rows])
+        return Answers(predictions=[_answer(predictor.prediction("", row)) for row in rows])
 
     @app.get("/healthz")
     async def healthz() -> Health:
@@ -218,10 +221,10 @@ class Bounded:
             self._held -= came
 
 
-def _answer(labels: tuple[str, ...], row: np.ndarray) -> Answer:
-    best = int(row.argmax())
-    named = dict(zip(labels, row.tolist(), strict=True))
-    return Answer(label=labels[best], probability=float(row[best]), probabilities=named)
+def _answer(said: Prediction) -> Answer:
+    return Answer(
+        label=said.label, probability=said.probability, refused=said.refused, probabilities=said.probabilities
+    )
 
 
 def _info(predictor: Predictor, kind: str) -> Info:
@@ -233,6 +236,7 @@ def _info(predictor: Predictor, kind: str) -> Info:
         labels=list(predictor.labels),
         models=[Path(source).name for source in sources],
         weights=predictor.weights.tolist(),
+        refuse_below=predictor.refusal.least if predictor.refusal else None,
         test=Report.read(first).test if (first / FILE).is_file() else None,
         recipe=(first / RECIPE).read_text(encoding="utf-8") if (first / RECIPE).is_file() else None,
     )

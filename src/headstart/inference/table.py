@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from headstart.data.gather import STDIN, Found
 from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.inference.predict import Prediction, Predictor, Unreadable
 from headstart.report.folder import claimed
+from headstart.report.predictions import AFTER, BEFORE, Row, columns, row_of, write_csv
 
-Row = dict[str, Any]
 ROWS = 10_000  # of a table in memory
-NAMES = ("predicted", "probability")  # columns of each label; those of the second end in _2 and so on
 
 
 def write_table(
     out: Path, predictor: Predictor, paths: Sequence[str], top: int, tta: bool, seen: Callable[[], None]
-) -> tuple[int, int]:
-    """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, and how many
-    examples of them could not be read.
+) -> tuple[int, int, int]:
+    """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, how many examples
+    of them could not be read, and how many were refused.
 
     Until then they lie in a hidden file beside it, from which the same command goes on. An example that comes twice, by its
     name, has one row.
 
     Args:
-        out: .csv, .jsonl or .parquet. top: how many labels a row has. seen: is called for each example.
+        out: .csv, .jsonl or .parquet. top: how many labels a row has: the second most probable one and its probability are in
+            further columns, and so on. seen: is called for each example.
 
     Raises:
         HeadstartError: the table is there already, of no known kind, being written by another process, or was begun otherwise.
@@ -45,34 +44,31 @@ def write_table(
     with claimed(lock) as ours:
         if not ours:
             raise HeadstartError(f"--out: another process is writing {out}; wait for it, or give another name")
-        columns = [
-            "example",
-            *(name + (f"_{n}" if n > 1 else "") for n in range(1, top + 1) for name in NAMES),
-            "error",
-        ]
+        header = columns(predictor.labels)
+        header += [f"{name}_{number}" for number in range(2, top + 1) for name in ("predicted", "probability")]
         if STDIN in paths:  # what comes there cannot be told from what came before
             part.unlink(missing_ok=True)
         found = predictor.gather(paths)
-        done = _begun(part, _key(predictor, paths, top, tta), columns)
+        done = _begun(part, _key(predictor, paths, top, tta), header)
         with part.open("a", encoding="utf-8") as file:
             for outcome in predictor.stream(_new(found, done), tta):
                 file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
                 seen()
-        WRITERS[out.suffix](_rows(part), columns, draft)
-        faults = ["error" in row for row in _rows(part)]
+        WRITERS[out.suffix](_rows(part), header, draft)
+        told = [("error" in row, row.get("refused", False)) for row in _rows(part)]
         draft.rename(out)
         part.unlink()
         lock.unlink()
-    return len(faults), sum(faults)
+    return len(told), sum(error for error, _ in told), sum(refused for _, refused in told)
 
 
 def _row(outcome: Prediction | Unreadable, top: int) -> Row:
     if isinstance(outcome, Unreadable):
         return {"example": outcome.name, "error": outcome.fault}
-    row: Row = {"example": outcome.name}
-    for number, (label, probability) in enumerate(outcome.top(top), 1):
-        more = f"_{number}" if number > 1 else ""
-        row |= dict(zip((f"{name}{more}" for name in NAMES), (label, round(probability, 6)), strict=True))
+    chances = outcome.probabilities
+    row = row_of(outcome.name, outcome.label, list(chances), list(chances.values()), refused=outcome.refused)
+    for number, (label, probability) in list(enumerate(outcome.top(top), 1))[1:]:
+        row |= {f"predicted_{number}": label, f"probability_{number}": round(probability, 6)}
     return row
 
 
@@ -80,7 +76,9 @@ def _key(predictor: Predictor, paths: Sequence[str], top: int, tta: bool) -> Row
     """What a table was begun with: the models, the options, and the arguments with the states of files among them."""
     models = [(member.source, _digest(Path(member.source))) for member in predictor.members]
     given = [[printable(path), *_state(path)] for path in paths]
-    return {"models": models, "weights": predictor.weights.tolist(), "top": top, "tta": tta, "given": given}
+    refusal = asdict(predictor.refusal) if predictor.refusal else None
+    options = {"weights": predictor.weights.tolist(), "refusal": refusal, "top": top, "tta": tta}
+    return {"models": models, **options, "given": given}
 
 
 def _state(path: str) -> list[int]:
@@ -155,23 +153,19 @@ def _rows(part: Path) -> Iterator[Row]:
         yield from map(json.loads, file)
 
 
-def _csv(rows: Iterable[Row], columns: list[str], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def _json_lines(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for row in rows:
+            file.write(json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False) + "\n")
 
 
 def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema({name: pa.float64() if name.startswith("probability") else pa.string() for name in columns})
+    kinds = {"refused": pa.bool_(), **{name: pa.string() for name in (*BEFORE[:3], *AFTER[1:])}}
+    texts = {name: pa.string() for name in columns if name.startswith("predicted_")}
+    schema = pa.schema({name: (kinds | texts).get(name, pa.float64()) for name in columns})
     following = iter(rows)
     with pq.ParquetWriter(path, schema) as file:
         while some := list(islice(following, ROWS)):
@@ -179,7 +173,7 @@ def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Iterable[Row], list[str], Path], None]] = {
-    ".csv": _csv,
+    ".csv": write_csv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
 }

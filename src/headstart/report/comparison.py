@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headstart.report.report import Figure, Part
-
-DOUBTFUL = 0.05  # p-values from which on two are not told apart
+from headstart.report.significance import DOUBTFUL, chance, equals
 
 
 class Cost(Part):
@@ -57,7 +56,7 @@ class Comparison(Part):
         for row in others:
             apart = "behind by more than chance" if row.told_apart else "not distinguishable"
             lower = f"is {row.points:.1f} points lower" if row.points else "reaches the same"
-            told.append(f"{row.name} {lower}, p {_equals(row.p)}: {apart}{_price(row, best)}.")
+            told.append(f"{row.name} {lower}, p {equals(row.p)}: {apart}{_price(row, best)}.")
         cheapest = min((row for row in self.rows if not row.told_apart), key=lambda row: row.seconds)
         if cheapest is not best:
             told.append(f"Of those that cannot be told from the best, {cheapest.name} costs the least.")
@@ -94,14 +93,6 @@ class Comparison(Part):
 def size(count: int) -> str:
     """Bytes for people."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def chance(p: float | None) -> str:
-    return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def _equals(p: float | None) -> str:
-    return chance(p) if p is not None and p < 0.001 else f"= {chance(p)}"
 
 
 def _price(row: Row, best: Row) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headstart.errors import HeadstartError
+from headstart.report.significance import DOUBTFUL, equals
 
 FILE = "metrics.json"
 
@@ -81,8 +82,8 @@ class Scores(Part):
 
 
 class Threshold(Part):
-    """The least probability that keeps the held-out error at `wanted`, and what it gives on the test part: the share of
-    examples answered, and the error among them."""
+    """The least probability, at the temperature, that keeps the held-out error at `wanted`, and what it gives on the test part:
+    the share of examples answered, and the error among them."""
 
     wanted: float
     probability: float
@@ -111,10 +112,15 @@ class Phase(Part):
 
 
 class Result(Part):
-    """One strategy or baseline on the test part."""
+    """One strategy or baseline on the test part.
+
+    `p` of a result beside the main one is the chance of a difference between them as large as this if there were none (exact
+    sign flips of paired answers, corrected by Holm for how many stand beside).
+    """
 
     name: str
     test: Scores
+    p: float | None = None
     seconds: float
     phases: tuple[Phase, ...] = ()
     epochs: tuple[dict[str, Any], ...] = ()
@@ -166,16 +172,20 @@ class Report(Part):
         (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def verdict(self) -> str:
-        """One sentence a result beside: is the main one ahead, and do the intervals overlap?"""
+        """One sentence a result beside: is the main one ahead, and by more than chance?"""
         sentences = []
         for other in self.beside:
             ours, theirs = self.test.accuracy, other.test.accuracy
             gap = 100 * (ours.value - theirs.value)
-            apart = ours.low > theirs.high or theirs.low > ours.high
             by = f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}" if gap else "level with"
-            sentences.append(
-                f"{self.main.name} is {by} {other.name}; the intervals {'do not overlap' if apart else 'overlap'}."
-            )
+            if other.p is None:  # the run of an older version
+                apart = ours.low > theirs.high or theirs.low > ours.high
+                tested = f"; the intervals {'do not overlap' if apart else 'overlap'}"
+            else:
+                tested = (
+                    f", p {equals(other.p)}: {'more than chance' if other.p <= DOUBTFUL else 'not distinguishable'}"
+                )
+            sentences.append(f"{self.main.name} is {by} {other.name}{tested}.")
         return " ".join(sentences)
 
     def summary(self) -> str:
