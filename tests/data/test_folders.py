@@ -294,6 +294,47 @@ def test_what_is_read_and_what_is_named_is_all_there_is(tree: dict[str, object])
         assert rows == sorted(path for path, fate in there.items() if fate in ("read", "links that lead nowhere"))
 
 
+PART_NAMES = st.sampled_from(["train", "train_set", "test", "val", "cat", "dog", "unlabelled"])
+SOURCES = st.recursive(
+    st.just(1), lambda inner: st.dictionaries(PART_NAMES | st.just("file"), inner, max_size=3), max_leaves=12
+)
+
+
+def draw(folder: Path, tree: dict[str, object]) -> Iterator[Path]:
+    """Makes folders with an image for each leaf; yields the images."""
+    for name, inner in tree.items():
+        if isinstance(inner, dict):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            yield from draw(folder / name, inner)
+        else:
+            path = folder / ("1.png" if name == "file" else f"{name}/1.png")
+            touch(path.parent, path.name)
+            yield path
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.dictionaries(PART_NAMES, SOURCES, min_size=2))
+def test_a_source_is_refused_or_each_of_its_images_is_in_a_part_or_named(tree: dict[str, object]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "source"
+        root.mkdir()
+        images = list(draw(root, tree))
+        try:
+            parts, notes = listed(Data(source=str(root)))
+        except HeadstartError:
+            return
+        known = {path for part in parts.values() for files in part.files.values() for path in files}
+        known |= {path for part in parts.values() for paths in part.left_out.values() for path in paths}
+        for image in images:
+            above = [*image.relative_to(root).parents][:-1]
+            assert str(image) in known or any(
+                f"{folder.name}/ (" in notes
+                or f"{root / folder} has no class folders" in notes
+                or "files beside it" in notes
+                for folder in above
+            ), (image, notes)
+
+
 def table_of(folder: Path, names: list[str]) -> str:
     rows = [f"{name},{'ab'[row % 2]}" for row, name in enumerate(names)]
     (folder / "labels.csv").write_text("\n".join(["image,label", *rows]) + "\n", encoding="utf-8")

@@ -61,22 +61,7 @@ def parts_of(folder: Path, kind: Kind) -> Parts:
     if _are_classes(folder, named, beside):
         shown = ", ".join(f"{printable(place.name)!r}" for place in parts)
         return Parts({"train": folder}, [*notes, f"taken for classes, as all folders here hold {kind.noun}s: {shown}"])
-    for role, places in named.items():
-        if len(places) > 1:
-            tabled = any(map(is_table_name, places))
-            raise HeadstartError(
-                f"data.source: {folder} has more than one {role} part: {', '.join(path.name for path in places)}; keep one. "
-                + (
-                    f"{_ways_out(folder)}"
-                    if not tabled
-                    else "A table of images is data.train, and data.images their folder"
-                )
-            )
-    if "train" not in named:
-        raise HeadstartError(
-            f"data.source: {folder} has {' and '.join(path.name for path in parts)} but no training part; add one. "
-            f"{_ways_out(folder)}"
-        )
+    _check_one_each(folder, named)
     chosen, unlabelled = _labelled({role: place for role, (place,) in named.items()}, kind)
     return Parts(chosen, [*notes, *unlabelled, *_beside(folder, parts, tables, counts, kind)])
 
@@ -88,7 +73,8 @@ def descended(folder: Path, stop: Callable[[str], object]) -> Path:
         stop: tells from a name that the way ends before the folder of that name.
     """
     while len(inner := folders_in(folder)) == 1 and not tables_in(folder) and not stop(composed(inner[0].name)):
-        if not folders_in(inner[0]) and not tables_in(inner[0]):
+        circle = folder.resolve().is_relative_to(inner[0].resolve())
+        if circle or not (folders_in(inner[0]) or tables_in(inner[0])):
             break
         folder = inner[0]
     return folder
@@ -131,6 +117,19 @@ def _by_role(places: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", composed(name).casefold())
+
+
+def _check_one_each(folder: Path, named: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse parts that are there twice, and held-out ones without training."""
+    for role, places in named.items():
+        if len(places) > 1:
+            names = ", ".join(place.name for place in places)
+            tabled = "A table of images is data.train, and data.images their folder"
+            way_out = tabled if any(map(is_table_name, places)) else _ways_out(folder)
+            raise HeadstartError(f"data.source: {folder} has more than one {role} part: {names}; keep one. {way_out}")
+    if "train" not in named:
+        names = " and ".join(place.name for places in named.values() for place in places)
+        raise HeadstartError(f"data.source: {folder} has {names} but no training part; add one. {_ways_out(folder)}")
 
 
 def _are_classes(folder: Path, named: Mapping[str, Sequence[Path]], beside: Sequence[Path]) -> bool:
