@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import types
@@ -122,6 +123,17 @@ def test_what_may_be_either_is_refused_with_ways_out_that_work(
         places(Data(source=str(folder)), IMAGES)
     assert f'data.train = "{folder}"' in str(caught.value)
     assert classes(Data(train=str(folder))) == {"train": all_classes}
+
+
+def test_class_folders_beside_another_folder(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path / "set" / "images", 5)
+    touch(tmp_path / "set" / "annotations", "1.xml")
+    with pytest.raises(
+        HeadstartError, match="'images' is the only class; if the folders in it are the classes"
+    ) as caught:
+        read_images(read_recipe(write_recipe(data={"source": str(tmp_path / "set")})))
+    (way_out,) = re.findall('data.train = "([^"]*)"', str(caught.value))
+    assert classes(Data(train=way_out)) == {"train": "blue,green,red"}
 
 
 def test_what_lies_beside_parts_is_named(tmp_path: Path) -> None:

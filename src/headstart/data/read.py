@@ -51,6 +51,7 @@ def read_images(recipe: Recipe) -> Dataset:
     for role, place in where.items():
         if place.is_dir():
             listings[role] = list_classes(place, IMAGES)
+            hints += listings[role].hints() if role == "train" else []
         else:
             table = open_table(place, recipe.data.header)
             chosen = _chosen(table, columns, "image", recipe, role)
@@ -93,6 +94,7 @@ def read_texts(recipe: Recipe) -> Dataset:
     for role, place in where.items():
         if place.is_dir():
             listing = list_classes(place, TEXT_FILES)
+            hints += listing.hints() if role == "train" else []
             found[role] = of_files(listing)
             left_out = found[role].left_out
             notes += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
@@ -235,7 +237,7 @@ def _enough(
     if len(labels) < 2:
         raise HeadstartError(
             f"{where}: found {f'one class only ({printable(labels[0])})' if labels else 'no label'}; expected {noun} of at "
-            "least two classes"
+            "least two classes" + "".join(f". {hint}" for hint in hints)
         )
     counts = np.bincount(train.labels, minlength=len(labels))
     small = [f"{printable(name)} ({counts[index]})" for index, name in enumerate(labels) if counts[index] < 2]
