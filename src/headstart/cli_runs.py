@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.runtime.bars import Bar
 
@@ -57,6 +58,7 @@ def predict(
     refuse_below: Refuse = None,
 ) -> None:
     """Print label and probability of each example, tab-separated, or write a table; exit code 1 if some could not be read."""
+    from headstart.data.gather import taken_for
     from headstart.inference.predict import Unreadable, load
 
     runs = _several(run)
@@ -64,6 +66,8 @@ def predict(
     top = min(top, len(predictor.labels))
     if tta:
         predictor.check_views()
+    if not predictor.reads_images:
+        typer.echo(f"taken for: {taken_for(paths)}", err=True)
     faults = refused = 0
     with _bar(predictor, paths, out) as bar:
         if out is not None:
@@ -82,7 +86,7 @@ def predict(
                     refused += outcome.refused
                     first, *others = outcome.top(top)
                     told = [(outcome.label, first[1]), *others]
-                    cells = [cell for label, chance in told for cell in (label, f"{chance:.4f}")]
+                    cells = [cell for label, chance in told for cell in (printable(label), f"{chance:.4f}")]
                     typer.echo("\t".join([outcome.name, *cells]))
         if refuse_below is not None:
             bar.say(f"refused, for no label has {refuse_below:g} or more: {refused}")

@@ -8,8 +8,10 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -213,3 +215,74 @@ def test_rows_of_a_table_of_texts_keep_their_places(make_run: MakeRun, tmp_path:
     assert [prediction.name for prediction in found] == [f"{table}:{line}" for line in range(2, 1_102)]
     (alone,) = headstart.load(make_run("text")).predict(rows[1_050][0])
     assert found[1_050].probabilities["pos"] == pytest.approx(alone.probabilities["pos"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["10/10", "N/A", "drama"], ("-", "gone.csv"), np.array(["a film", "drama"]), pd.Series(["a", "b"], [5, 9]), [], "."],
+    ids=["slashes", "stdin", "array", "series", "empty", "one"],
+)  # fmt: skip
+def test_strings_are_texts(texts: Any, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drama").mkdir()
+    (tmp_path / "drama" / "1.txt").write_text("a fine film")
+    model = headstart.load(make_run("text"))
+    expected = [texts] if isinstance(texts, str) else list(texts)
+    assert [prediction.name for prediction in model.predict(texts)] == expected
+    assert [prediction.name for prediction in model.predict(iter(expected))] == expected  # type: ignore[union-attr]
+
+
+def test_paths_are_files_tables_and_folders(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drama").mkdir()
+    (tmp_path / "drama" / "1.txt").write_text("a fine film")
+    write_table(tmp_path / "more.tsv", reviews(2))
+    model = headstart.load(make_run("text"))
+    names = ["drama/1.txt", "more.tsv:2", "more.tsv:3", "drama/1.txt", "item 3", "drama"]
+    given = [Path("drama"), "more.tsv", "drama/1.txt", b"a fine film", "drama"]
+    assert [prediction.name for prediction in model.predict(given)] == names
+    with pytest.raises(HeadstartError, match="gone: no such file"):
+        model.predict(Path("gone"))
+    assert call("predict", make_run("text"), "drama", "more.tsv", "10/10", "N/A") == 0
+    assert "taken for: 1 folder, 1 table, 2 texts" in capsys.readouterr().err
+    (tmp_path / "bare.csv").write_text("a film that has no name for its column but is a text\na bad film\n")
+    with pytest.raises(HeadstartError, match="looks like an example, not like the name of the column"):
+        model.predict("bare.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["a film", {"a": 1}], "item 1: cannot be read (found dict; expected a text)"),
+        (["a film", float("nan")], "item 1: cannot be read (nothing is there; expected a text)"),
+        ([np.zeros((200, 300))], "item 0: cannot be read (found ndarray of shape (200, 300); expected a text)"),
+        ([b"\xff"], "item 0: cannot be read (no UTF-8 text)"),
+        (np.zeros((200, 300)), "predict: found ndarray of shape (200, 300); expected one example, or a list"),
+        (pd.DataFrame({"text": ["a film"]}), "predict: found DataFrame of shape (1, 1)"),
+        ({"a film"}, "predict: found set;"),
+    ],
+)
+def test_what_is_no_example_is_named_by_its_kind_and_place(given: Any, said: str, make_run: MakeRun) -> None:
+    with pytest.raises(HeadstartError) as caught:
+        headstart.load(make_run("text")).predict(given)
+    assert str(caught.value).startswith(said)
+    assert len(str(caught.value)) < 250
+
+
+def test_images_are_paths_bytes_and_opened_ones(make_run: MakeRun, photos: Path) -> None:
+    model = headstart.load(make_run("image"))
+    path = photos / "test" / "red" / "00.png"
+    with Image.open(path) as opened:
+        found = model.predict([str(path), path.read_bytes(), opened, Image.fromarray(np.asarray(opened))])
+    assert [prediction.name for prediction in found] == [str(path), "item 1", str(path), "item 3"]
+    assert all(prediction.probabilities == found[0].probabilities for prediction in found)
+    assert len(model.predict(pd.Series([str(path)] * 2))) == 2
+    assert model.predict([]) == []
+    with pytest.raises(HeadstartError, match=r"item 0: cannot be read \(no picture in a format"):
+        model.predict([b"no image"])
+    with pytest.raises(
+        HeadstartError, match=r"item 0: cannot be read \(found ndarray of shape \(40, 40, 3\); .*Image\.fromarray"
+    ):
+        model.predict([np.zeros((40, 40, 3), np.uint8)])

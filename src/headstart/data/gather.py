@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headstart.data.columns import ITEMS
+from headstart.data.columns import ITEMS, example_in_header
 from headstart.data.formats import is_image, may_be_image
 from headstart.data.names import printable
 from headstart.data.paths import ImagePaths
-from headstart.data.tables import is_table_name, open_table
+from headstart.data.tables import Table, is_table_name, open_table
 from headstart.data.texts import plain_text
 from headstart.data.walk import DEAD, ODD, said, walk
 from headstart.errors import HeadstartError
 
-STDIN = "-"
+STDIN, STDIN_NAME = "-", "standard input"
+LONGEST_NAME = 40  # characters of a column
 
 
 class Found(NamedTuple):
     """An example to predict: what it is called, what an encoder reads, and a reason if that is not there to be read."""
 
     name: str
-    item: str
+    item: Any
     fault: str = ""
 
 
@@ -43,7 +45,7 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found
         if path != STDIN and not (path and _exists(Path(path))):
             raise HeadstartError(f"{path}: no such file or folder; expected images, folders of them, or tables")
         _check_plain(path)
-    return _some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
+    return some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
 
 
 def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]:
@@ -61,7 +63,7 @@ def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]
             raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
         if _names_a_file(text):
             _check_plain(text)
-    return _some(_texts(given, column), "found no text", "texts, .txt files")
+    return some(_texts(given, column), "found no text", "texts, .txt files")
 
 
 def text_of(value: Any, name: str) -> Found:
@@ -75,7 +77,7 @@ def text_of(value: Any, name: str) -> Found:
     return Found(printable(name) or '""', content, "" if content.strip() else "an empty text")
 
 
-def _some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]:
+def some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]:
     """The same, once it is sure that there are any."""
     first = next(found, None)
     if first is None:
@@ -85,15 +87,15 @@ def _some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found
 
 def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
     for path in paths:
-        place = Path(path)
-        if path == STDIN:
-            yield from (_image(line) for _, line in _lines())
-        elif place.is_dir():
-            yield from map(_image, _below(place, "images", is_image, may_be_image))
-        elif is_table_name(place):
-            yield from _images_in(place, column)
-        else:
-            yield _image(path)
+        yield from (_image(line) for _, line in _lines()) if path == STDIN else images_in(path, column)
+
+
+def images_in(path: str, column: str | None) -> Iterator[Found]:
+    """The images that one path stands for; a file is one, whether it is there or not."""
+    place = Path(path)
+    if place.is_dir():
+        return map(_image, _below(place, "images", is_image, may_be_image))
+    return _images_named(place, column) if is_table_name(place) else iter([_image(path)])
 
 
 def _image(path: str, fault: str = "") -> Found:
@@ -104,7 +106,7 @@ def _image(path: str, fault: str = "") -> Found:
     return Found(printable(path), path, fault)
 
 
-def _images_in(table: Path, column: str | None) -> Iterator[Found]:
+def _images_named(table: Path, column: str | None) -> Iterator[Found]:
     paths = ImagePaths(table.parent)
     for _, name in _rows(table, "image", column):
         path, fault = paths.find(str(name))
@@ -134,20 +136,32 @@ def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
     for text in given:
         path = _names_a_file(text)
         if text == STDIN:
-            for name, line in _lines():
-                yield text_of(line, name)
+            yield from (text_of(line, name) for name, line in _lines())
         elif path is None:
             yield text_of(text, text)
-        elif is_table_name(path):
-            for name, value in _rows(path, "text", column):
-                yield text_of(value, name)
-        elif path.is_dir():
-            files = _below(path, "texts", _is_text, _is_text)
-            if not files:
-                raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
-            yield from map(_content, map(Path, files))
         else:
-            yield _content(path)
+            yield from texts_in(path, column)
+
+
+def texts_in(path: Path, column: str | None) -> Iterator[Found]:
+    """The texts in a file, a table or a folder of .txt files.
+
+    Raises:
+        HeadstartError: it is not there, or there is no text in it.
+    """
+    if not _exists(path):
+        raise HeadstartError(f"{path}: no such file; expected a .txt file, a folder of them, or a table")
+    _check_plain(str(path))
+    if is_table_name(path):
+        found = (text_of(value, name) for name, value in _rows(path, "text", column))
+        yield from some(found, f"{path}: found no text", "texts, .txt files")
+    elif path.is_dir():
+        files = _below(path, "texts", _is_text, _is_text)
+        if not files:
+            raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
+        yield from map(_content, map(Path, files))
+    else:
+        yield _content(path)
 
 
 def _content(path: Path) -> Found:
@@ -189,19 +203,54 @@ def _exists(path: Path) -> bool:
 
 
 def _looks_like_a_path(text: str) -> bool:
-    return " " not in text and (is_table_name(Path(text)) or text.lower().endswith(".txt") or "/" in text)
+    if " " in text:
+        return False
+    return is_table_name(Path(text)) or text.lower().endswith(".txt") or text.startswith(("/", "./", "../", "~/"))
+
+
+def taken_for(given: Sequence[str]) -> str:
+    """What each argument for a model of texts is taken for, counted: "1 folder, 2 texts"."""
+    counts = Counter(map(_taken_for, given))
+    return ", ".join(
+        kind if kind == STDIN_NAME else f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items()
+    )
+
+
+def _taken_for(text: str) -> str:
+    path = _names_a_file(text)
+    if text == STDIN:
+        return STDIN_NAME
+    if path is None:
+        return "text"
+    return "folder" if path.is_dir() else "table" if is_table_name(path) else "file"
 
 
 def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]]:
     """What each row of a table has in the column that the model was trained on, or else in the one that is called so."""
     table = open_table(path)
     found = [name for name in table.columns if name == column] or [n for n in table.columns if n.lower() in ITEMS[kind]]
+    if not found and column is not None and column.isdecimal():  # trained on a table without names
+        table = open_table(path, header=False)
+        found = [name for name in table.columns if name == column]
     if len(table.columns) == 1:
-        found = list(table.columns)
+        found = found or [_named_column(table)]
     if len(found) != 1:
         known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
-        raise HeadstartError(
-            f"{path}: expected one column of {kind}s, called {known}; it has {', '.join(map(printable, table.columns))}"
-        )
+        raise HeadstartError(f"{path}: expected one column of {kind}s, called {known}; it has {table.listed()}")
     for line, (value,) in table.rows((found[0],)):
         yield f"{path}:{line}", value
+
+
+def _named_column(table: Table) -> str:
+    """The only column of a table, if its first line can be a name and not the first example.
+
+    Raises:
+        HeadstartError: it cannot.
+    """
+    (name,) = table.columns
+    if len(name) > LONGEST_NAME or example_in_header(table) is not None:
+        raise HeadstartError(
+            f"{table.path}: the first line, {printable(name[:LONGEST_NAME])!r}, looks like an example, not like the name of "
+            "the column; give it a name in a first line, such as text"
+        )
+    return name

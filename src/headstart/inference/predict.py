@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.data.gather import Found, text_of
+from headstart.data.gather import Found
+from headstart.data.given import images_of, items_of, texts_of
 from headstart.data.images import fault_of
-from headstart.data.names import printable
 from headstart.errors import HeadstartError
 from headstart.inference.member import Member, open_member
 from headstart.inference.refusal import Refusal, refusal_of
@@ -24,6 +24,8 @@ from headstart.runtime.threads import share_cores
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    Example = str | bytes | Path | Image
 
 CHUNK, CHUNK_OF_IMAGES = 1024, 128  # examples at a time; texts are put into batches by their lengths first
 AHEAD = 2  # batches that are read while one is computed
@@ -81,46 +83,39 @@ class Predictor:
         self.refusal = refusal
 
     @overload
-    def predict(
-        self, items: str | Path | Image | Sequence[str | Path | Image], tta: bool = False
-    ) -> list[Prediction]: ...
+    def predict(self, items: Example | Sequence[Example] | np.ndarray, tta: bool = False) -> list[Prediction]: ...
     @overload
-    def predict(self, items: Iterator[str | Path | Image], tta: bool = False) -> Iterator[Prediction | Unreadable]: ...
+    def predict(self, items: Iterator[Example], tta: bool = False) -> Iterator[Prediction | Unreadable]: ...
     def predict(self, items: Any, tta: bool = False) -> Any:
         """Predictions of examples, in order.
 
         Args:
-            items: one or a sequence of files, folders, tables, texts as they stand, or opened images; or an iterator of
-                examples, that is of paths of images or of texts: these are worked through as they come, in constant memory,
-                and what cannot be read is an `Unreadable` among the predictions.
+            items: one example, or a list, tuple, array or Series of them. Of a model of texts: texts; a string that is the path
+                of a file (.txt or a table), or any `Path`, stands for what it holds; bytes are UTF-8. Of a model of images:
+                paths of files, folders or tables, images opened with Pillow, or the bytes of files. An iterator of these is
+                worked through as it comes, in constant memory, and what cannot be read is an `Unreadable` among the
+                predictions.
             tta: average over ten looks at each image (its corners and its middle, also mirrored).
 
         Raises:
             HeadstartError: a path does not exist or an example of a sequence cannot be read; the message names it.
         """
         if isinstance(items, Iterator):
-            return self.stream(map(self.found, items), tta)
-        given = list(items) if isinstance(items, list | tuple) else [items]
-        if all(isinstance(item, str | Path) for item in given):
-            found = self.gather([str(item) for item in given])
-        else:
-            found = map(self.found, given)
+            return self.stream(self.found(items), tta)
         predictions = []
-        for outcome in self.stream(found, tta):
+        for outcome in self.stream(self.found(items_of(items)), tta):
             if isinstance(outcome, Unreadable):
-                raise HeadstartError(f"{outcome.name}: cannot be read ({outcome.fault})")
+                raise HeadstartError(f"{outcome.name[:200]}: cannot be read ({outcome.fault})")
             predictions.append(outcome)
         return predictions
 
     def gather(self, paths: Sequence[str]) -> Iterator[Found]:
-        """The examples that arguments stand for: files, folders, tables, "-" for standard input, texts."""
+        """The examples that arguments of the command line stand for: files, folders, tables, "-" for standard input, texts."""
         return self.task.gather(paths, self.spec.get("column"))
 
-    def found(self, item: Any) -> Found:
-        """One example as it stands."""
-        if self.reads_images:
-            return Found(printable(str(getattr(item, "filename", item))), item)
-        return text_of(item, str(item))
+    def found(self, items: Iterable[Any]) -> Iterator[Found]:
+        """The examples that items in Python stand for."""
+        return (images_of if self.reads_images else texts_of)(items, self.spec.get("column"))
 
     @property
     def reads_images(self) -> bool:
