@@ -242,10 +242,11 @@ def test_a_class_of_heic_is_refused_until_the_package_is_there(
     tmp_path: Path, write_recipe: WriteRecipe, no_heif: None, request: pytest.FixtureRequest
 ) -> None:
     draw_images(tmp_path / "set", 5)
-    for number in range(5):
+    touch(tmp_path / "set" / "blue", "broken.png")
+    for number in range(7):
         touch(tmp_path / "set" / "bird", f"{number}.heic", content=HEIC + bytes([number]))
     recipe = read_recipe(write_recipe(data={"source": str(tmp_path / "set")}))
-    with pytest.raises(HeadstartError, match=r"of bird \(0\).* 5 cannot be read: .*pip install pillow-heif"):
+    with pytest.raises(HeadstartError, match=r"bird \(0\).* and 2 more \(a HEIC .*\); .*broken\.png \(no picture"):
         read_images(recipe)
     request.getfixturevalue("heif")
     assert read_images(recipe).labels == ("bird", "blue", "green", "red")

@@ -15,7 +15,7 @@ from headstart.data.classes import Classes
 from headstart.data.columns import Chosen, choose
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.formats import is_image
-from headstart.data.left_out import LeftRows, left_out_note
+from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note
 from headstart.data.listing import Kind, Listing, list_classes
 from headstart.data.names import printable, twins
 from headstart.data.other_tasks import other_tasks
@@ -65,11 +65,10 @@ def read_images(recipe: Recipe) -> Dataset:
     listings = _held_out(listings, recipe)
     classes = Classes(listings["train"].files)
     parts = {}
-    faults: list[str] = []
+    faults: LeftRows = {}
     for role, listing in listings.items():
         notes += _known(listing.files, classes, role, listing.folder)
-        parts[role], broken = _readable(listing, classes)
-        faults += broken
+        parts[role] = _readable(listing, classes, faults)
         notes += listing.notes("image")
     if faults:
         notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
@@ -201,24 +200,26 @@ def _relabelled(texts: Texts, classes: Classes) -> Examples:
     return replace(texts.examples, labels=places[texts.examples.labels])
 
 
-def _readable(listing: Listing, classes: Classes) -> tuple[Examples, list[str]]:
+def _readable(listing: Listing, classes: Classes, faults: LeftRows) -> Examples:
+    """The images that can be read; the others are added to `faults`."""
     rows = [(path, classes.place(name)) for name, paths in listing.files.items() for path in paths]
     paths = [path for path, _ in rows]
     contents = digests(paths)
     found = pictures(paths, contents)
     good = [row for row, picture in enumerate(found) if not picture.fault]
-    faulty = [(path, picture.fault) for path, picture in zip(paths, found, strict=True) if picture.fault]
-    faults = [f"{printable(path)[:300]} ({fault[:300]})" for path, fault in faulty]
+    for path, picture in zip(paths, found, strict=True):
+        if picture.fault:
+            leave_out(faults, picture.fault[:300], printable(path)[:300])
     items = tuple(paths[row] for row in good)
     names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
     keys = tuple(listing.keys[path] for path in items) if listing.keys else None
     labels = np.array([rows[row][1] for row in good], np.int64)
-    return Examples(items, labels, names, tuple(contents[row] for row in good), keys), faults
+    return Examples(items, labels, names, tuple(contents[row] for row in good), keys)
 
 
-def _unreadable(faults: list[str], policy: str, readable: int) -> str:
-    shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-    found = f"{len(faults)} of {len(faults) + readable} images cannot be read: {shown}"
+def _unreadable(faults: LeftRows, policy: str, readable: int) -> str:
+    count = sum(count for count, _ in faults.values())
+    found = f"{count} of {count + readable} images cannot be read: {_reasons(faults)}"
     if not readable:
         raise HeadstartError(f"{found}. Expected at least two readable images of two classes; replace the files")
     if policy == "error":
@@ -226,12 +227,23 @@ def _unreadable(faults: list[str], policy: str, readable: int) -> str:
     return f"{found}. They are left out"
 
 
+def _reasons(faults: LeftRows) -> str:
+    """The first files of each reason, the most frequent first."""
+    ordered = sorted(faults.items(), key=lambda item: -item[1][0])
+    shown = [
+        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} ({reason})"
+        for reason, (count, some) in ordered[:SHOWN]
+    ]
+    rest = sum(count for _, (count, _) in ordered[SHOWN:])
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+
+
 def _enough(
     train: Examples,
     labels: tuple[str, ...],
     where: Path,
     noun: str,
-    faults: Sequence[str] = (),
+    faults: LeftRows | None = None,
     hints: Sequence[str] = (),
 ) -> None:
     if len(labels) < 2:
@@ -248,7 +260,7 @@ def _enough(
         raise HeadstartError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at least 2 a class. "
             "Add some or remove the class"
-            + (f". {len(faults)} cannot be read: {faults[0]}" if faults else "")
+            + (f". What cannot be read: {_reasons(faults)}" if faults else "")
             + "".join(alike[:1])
             + "".join(f". But {hint}" for hint in hints)
         )
