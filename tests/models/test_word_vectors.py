@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pickle
 import tracemalloc
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,25 @@ def test_a_text_is_the_mean_of_its_known_words(text: str, words: list[str]) -> N
     found = WordVectorizer(VECTORS).fit([text]).transform([text, "good"])
     np.testing.assert_allclose(found[0], of(*words) if words else np.zeros(4), rtol=1e-6, atol=1e-7)  # sums cancel
     np.testing.assert_allclose(found[1], of("good"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+@pytest.mark.parametrize("read", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    "words", ["हिन्दी में फ़िल्म", "বাংলা ভাষায়", "தமிழ் மொழி", "తెలుగు భాష", "ไทย น้ำ", "việt café", "한국어 영화"]
+)
+def test_words_of_any_script_are_found_beside_punctuation(words: str, written: str, read: str) -> None:
+    vocabulary = [unicodedata.normalize(written, word) for word in words.split()]
+    vectors = WordVectors(pd.Index(vocabulary), VALUES[: len(vocabulary)])
+    text = unicodedata.normalize(read, f"({words})। {words}, \u201c{words}\u201d")
+    fitted = WordVectorizer(vectors).fit([text])
+    assert not set(fitted.unknown_) & {piece for word in vocabulary for piece in word}
+    np.testing.assert_allclose(fitted.transform([text])[0], VALUES[: len(vocabulary)].mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_word_that_is_unknown_as_it_is_written_may_be_known_in_plain_form() -> None:
+    found = WordVectorizer(VECTORS).fit(["x"]).transform(["the ﬁlm", "ｇｏｏｄ"])
+    np.testing.assert_allclose(found, [of("the", "film"), of("good")], rtol=1e-6)
 
 
 def test_case_is_chosen_by_the_vocabulary() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.grey import GreyRange
 from headstart.data.images import open_rgb
+from headstart.data.names import composed
+from headstart.data.words import has_spaced_words, words
 from headstart.errors import HeadstartError
 from headstart.registry import Registry
-
-SPACES_A_CHARACTER = 0.05  # English has about 0.17, Chinese next to none
 
 Baseline = Callable[[Dataset, int], np.ndarray]
 baselines: Registry[Baseline] = Registry("baseline")
@@ -52,9 +52,9 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
-    some = "".join(dataset.train.items[:1000])
-    unit = "word" if some.count(" ") > SPACES_A_CHARACTER * len(some) else "char"
-    vectorizer = TfidfVectorizer(analyzer=unit, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    by_words = has_spaced_words("".join(dataset.train.items[:1000]))
+    cut = {"tokenizer": words, "token_pattern": None} if by_words else {"analyzer": "char"}
+    vectorizer = TfidfVectorizer(**cut, preprocessor=_plain, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
     try:
         train = vectorizer.fit_transform(dataset.train.items)
     except ValueError as error:
@@ -73,6 +73,10 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
         warnings.simplefilter("ignore")
         model.fit(train, labels)
     return model.predict_proba(vectorizer.transform(dataset.test.items))
+
+
+def _plain(text: str) -> str:
+    return composed(text.lower())
 
 
 @baselines.register("glove_forest")

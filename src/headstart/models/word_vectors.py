@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
-import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from headstart.data.hub import hub
+from headstart.data.names import composed
+from headstart.data.words import pieces
 from headstart.errors import HeadstartError, first_line
 from headstart.models.packaged import packaged
 
@@ -26,7 +28,6 @@ KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
 FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")  # how the names of gensim's downloader begin
 CHUNK = 10_000  # texts at once
-PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,18 @@ class WordVectors:
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """The row of each word."""
-        return {word: row for row, word in enumerate(self.words)}
+        """The row of each word, as it is written and in Unicode's composed form."""
+        rows = {word: row for row, word in enumerate(self.words)}
+        for word, row in [pair for pair in rows.items() if not pair[0].isascii()]:
+            rows.setdefault(composed(word), row)
+        return rows
+
+    def row(self, word: str) -> int | None:
+        """The row of a word in composed form; of one that is not there, that of its plain form (NFKC), as ﬁne is fine."""
+        row = self.rows.get(word)
+        if row is None and not word.isascii():
+            row = self.rows.get(unicodedata.normalize("NFKC", word))
+        return row
 
     @property
     def are_lower_case(self) -> bool:
@@ -54,8 +65,9 @@ class WordVectors:
 class WordVectorizer(TransformerMixin, BaseEstimator):
     """From texts to the mean of their words' vectors.
 
-    Words are what stands between spaces; one that the vocabulary lacks is split at its punctuation. A text without any
-    known word becomes zeros. Memory grows with the texts' total length and the vocabulary, in chunks of 10,000 texts.
+    Words are what stands between spaces, in Unicode's composed form; one that the vocabulary lacks is split at its
+    punctuation. A text without any known word becomes zeros. Memory grows with the texts' total length and the vocabulary, in
+    chunks of 10,000 texts.
 
     Args:
         vectors: words and vectors.
@@ -104,22 +116,24 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
 
         One dictionary and a loop: 100,000 sentences in 0.5 s, in whatever chunks.
         """
-        known, columns, ends, absent = self.vectors.rows, [], [0], []
+        known, row_of = self.vectors.rows, self.vectors.row
+        columns, ends, absent = [], [0], []
         for text in texts:
-            for word in (text.lower() if self.lower_ else text).split():
-                if (row := known.get(word)) is not None:
+            for word in composed(text.lower() if self.lower_ else text).split():
+                row = known.get(word) if word.isascii() else row_of(word)
+                if row is not None:
                     columns.append(row)
                     continue
-                for piece in PIECES.findall(word):
-                    row = known.get(piece)
+                for piece in pieces(word):
+                    row = row_of(piece)
                     if row is None and not self.lower_:  # a capital at the start of a sentence
-                        row = known.get(piece.lower())
+                        row = row_of(piece.lower())
                     if row is None:
                         absent.append(piece)
                     else:
                         columns.append(row)
             ends.append(len(columns))
-        shape = (len(texts), len(known))
+        shape = (len(texts), len(self.vectors.words))
         counts = sparse.csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=shape)
         counts.sum_duplicates()
         return counts, absent
