@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,5 +196,8 @@ def _bar(predictor: Predictor, paths: list[str], out: Path | None) -> Bar:
     shown = out is not None or not sys.stdout.isatty()
     from headstart.data.gather import STDIN
 
-    counted = shown and sys.stderr.isatty() and STDIN not in paths
-    return Bar("predicting", sum(1 for _ in predictor.gather(paths)) if counted else None, shown=shown)
+    count = None
+    if shown and sys.stderr.isatty() and STDIN not in paths:
+        with redirect_stderr(io.StringIO()):  # what is left out is said when the examples are read
+            count = sum(1 for _ in predictor.gather(paths))
+    return Bar("predicting", count, shown=shown)

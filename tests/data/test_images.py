@@ -188,6 +188,14 @@ def test_a_picture_is_decoded_once_a_content(tmp_path: Path, monkeypatch: pytest
     assert pictures(paths, digests(paths)) == found
 
 
+def test_each_file_that_cannot_be_opened_has_its_own_reason(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    paths = [str(tmp_path / "gone.png"), str(tmp_path / "folder.png")]
+    for _ in range(2):
+        faults = [picture.fault for picture in pictures(paths, digests(paths))]
+        assert faults == ["No such file or directory", "Is a directory"]
+
+
 def test_a_cache_that_cannot_be_written_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))

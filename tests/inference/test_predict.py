@@ -83,6 +83,9 @@ def test_what_lies_in_a_folder_has_a_row_or_is_counted(
     assert f"{folder}/dead.jpg: cannot be read (a link that leads nowhere)" in said.err
     counted = "files that are no images: 1 (such as notes.txt); hidden or a system's own: 2 (such as .DS_Store)"
     assert f"left out of {folder}: {counted}" in said.err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # where examples are counted first, for a bar
+    assert call("predict", run, folder) == 1
+    assert capsys.readouterr().err.count("left out of") == 1
     model = headstart.load(run)
     with pytest.raises(HeadstartError, match=r"phone\.heic: cannot be read \(a HEIC picture.*pip install pillow-heif"):
         model.predict(folder)

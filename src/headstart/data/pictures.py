@@ -50,10 +50,15 @@ def digests(paths: Sequence[str]) -> list[bytes]:
 
 
 def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
-    """What is known of the files with these digests; those that nothing is known of are decoded, to their last line."""
+    """What is known of the files with these digests; those that nothing is known of are decoded, to their last line.
+
+    A file without a digest has a reason of its own not to be read.
+    """
     with closing(_store()) as store, ThreadPoolExecutor(os.cpu_count()) as pool:
         known = dict(_known(store, list(set(contents))))
-        missing = {content: path for path, content in zip(paths, contents, strict=True) if content not in known}
+        missing = {
+            content: path for path, content in zip(paths, contents, strict=True) if content and content not in known
+        }
         places = list(missing.items())
         for start in range(0, len(places), SOME):
             some = places[start : start + SOME]
@@ -62,7 +67,7 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
             with suppress(sqlite3.Error), store:
                 rows = [(content, *picture) for content, picture in found.items()]
                 store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    return [known[content] for content in contents]
+    return [known[content] if content else look(path) for path, content in zip(paths, contents, strict=True)]
 
 
 def look(path: str) -> Picture:
