@@ -62,6 +62,7 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("model.head.dropout=[0.1,0.2,0.3]", "dropout has 3 values"),
         ("evaluate.beside=['scrach']", "did you mean 'scratch'?"),
         ("data.train=x", "keep one of them"),
+        ("model.preprocessing.grey_range=[5,5]", "found [5.0, 5.0]; expected [low, high] with low < high"),
         ("task=image", "unknown task 'image'"),
         ("train.label-smoothing=0.1", "train.label-smoothing: unknown key (found 0.1)"),
         ("train.odd[key=3", "train.odd[key: unknown key (found 3)"),

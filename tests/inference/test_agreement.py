@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import headstart
+from headstart.errors import HeadstartError
 from headstart.export import export
 from headstart.report.predictions import read_predictions
 from headstart.transfer.strategies import strategies
-from tests.conftest import MakeRun
+from headstart.verify import verify
+from tests.conftest import MakeRun, WriteRecipe
+from tests.data.test_grey import save_set, texture
 from tests.inference.serving import served
 from tests.test_cli import call
 
@@ -60,3 +65,34 @@ def test_predictions_agree(
 
     exported = export(str(run), "onnx", out=tmp_path / "model.onnx")
     np.testing.assert_allclose(headstart.load(exported.path).probabilities(items), said, atol=1e-4)
+
+
+def test_deep_greys_are_read_alike_everywhere(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    save_set(tmp_path / "deep", ".png", texture(1))
+    data = {"source": str(tmp_path / "deep"), "validation": 0.2, "test": 0.3}
+    headstart.run(write_recipe(data=data, train={"epochs": 1}))
+    run = tmp_path / "run"
+    stated, model = read_predictions(run), headstart.load(run)
+    items = [str(tmp_path / "deep" / name) for name in stated.names]
+    np.testing.assert_allclose(model.probabilities(items), stated.probabilities, atol=2e-6)
+    assert np.ptp(stated.probabilities, axis=0).min() > 1e-3  # the images do not all look black
+    assert verify(run).holds
+    with served(run) as client:
+        answer = client.post("/predict", files=[("image", Path(item).read_bytes()) for item in items])
+    answered = [list(one["probabilities"].values()) for one in answer.json()["predictions"]]
+    np.testing.assert_allclose(answered, stated.probabilities, atol=1e-5)
+    exported = export(str(run), "onnx", out=tmp_path / "model.onnx")
+    np.testing.assert_allclose(headstart.load(exported.path).probabilities(items), stated.probabilities, atol=1e-4)
+
+    config = run / "model" / "config.json"
+    spec = json.loads(config.read_text(encoding="utf-8"))
+    low, high = spec["preprocessing"].pop("grey_range")
+    assert 400 < low < high < 640
+    config.write_text(json.dumps(spec), encoding="utf-8")  # as runs were before there was a range
+    before = headstart.load(run).probabilities(items)
+    opened = [Image.fromarray((np.array(Image.open(item)) / 65535 * 255).round().astype(np.uint8)) for item in items]
+    np.testing.assert_allclose(before, headstart.load(run).probabilities(opened), atol=1e-6)
+    spec["preprocessing"]["grey_range"] = ["a", 3]
+    config.write_text(json.dumps(spec), encoding="utf-8")
+    with pytest.raises(HeadstartError, match="preprocessing is damaged: grey_range"):
+        headstart.load(run)

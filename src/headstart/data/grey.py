@@ -26,7 +26,7 @@ def is_deep(mode: str) -> bool:
 
 def measured_range(image: Image.Image) -> GreyRange | None:
     """The range of a deep image's values, less a thousandth of its pixels at either end; None if it holds no value."""
-    values = _measured(_values(image))
+    values = _measured(image)
     if not values.size:
         return None
     last = values.size - 1
@@ -47,30 +47,38 @@ def to_eight_bits(image: Image.Image, grey_range: GreyRange | None = None) -> Im
     Without a range, as models read it that were trained before there was one: floats by the image's own range, whole numbers
     as they are up to 255, else by the full range of 16 bits.
     """
-    values = _values(image)
-    low, high = grey_range or _own_range(values, image.mode)
-    shown = np.nan_to_num((np.clip(values, low, high) - low) / max(high - low, 1e-12), nan=0.0)
-    return Image.fromarray((shown * 255).round().astype(np.uint8))
+    low, high = grey_range or _own_range(image)
+    array = np.asarray(image)
+    of_16_bits = array.dtype.itemsize == 2  # so few values that a table of them is faster
+    values = (np.arange(65536) if of_16_bits else array).astype(np.float64)
+    values[np.isin(values, _stated_nodata(image))] = np.nan
+    shares = np.nan_to_num((np.clip(values, low, high) - low) / max(high - low, 1e-12), nan=0.0)
+    shown = (shares * 255).round().astype(np.uint8)
+    return Image.fromarray(shown[array] if of_16_bits else shown)
 
 
-def _values(image: Image.Image) -> np.ndarray:
-    """Float64, NaN where the file says that there is no value."""
-    values = np.array(image, dtype=np.float64)
-    stated = getattr(image, "tag_v2", {}).get(NODATA_TAG)
-    with suppress(ValueError):  # nothing is stated, or no number
-        values[values == float(str(stated).strip("\0 "))] = np.nan
-    return values
+def _measured(image: Image.Image) -> np.ndarray:
+    """The values of a deep image, shape (n,), without what stands for none."""
+    values = np.asarray(image).ravel()
+    with np.errstate(over="ignore"):
+        kept = np.abs(values) < HUGE  # which NaN is not
+        for none in (*NODATA, *_stated_nodata(image)):
+            kept &= values != none
+    return values[kept]
 
 
-def _measured(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values) & (np.abs(values) < HUGE) & ~np.isin(values, NODATA)]
+def _stated_nodata(image: Image.Image) -> list[float]:
+    """The value that stands for none, if the file states one."""
+    with suppress(ValueError):
+        return [float(str(getattr(image, "tag_v2", {}).get(NODATA_TAG)).strip("\0 "))]
+    return []
 
 
-def _own_range(values: np.ndarray, mode: str) -> GreyRange:
-    measured = _measured(values)
+def _own_range(image: Image.Image) -> GreyRange:
+    measured = _measured(image)
     if not measured.size:
         return 0.0, 1.0
     low, high = float(measured.min()), float(measured.max())
-    if mode != "F" and low >= 0 and high <= 65535:
+    if image.mode != "F" and low >= 0 and high <= 65535:
         return 0.0, 255.0 if high <= 255 else 65535.0
     return low, high

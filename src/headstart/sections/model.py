@@ -115,7 +115,7 @@ class Preprocessing(Section):
     @classmethod
     def _rising(cls, values: tuple[float, float] | None) -> tuple[float, float] | None:
         if values is not None and values[0] >= values[1]:
-            raise ValueError("expected [low, high], such as [0, 4095]")
+            raise ValueError(f"found {list(values)}; expected [low, high] with low < high, such as [0, 4095]")
         return values
 
     def only(self, *keys: str) -> None:
