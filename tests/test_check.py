@@ -46,7 +46,7 @@ def test_check_says_what_is_wrong_and_shows_it(
     )
     assert call("check", str(path), "--page") == 0
     said = capsys.readouterr().out
-    assert "1 of 25 test examples have their like in an earlier part (1 a copy)" in " ".join(said.split())
+    assert "test examples with a duplicate in an earlier part: 1 of 25 (1 a copy)" in " ".join(said.split())
     assert "1 of 87 images cannot be read" in said
     folder = tmp_path / "run.check"
     rows = list(csv.DictReader((folder / "alike.csv").open(encoding="utf-8", newline="")))

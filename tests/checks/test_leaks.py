@@ -46,7 +46,7 @@ def test_leaks_are_named_and_the_score_without_them_given(
     assert leaks.leaked["test"].tolist() == [40, 41, 42, 43, 44, 45]
     assert [pair.other_name for pair in leaks.leaks] == [f"train.tsv:{row}" for row in range(2, 8)]
     assert [pair.how for pair in leaks.leaks] == ["a copy"] * 4 + ["almost the same words"] * 2
-    note = "6 of 46 test examples have their like in an earlier part (4 a copy, 2 almost the same words), such as test.tsv:42"
+    note = "test examples with a duplicate in an earlier part: 6 of 46 (4 a copy, 2 almost the same words), such as test.tsv:42"
     assert any(text.startswith(note) for text in dataset.notes)
     assert "copies of other examples: 4" in dataset.notes
     report = run(write_recipe(task="text_classification", data={"source": str(leaky)}))
@@ -56,7 +56,7 @@ def test_leaks_are_named_and_the_score_without_them_given(
     predictions = list(csv.reader((tmp_path / "run" / "predictions.csv").open(encoding="utf-8")))[1:41]
     accuracy = np.mean([label == predicted for _, label, predicted, *_ in predictions])
     assert report.without_leaks.accuracy.value == pytest.approx(accuracy)
-    assert "without the 6 test examples that have their like in training or validation: " in report.summary()
+    assert "without the test examples that training or validation has too (6): " in report.summary()
     rows = list(csv.DictReader((tmp_path / "run" / "leaks.csv").open(encoding="utf-8")))
     assert rows[0] == {
         "part": "test",

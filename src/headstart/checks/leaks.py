@@ -118,7 +118,7 @@ def _notes(dataset: Dataset, like: Likeness, found: Leaks) -> list[str]:
             kinds = ", ".join(f"{count} {how}" for how, count in Counter(pair.how for pair in own).most_common())
             first = own[0]
             notes.append(
-                f"{len(rows)} of {len(dataset.parts()[role])} {role} examples have their like in an earlier part "
+                f"{role} examples with a duplicate in an earlier part: {len(rows)} of {len(dataset.parts()[role])} "
                 f"({kinds}), such as {first.name} and {first.other_name} of {first.other_part}"
             )
     if found.conflicts:

@@ -18,6 +18,7 @@ from headstart.data.cache import cache_folder
 from headstart.data.formats import heif_version, open_image
 from headstart.data.grey import GreyRange, is_deep, measured_range
 from headstart.data.images import decoded, fault_of, fingerprint, to_rgb
+from headstart.runtime.bars import Bar
 
 FORMAT = 2  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
@@ -60,13 +61,17 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
             content: path for path, content in zip(paths, contents, strict=True) if content and content not in known
         }
         places = list(missing.items())
-        for start in range(0, len(places), SOME):
-            some = places[start : start + SOME]
-            found = dict(zip((content for content, _ in some), pool.map(look, (path for _, path in some)), strict=True))
-            known |= found
-            with suppress(sqlite3.Error), store:
-                rows = [(content, *picture) for content, picture in found.items()]
-                store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        with Bar("images read", len(places)) as bar:
+            for start in range(0, len(places), SOME):
+                some = places[start : start + SOME]
+                found = dict(
+                    zip((content for content, _ in some), pool.map(look, (path for _, path in some)), strict=True)
+                )
+                known |= found
+                with suppress(sqlite3.Error), store:
+                    rows = [(content, *picture) for content, picture in found.items()]
+                    store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                bar.advance(len(some))
     return [known[content] if content else look(path) for path, content in zip(paths, contents, strict=True)]
 
 

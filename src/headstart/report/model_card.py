@@ -46,6 +46,6 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
         + (f" Worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found." if worst else ""),
         *(["On the same examples:\n\n" + "\n".join(beside)] if beside else []),
         "## Limits\n\nThe figures hold for examples like the test part's; an input of none of the classes gets one of them too."
-        + (f" {report.leaked} test examples have their like in training." if report.leaked else ""),
+        + (f" Test examples with a duplicate in training or validation: {report.leaked}." if report.leaked else ""),
     ]
     return "\n\n".join(parts) + "\n"

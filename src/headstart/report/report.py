@@ -195,7 +195,7 @@ class Report(Part):
         lines = [f"test accuracy{selected} {test.accuracy}, n = {test.n}   (in brackets: 95 % intervals)"]
         if self.without_leaks:
             lines.append(
-                f"  without the {self.leaked} test examples that have their like in training or validation: "
+                f"  without the test examples that training or validation has too ({self.leaked}): "
                 f"{self.without_leaks.accuracy}, n = {self.without_leaks.n}   (leaks.csv)"
             )
         width = max(len(result.name) for result in (self.main, *self.beside))
