@@ -28,7 +28,8 @@ class Listing:
     """The files of one part by class name.
 
     left_out: paths of what else lies there, by the reason. without: folders that hold no example, and what they hold instead.
-    inner: folders within class folders whose files count to the class. keys: the group or time of each file, if any.
+    inner: folders within class folders whose files count to the class. merged: classes that several folders name. keys: the
+    group or time of each file, if any.
     """
 
     folder: Path

@@ -18,7 +18,7 @@ HIDDEN, DEAD, ODD, TWICE = (
     "folders that links lead to again",
 )
 SYSTEM = {  # what archivers, network drives, desktops and interpreters put beside people's files; in lower case
-    "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found",
+    "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
     "system volume information", "desktop.ini", "thumbs.db", "ehthumbs.db", "icon\r",
 }  # fmt: skip
 
@@ -83,7 +83,7 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """ "file" or "folder", links followed, or the reason to leave it out."""
+    """Whether something is a "file" or a "folder", links followed, or else the reason to leave it out."""
     if is_hidden(entry.name):
         return HIDDEN
     try:
