@@ -88,7 +88,7 @@ def test_a_leak_that_is_a_conflict_too_is_told_once(write_recipe: WriteRecipe, l
 
 
 def test_leaks_can_be_fatal(write_recipe: WriteRecipe, leaky: Path) -> None:
-    with pytest.raises(HeadstartError, match=r"6 of 46 test examples .*Mend the data, or set data\.leaks = \"drop\""):
+    with pytest.raises(HeadstartError, match=r"earlier part: 6 of 46 .*Mend the data, or set data\.leaks = \"drop\""):
         read(write_recipe, leaky, leaks="error")
 
 
