@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +134,15 @@ def test_eight_bits_are_left_alone_and_a_mix_is_named(tmp_path: Path, write_reci
         Image.fromarray(texture(1)(0, row)).save(source / "fine" / f"deep{row}.png")
     mixed = read(write_recipe(data={"source": str(source)}))
     assert any("4 of 28 images are greys of more than 8 bits (such as fine/deep" in note for note in mixed.notes)
+
+
+def test_images_of_which_nothing_is_shown_are_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    source = save_set(tmp_path / "set", ".png", texture(16))
+    for row in range(3):
+        Image.fromarray(texture(1)(0, row) // 512).save(source / "fine" / f"{row}.png")
+    path = write_recipe(data={"source": str(source)})
+    assert any(
+        re.search(r"3 of 24 greys .* next to nothing .* \(such as fine/\d\.png: 0 to 1\)", n) for n in read(path).notes
+    )
+    outside = read(path, "model.preprocessing.grey_range=[20000,30000]")
+    assert any("24 of 24 greys of more than 8 bits span less" in note for note in outside.notes)
