@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.data.dataset import Dataset
-from headstart.data.roles import write_split
+from headstart.data.roles import write_split, written_split
 from headstart.errors import HeadstartError
 from headstart.runner import run
 from headstart.tasks import task_for
@@ -221,6 +222,71 @@ def test_a_split_is_refused_when_the_data_has_changed(
         run(path, [f"data.split.file={tmp_path / 'run' / 'split.parquet'}", f"output={tmp_path / 'again'}"])
 
 
+def test_grown_data_keeps_its_parts_or_is_refused(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    rows = reviews(70)
+    table = write_table(tmp_path / "t.tsv", rows)
+    path = write_recipe(task="text_classification", data={"source": str(table), "validation": 0.2}, train={"epochs": 1})
+    run(path)
+    split = tmp_path / "run" / "split.parquet"
+    tested = [text for digest, label, text, part in written_split(split) if part == "test"]
+    before = split.read_bytes()
+    relabelled = [(text, {"neg": "pos", "pos": "neg"}[label]) for text, label in rows[:1]]
+    write_table(table, [*relabelled, *rows[1:68], *reviews(10, seed=23)])
+    with pytest.raises(
+        HeadstartError, match=r"of its 14 test examples \(such as .* would now be learned from"
+    ) as refused:
+        run(path)
+    assert split.read_bytes() == before
+    kept = [f"data.split.file={split}", "data.split.new=train", f"output={tmp_path / 'run'}-2"]
+    assert all(word in str(refused.value) for word in kept)
+    again = read(path, kept)
+    then = {digest: part for digest, _, _, part in written_split(split)}
+    now = {digest: role for role, part in again.parts().items() for digest in part.digests}
+    assert all(now[digest] == part for digest, part in then.items() if digest in now)
+    assert {now[digest] for digest in set(now) - set(then)} == {"train"}
+    assert len(tested) - 2 <= len(again.test) <= len(tested)
+    assert any(re.search(r"the data has changed since: 3 of 70 gone .*, 11 of 78 new", note) for note in again.notes)
+
+
+def test_data_that_grew_elsewhere_is_noted(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    write_table(tmp_path / "set" / "train.tsv", reviews(60))
+    write_table(tmp_path / "set" / "test.tsv", reviews(20, seed=3))
+    path = write_recipe(task="text_classification", data={"source": str(tmp_path / "set")}, train={"epochs": 1})
+    assert not any("had other data" in note for note in run(path).notes)
+    write_table(tmp_path / "set" / "train.tsv", reviews(64))
+    assert any("had other data: 4 of 84 new" in note for note in run(path).notes)
+    moved = [f"data.split.file={tmp_path / 'run' / 'split.parquet'}", "data.split.new=train"]
+    write_table(tmp_path / "set" / "test.tsv", [*reviews(20, seed=3), *reviews(4, seed=8)])
+    assert len(read(path, moved).test) == 24, "what the data brings as a test stays one"
+
+
+@pytest.mark.parametrize(("by", "told"), [("group", None), ("time", "would train on what is later than the test")])
+def test_new_examples_of_known_groups_and_of_later_times(
+    by: str, told: str | None, write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    def write(count: int) -> None:
+        lines = [
+            f"{text}\t{label}\t{row % 10 if by == 'group' else row}" for row, (text, label) in enumerate(reviews(count))
+        ]
+        (tmp_path / "t.tsv").write_text("text\tlabel\tkey\n" + "\n".join(lines) + "\n")
+
+    write(60)
+    data = {"source": str(tmp_path / "t.tsv"), "validation": 0.0, "columns": {by: "key"}}
+    path = write_recipe(task="text_classification", data=data)
+    first = read(path)
+    write_split(first, tmp_path / "split.parquet")
+    write(80)
+    kept = [f"data.split.file={tmp_path / 'split.parquet'}", "data.split.new=train"]
+    if told is not None:
+        with pytest.raises(HeadstartError, match=told):
+            read(path, kept)
+        return
+    again = read(path, kept)
+    assert set(again.test.keys or ()) == set(first.test.keys or ())
+    assert not set(again.test.keys or ()) & set(again.train.keys or ())
+    assert len(again.test) > len(first.test)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -242,8 +308,8 @@ def test_a_damaged_split_is_refused(
         read(write_recipe(data={"source": str(photos / "train"), "split": {"file": str(tmp_path / "split.parquet")}}))
 
 
-def read(path: Path) -> Dataset:
-    recipe = read_recipe(path)
+def read(path: Path, overrides: Sequence[str] = ()) -> Dataset:
+    recipe = read_recipe(path, overrides)
     return task_for(recipe.task, recipe.model.backbone).read(recipe)
 
 

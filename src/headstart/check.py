@@ -80,7 +80,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         doubts = _doubts(dataset, features, recipe.seed)
         n = sum(map(len, dataset.for_learning().values()))
         lines.append(
-            f"labels outside the test that a classifier on frozen features doubts: {len(doubts)} of {n}, the worst first"
+            f"labels outside the test that a classifier on frozen features, which has not seen them, would give otherwise: "
+            f"{len(doubts)} of {n}, the worst first; {100 * len(doubts) / n:.1f} % is its error rate, so many of them are its "
+            "own errors, and the first ones are worth a look"
         )
     folder = _folder(recipe)
     write_whole(folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)]))

@@ -17,12 +17,13 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Examples, joined
+from headstart.data.roles import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines, majority
 from headstart.prepare import Machine, Prepared, prepare, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
-from headstart.report.folder import HARMLESS, check_free, checkpoints_of, drafted
+from headstart.report.folder import HARMLESS, SPLIT, check_free, checkpoints_of, drafted
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result, Scores
 from headstart.report.trackers import check_trackers, tracked
@@ -54,7 +55,7 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     from headstart.outcome import report_of, write_run
     from headstart.train.processes import wait
 
-    prepared = prepare(recipe, machine)
+    prepared = _replacing(prepare(recipe, machine))
     rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
@@ -73,6 +74,29 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     wait()
     say.text(report.summary())
     return report
+
+
+def _replacing(prepared: Prepared) -> Prepared:
+    """The same with a note if the run takes the place of one on other data.
+
+    Raises:
+        HeadstartError: it would learn from examples that the earlier run was tested on.
+    """
+    folder = Path(prepared.recipe.output)
+    if not (folder / SPLIT).is_file():
+        return prepared
+    changes = changes_since(prepared.dataset, folder / SPLIT)
+    if changes.learned:
+        raise HeadstartError(
+            f"output: {folder} is a run of this recipe on other data ({changes.words}), and {len(changes.learned)} of its "
+            f"{changes.tested} test examples (such as {changes.learned[0]}) would now be learned from, so that the figures of "
+            f"both could not be compared. Keep its parts with data.split.file={folder / SPLIT} data.split.new=train "
+            f"output={folder}-2; or split anew with output={folder}-2; or move {folder} away"
+        )
+    if not changes.words:
+        return prepared
+    note = f"the run in {folder}, whose place this one takes, had other data: {changes.words}; its test examples stay unseen"
+    return replace(prepared, dataset=prepared.dataset.noting(note))
 
 
 def _beside(

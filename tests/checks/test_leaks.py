@@ -69,6 +69,29 @@ def test_leaks_are_named_and_the_score_without_them_given(
     }
 
 
+@pytest.mark.parametrize(
+    ("trained", "tested", "alike"),
+    [
+        ("what is a fear of bees", "What is a fear of being alone?", False),
+        ("how many people live in chile", "how many people live in tokyo", False),
+        ("how many people live in chile", "How many people live in Chile?", True),
+        (
+            "it is a fine film with a lovely cast and great music",
+            "it is a fine film with a dull cast and great music",
+            True,
+        ),
+        ("这家酒店的房间很大", "这家酒店的房间很小", False),
+    ],
+)
+def test_a_word_changed_makes_no_copy_of_a_short_text(
+    write_recipe: WriteRecipe, tmp_path: Path, trained: str, tested: str, alike: bool
+) -> None:
+    write_table(tmp_path / "two" / "train.tsv", [(trained, "neg"), *TRAIN])
+    write_table(tmp_path / "two" / "test.tsv", [(tested, "pos"), *TEST])
+    _, leaks = read(write_recipe, tmp_path / "two")
+    assert [pair.name for pair in leaks.leaks] == ["test.tsv:2"] * alike
+
+
 def test_leaks_are_dropped_from_training(write_recipe: WriteRecipe, leaky: Path) -> None:
     dataset, leaks = read(write_recipe, leaky, leaks="drop")
     assert len(dataset.train) == 74

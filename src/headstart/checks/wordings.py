@@ -17,20 +17,29 @@ HASHES, BAND = 96, 4
 SAME = 0.6  # share of the runs of two texts that both have, from which on they are near copies
 ROWS = 8_192
 MOST = 4  # near copies of a text, about
+SHORT, LETTERS = (
+    7,
+    8,
+)  # words of a text too short for near copies; characters a word has at most, where no spaces part them
 LONGEST = 20_000  # characters of a text by which it is a near copy or not
 
 
 def like_texts(examples: Examples) -> Likeness:
-    """Which texts are the same but for case, spaces and punctuation, or nearly the same."""
-    keys = np.empty(len(examples), "S16")
+    """Which texts are the same but for case, spaces and punctuation, or nearly the same.
+
+    A text of fewer than seven words has no near copies: with one word changed it says something else.
+    """
+    keys, long = np.empty(len(examples), "S16"), np.empty(len(examples), bool)
     sketches = Sketches(len(examples))
     for start in range(0, len(examples), ROWS):
         texts = plain(examples.items[start : start + ROWS])
         digests = (hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts)
         keys[start : start + ROWS] = np.fromiter(digests, "S16", len(texts))
+        long[start : start + ROWS] = [max(text.count(" ") + 1, len(text) // LETTERS) >= SHORT for text in texts]
         sketches.put(start, [text[:LONGEST] for text in texts])
     content, first = numbered(keys)
-    pairs = sketches.near_copies(first)
+    contents = np.flatnonzero(long[first])
+    pairs = contents[sketches.near_copies(first[contents])]
     return Likeness(content, pairs, np.full(len(pairs), WORDS, np.uint8))
 
 

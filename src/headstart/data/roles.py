@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
 UNUSED = "unused"  # in the file of a split: left out by data.limit or data.leaks
+HELD_OUT = (
+    "train",
+    UNUSED,
+    "validation",
+    "test",
+)  # from the part that is learned from to the one that is looked at once
 
 
 def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
@@ -31,7 +38,7 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
     """
     data, seed = recipe.data, recipe.seed
     if data.split.file is not None:
-        return _as_before(parts, labels, Path(data.split.file))
+        return _as_before(parts, labels, recipe)
     notes = []
     given = "test" in parts
     if given and (isinstance(data.test, float) or data.split.folds or data.split.test_from):
@@ -116,26 +123,98 @@ class DataChangedError(HeadstartError):
     def __init__(self, path: Path, how: str) -> None:
         self.how = how
         super().__init__(
-            f"data.split.file: this is not the data that {path} was written for: {how}. Bring the data back, or split anew "
-            "without data.split.file"
+            f"data.split.file: this is not the data that {path} was written for: {how}. Bring the data back; or set "
+            'data.split.new = "train" to keep the parts of what is still there and train on what is new; or split anew without '
+            "data.split.file"
         )
 
 
-def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], path: Path) -> Dataset:
+def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
     """The parts that a file of an earlier run names; examples are told by contents and labels, so files may have moved."""
+    split = recipe.data.split
+    path = Path(str(split.file))
     everything = joined(parts.values())
     now = in_order_of_contents(everything, labels)
     then = sorted(written_split(path))
-    if [example[:2] for example in now] != [example[:2] for example in then]:
+    notes = [f"the parts are those of {path}"]
+    if [example[:2] for example in now] == [example[:2] for example in then]:
+        roles = {row: part for (*_, row), (*_, part) in zip(now, then, strict=True)}
+    elif split.new == "refuse":
         raise DataChangedError(path, _difference(then, now))
+    else:
+        roles = _kept_roles(parts, now, then, recipe)
+        notes.append(
+            f"the data has changed since: {_difference(then, now)}. What {path} names has kept its part, also under another "
+            "label; what is new is for training, unless the data or its group says otherwise"
+        )
     rows: dict[str, list[int]] = {}
-    for (*_, row), (*_, part) in zip(now, then, strict=True):
+    for row, part in sorted(roles.items()):
         rows.setdefault(part, []).append(row)
-    found = {part: everything.take(np.sort(some)) for part, some in rows.items()}
+    found = {part: everything.take(some) for part, some in rows.items()}
     if not {"train", "test"} <= set(found):
         raise HeadstartError(f"data.split.file: {path} names no {'test' if 'train' in found else 'training'} part")
     made = Dataset(labels, found["train"], found.get("validation"), found["test"], unused=found.get(UNUSED))
-    return made.noting(f"the parts are those of {path}")
+    return made.noting(*notes)
+
+
+def _kept_roles(
+    parts: dict[str, Examples],
+    now: Sequence[tuple[bytes, str, str, int]],
+    then: Sequence[tuple[bytes, str, str, str]],
+    recipe: Recipe,
+) -> dict[int, str]:
+    """The part of each row where the data has grown: of what is known its old one, of a copy of that or a member of its group
+    the most held-out one of theirs, of other new examples the one that the data brings them in.
+
+    Raises:
+        HeadstartError: the parts go by time, so that new examples would be later than the test.
+    """
+    if recipe.data.by == "time":
+        raise HeadstartError(
+            'data.split.new: "train" would train on what is later than the test, for these parts go by time; split anew '
+            "without data.split.file"
+        )
+    brought = [role for role, part in parts.items() for _ in range(len(part))]
+    left: dict[tuple[bytes, str], list[str]] = {}
+    content: dict[bytes, str] = {}
+    for digest, label, _, part in then:
+        left.setdefault((digest, label), []).append(part)
+        content[digest] = max(part, content.get(digest, part), key=HELD_OUT.index)
+    roles = {}
+    for digest, label, _, row in now:
+        same = left.get((digest, label))
+        roles[row] = same.pop(0) if same else content.get(digest, "")
+    keys = joined(parts.values()).keys if recipe.data.by == "group" else None
+    groups: dict[str, str] = {}
+    for row, role in roles.items():
+        if keys and role:
+            groups[keys[row]] = max(role, groups.get(keys[row], role), key=HELD_OUT.index)
+    return {row: role or (groups.get(keys[row], brought[row]) if keys else brought[row]) for row, role in roles.items()}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How data differs from that of an earlier run: in words (empty where it does not), and the names of examples that were its
+    test and would now be learned from."""
+
+    words: str
+    learned: tuple[str, ...]
+    tested: int  # test examples of the earlier run
+
+
+def changes_since(dataset: Dataset, path: Path) -> Changes:
+    """What has changed since a split was written."""
+    then = sorted(written_split(path))
+    now = in_order_of_contents(joined(dataset.everything().values()), dataset.labels)
+    tested = {digest for digest, *_, part in then if part == "test"}
+    known = {digest for digest, *_, part in then if part in ("train", "validation")}
+    learned = [
+        name
+        for part in dataset.for_learning().values()
+        for digest, name in zip(part.digests, part.names, strict=True)
+        if digest in tested - known
+    ]
+    return Changes(_difference(then, now), tuple(learned), len(tested))
 
 
 def in_order_of_contents(examples: Examples, labels: tuple[str, ...]) -> list[tuple[bytes, str, str, int]]:

@@ -47,6 +47,12 @@ class Split(Section):
         "which those are",
     )
 
+    new: Literal["refuse", "train"] = Field(
+        "refuse",
+        description="examples that split.file does not name, or that are gone: 'refuse' stops the run; 'train' keeps the "
+        "parts of those that are still there and trains on new ones, but for those that the data brings in a held-out part",
+    )
+
     @field_validator("test_from", mode="before")
     @classmethod
     def _as_text(cls, given: Any) -> Any:
@@ -59,6 +65,8 @@ class Split(Section):
             raise ValueError(f"fold is {self.fold} of {self.folds} folds; expected 0 to {self.folds - 1}")
         if self.folds is None and self.fold:
             raise ValueError(f"fold is {self.fold}, but there are no folds; add folds = 5, or remove fold")
+        if self.new == "train" and self.file is None:
+            raise ValueError('new = "train" is for examples that split.file does not name; add file, or remove new')
         if self.test_from is not None and self.folds is not None:
             raise ValueError("test_from and folds both say what the test is; keep one of them")
         return self
