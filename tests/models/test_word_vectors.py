@@ -190,8 +190,12 @@ def mixed_without_header(path: Path) -> None:
     path.write_text("the 1 2 3 4\nfilm 1 2 3\nwas 1 2 3 4\n")
 
 
-def too_few(path: Path) -> None:
-    path.write_text("9 2\nthe 1 2\n")
+def cut_line(path: Path) -> None:
+    path.write_text("the 1 2\nfilm 3 4\nwas 5")
+
+
+def other_size(path: Path) -> None:
+    path.write_text("2 3\nthe 1 2\nfilm 3 4\n")
 
 
 def twice(path: Path) -> None:
@@ -224,8 +228,8 @@ def infinite(path: Path) -> None:
     ("name", "write"),
     [
         ("a.kv", hostile), ("b.bin", cut), ("c.kv", cut_kv), ("d.txt", mixed), ("e.txt", mixed_without_header),
-        ("f.txt", too_few), ("h.bin", nothing), ("i.kv", nothing), ("j.txt", words_only), ("k.gz", broken_gz),
-        ("l.bin", endless), ("m.txt", infinite),
+        ("f.txt", cut_line), ("g.vec", other_size), ("h.bin", nothing), ("i.kv", nothing), ("j.txt", words_only),
+        ("k.gz", broken_gz), ("l.bin", endless), ("m.txt", infinite),
     ],
 )  # fmt: skip
 def test_damaged_files_are_one_message(name: str, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +242,51 @@ def test_damaged_files_are_one_message(name: str, write: Any, tmp_path: Path, mo
     ):
         read_vectors(str(path))
     assert not (tmp_path / "touched-by-a-pickle").exists()
+
+
+ROWS = {"the": [1, 2], ". . .": [3, 4], "at name@domain.com": [5, 6], "2 000": [7, 8], "good": [9, -1e-3]}
+LINES = [f"{word} {' '.join(map(str, numbers))}" for word, numbers in ROWS.items()]
+
+
+@pytest.mark.parametrize(
+    ("content", "notes"),
+    [
+        ("\n".join(LINES), ()),
+        ("\n".join(["5 2", *LINES, ""]), ()),
+        ("\r\n".join(f"{line} \t" for line in LINES) + "\r\n\r\n", ()),
+        ("\ufeff" + "\n".join(LINES), ()),
+        ("\ufeff5 2\n" + "\n".join(LINES), ()),
+        ("\n".join(f"{word}\t{a}\t{b}" for word, (a, b) in ROWS.items()), ()),
+        ("\n".join(f"{word}\t{a} {b}" for word, (a, b) in ROWS.items()), ()),
+        ("\n".join(["2 2", *LINES]), ("v.txt: its first line says 2 words, and 5 are there (is the file whole?)",)),
+        ("\n".join(["7 2", *LINES]), ("v.txt: its first line says 7 words, and 5 are there (is the file whole?)",)),
+        (
+            "\n".join([*LINES, "the 0 0"]),
+            ("v.txt: words that stand twice, and of which the first vector counts: 1 (such as 'the')",),
+        ),
+        (
+            "\n".join(["7 2", *LINES[:1], " 0 0", *LINES[1:], "2 000 0 0"]),
+            (
+                "v.txt: words that stand twice, and of which the first vector counts: 1 (such as '2 000')",
+                "v.txt: lines without a word, which are left out: 1 (such as line 3)",
+            ),
+        ),
+    ],
+)
+def test_text_files_as_they_are_found(content: str, notes: tuple[str, ...], tmp_path: Path) -> None:
+    """The last numbers of a line are the vector, and what stands before them is the word."""
+    (tmp_path / "v.txt").write_bytes(content.encode())
+    found = read_vectors(str(tmp_path / "v.txt"))
+    assert list(found.words) == list(ROWS)
+    np.testing.assert_allclose(found.values, list(ROWS.values()))
+    assert found.notes == notes
+
+
+def test_a_line_of_another_width_is_named(tmp_path: Path) -> None:
+    for row in ("film 1", "film a b", "new film 1 b", "1 2"):
+        (tmp_path / "v.txt").write_text("\n".join(["4 2", *LINES, row]))
+        with pytest.raises(HeadstartError, match=f"line 7 is no word with 2 numbers, as most lines are: '{row}'"):
+            read_vectors(str(tmp_path / "v.txt"))
 
 
 def test_a_word_that_stands_twice_keeps_its_first_vector(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ class WordVectorNetwork(Network):
 
 
 def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwork, list[str]]:
-    """The recipe's word vectors under a head for the dataset's labels, and a note on words that they lack.
+    """The recipe's word vectors under a head for the dataset's labels, and notes on their file and on words that they
+    lack.
 
     Raises:
         HeadstartError: the vectors cannot be had, or are asked for what they cannot do.
@@ -115,7 +116,7 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         f" (such as {shown})" if shown else ""
     )
     network = WordVectorNetwork(vectorizer, build_head(model.head, width, len(dataset.labels)), spec)
-    return network, [note]
+    return network, [*vectors.notes, note]
 
 
 def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNetwork:

