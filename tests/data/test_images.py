@@ -118,7 +118,7 @@ def test_an_animation_is_its_first_frame_with_something_to_see(tmp_path: Path, k
     more = {"lossless": True} if kind == "WEBP" else {}
 
     def shown(*frames: Image.Image) -> tuple[int, ...]:
-        frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=99, disposal=2, **more)
+        frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=99, **more)
         return pixel(tmp_path / "a", (20, 20))
 
     assert shown(clear, dot, red, blue) == shown(dot, red, blue) == shown(red, blue) == RED

@@ -8,7 +8,7 @@ from PIL import Image
 
 FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 VISIBLE = 0.01  # share of a frame's opaque pixels from which on there is something to see
-FRAMES, PIXELS = 16, 50_000_000  # that are looked at at most
+FRAMES, PIXELS = 8, 20_000_000  # that are looked at at most, but a second frame always
 
 
 def first_visible(file: Image.Image) -> Image.Image:
@@ -25,7 +25,7 @@ def first_visible(file: Image.Image) -> Image.Image:
 def _later(file: Image.Image) -> Image.Image:
     """The first frame after this one with something to see, or this one."""
     here, still = file.tell(), file.copy()
-    most = min(FRAMES, PIXELS // (file.width * file.height))
+    most = min(FRAMES, max(PIXELS // (file.width * file.height), 2))
     with suppress(Exception):
         for frame in range(here + 1, here + most):
             file.seek(frame)
