@@ -114,6 +114,8 @@ def test_init_writes_a_recipe_that_can_be_planned(
         ),
         ("n\twhat\tsaid", "{n}\t{label}\t{text}", "text_classification", {"text": "said", "label": "what"}),
         ("file\tkind", "train/red/{n:02}.png\t{label}", "image_classification", {"image": "file", "label": "kind"}),
+        ("a film\tpos", "{text}\t{label}", "text_classification", {"text": "1", "label": "2"}),
+        ("q1\tq2\tsame", "{text}\t{text}\t{label}", "text_classification", {"text": "q1", "label": "same"}),
     ],
 )
 def test_init_finds_the_columns(
@@ -135,6 +137,10 @@ def test_init_finds_the_columns(
         ("a\n1\n", "at least two columns"),
         ("a\tb\n", "expected rows"),
         ("a\tb\n" + "".join(f"{n}\tx{n}\n" for n in range(50)), "no column looks like labels"),
+        (
+            "a\tb\n" + "".join(f"{n}.5\tx{n}\n" for n in range(50)),
+            "'a' holds numbers; to predict a number is not possible",
+        ),
     ],
 )
 def test_tables_that_tell_nothing(content: str, said: str, tmp_path: Path, capsys: Capture) -> None:

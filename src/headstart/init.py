@@ -5,21 +5,24 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import tempfile
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.checks.leaks import Leaks
-from headstart.data.columns import ITEMS, LABELS
+from headstart.data.columns import ITEMS, LABELS, example_in_header, is_number, split_of
 from headstart.data.dataset import Dataset
 from headstart.data.formats import is_image, is_image_name
 from headstart.data.listing import Kind
 from headstart.data.read import IMAGES as IMAGE_FILES
 from headstart.data.read import TEXT_FILES
 from headstart.data.sources import places
-from headstart.data.tables import LOOKED_AT, Table, open_table
+from headstart.data.tables import Table, open_table
 from headstart.data.walk import walk
 from headstart.errors import HeadstartError
 from headstart.models.packaged import PACKAGED
@@ -46,18 +49,28 @@ def propose(source: str) -> str:
     """
     if not source.strip():
         raise HeadstartError("SOURCE: found no name; expected a folder, a table, or whatever else data.source may be")
-    task, columns, others, why = _task_of(source)
-    draft = _draft(task, source, columns)
+    found = _found(source)
+    draft = _draft(source, found)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "draft.toml"
         path.write_text(draft, encoding="utf-8")
         recipe = read_recipe(path)
-    dataset, leaks = read_checked(recipe, task_for(task, recipe.model.backbone))
-    return _recipe(source, task, columns, others, why, dataset, leaks)
+    dataset, leaks = read_checked(recipe, task_for(found.task, recipe.model.backbone))
+    return _recipe(source, found, dataset, leaks)
 
 
-def _task_of(source: str) -> tuple[str, dict[str, str], list[str], str]:
-    """(task, columns of a table that must be named, its other columns, how it was told)."""
+class Found(NamedTuple):
+    """What data is for: the task, how that was told, columns of a table by their roles, its other ones, and whether its first
+    line names them."""
+
+    task: str
+    why: str
+    columns: Mapping[str, str] = MappingProxyType({})
+    others: Sequence[str] = ()
+    header: bool = True
+
+
+def _found(source: str) -> Found:
     place = places(Data(source=source), FILES).places["train"]
     if place.is_dir():
         files = list(map(Path, walk(place).files[:SEEN]))
@@ -66,29 +79,39 @@ def _task_of(source: str) -> tuple[str, dict[str, str], list[str], str]:
             raise HeadstartError(
                 f"{place}: found neither images nor .txt files; expected one folder of them a class, or a table"
             )
-        return (IMAGES, {}, [], "the files are images") if images >= texts else (TEXTS, {}, [], "the files are texts")
+        return Found(IMAGES, "the files are images") if images >= texts else Found(TEXTS, "the files are texts")
     table = open_table(place)
-    label, item, kind, why = _columns_of(table)
-    others = [name for name in table.columns if name not in (item, label)]
-    return (IMAGES if kind == "image" else TEXTS), {kind: item, "label": label}, others, why
+    header = example_in_header(table) is None
+    if not header:
+        table = open_table(place, header=False)
+    split = split_of(table)
+    rest = replace(table, columns=tuple(name for name in table.columns if name != split))
+    label, item, kind, why = _columns_of(rest)
+    columns = {kind: item, "label": label, **({"split": split} if split else {})}
+    others = [name for name in rest.columns if name not in (item, label)]
+    return Found(IMAGES if kind == "image" else TEXTS, why, columns, others, header)
 
 
 def _columns_of(table: Table) -> tuple[str, str, str, str]:
     """(column of the labels, column of the examples, "image" or "text", how they were told)."""
-    rows = [values for _, values in islice(table.rows(table.columns), LOOKED_AT)]
+    values = table.sample()
+    rows = len(values[table.columns[0]]) if values else 0
     if not rows or len(table.columns) < 2:
-        raise HeadstartError(f"{table.path}: expected rows and at least two columns, one of examples and one of labels")
-    values = {name: [row[place] for row in rows] for place, name in enumerate(table.columns)}
+        raise HeadstartError(
+            f"{table.path}: expected rows and at least two columns, one of examples and one of labels; it has {table.listed()}"
+        )
     different = {name: len({str(value) for value in found}) for name, found in values.items()}
     named = [name for name in table.columns if name.lower() in LABELS]
     if named:
         label, why = named[0], "the labels by the name of their column"
     else:
-        repeating = [name for name in table.columns if 2 <= different[name] <= max(20, len(rows) // 10)]
+        repeating = [name for name in table.columns if 2 <= different[name] <= max(20, rows // 10)]
         if not repeating:
+            numbers = [name for name, some in values.items() if all(is_number(str(value)) for value in some)]
             raise HeadstartError(
-                f"{table.path}: no column looks like labels: none of {', '.join(table.columns[:20])} repeats itself. Rename it "
-                '"label", or write the recipe by hand with data.columns'
+                f"{table.path}: no column looks like labels: none of {table.listed()} repeats itself. "
+                + "".join(f"{name!r} holds numbers; to predict a number is not possible yet. " for name in numbers[:1])
+                + "Add a column of classes, called label"
             )
         label, why = min(repeating, key=lambda name: different[name]), "the labels as the column with the fewest values"
     others = [name for name in table.columns if name != label]
@@ -120,15 +143,16 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-def _draft(task: str, source: str, columns: dict[str, str]) -> str:
-    named = [f"columns.{role} = {_quoted(name)}" for role, name in columns.items()]
+def _draft(source: str, found: Found) -> str:
+    task = found.task
+    named = [f"columns.{role} = {_quoted(name)}" for role, name in found.columns.items()]
+    named += [] if found.header else ["header = false"]
     model = ["[model]", f"backbone = {_quoted(_backbone(task)[0])}"]
     return "\n".join([f"task = {_quoted(task)}", "[data]", f"source = {_quoted(source)}", *named, *model])
 
 
-def _recipe(
-    source: str, task: str, columns: dict[str, str], others: list[str], why: str, dataset: Dataset, leaks: Leaks
-) -> str:
+def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
+    task, why, columns, others, header = found
     backbone, because = _backbone(task)
     counts = dataset.counts("train")
     n, most, least = len(dataset.train), max(counts.values()), min(counts.values())
@@ -148,6 +172,8 @@ def _recipe(
     if columns:
         named = ", ".join(f"{role} = {_quoted(name)}" for role, name in columns.items())
         lines.append(f"columns = {{ {named} }}")
+    if not header:
+        lines.append("header = false            # the first line is an example too; columns are called by their places")
     if others:
         lines += [
             f'# There are also {", ".join(map(_quoted, others[:10]))}. In columns, `group = "NAME"` keeps what is of one',

@@ -261,7 +261,7 @@ TAGS = [n % 2 for n in range(40)]
 @pytest.mark.parametrize(
     ("columns", "label", "said"),
     [
-        (shaped(toxic=TAGS, obscene=TAGS), "toxic", r"columns 'obscene' hold 0 and 1 only, as 'toxic' does.*a recipe for each"),
+        (shaped(toxic=TAGS, obscene=TAGS), "toxic", r"'obscene' holds 0 and 1 only, as 'toxic' does.*a recipe for each"),
         (shaped(tags=["a;b", "a", "b", "c", "b;c"] * 8), "tags", r"labels such as 'a;b' join several tags \(3 in all"),
         (shaped(stars=[n % 5 + 1 for n in range(40)]), "stars", "the numbers 1 to 5: if they have an order"),
         (shaped(y=[n % 5 + 1 for n in range(40)]), "y", "the numbers 1 to 5: if they have an order"),
@@ -310,3 +310,12 @@ def test_measured_numbers_and_numbers_of_classes(tmp_path: Path) -> None:
     ids = np.random.default_rng(0).integers(0, 77, 400)
     write_table(tmp_path / "t.tsv", [(f"text {n}", str(number)) for n, number in enumerate([*ids, *range(77)] * 2)])
     assert len(read(tmp_path / "t.tsv").labels) == 77
+
+
+def test_a_given_validation_part_that_is_not_used_is_named(tmp_path: Path) -> None:
+    for part, count in (("train", 30), ("val", 8), ("test", 6)):
+        write_table(tmp_path / f"{part}.tsv", reviews(count, seed=count))
+    for share, size in ((0.2, 6), (0, None)):
+        dataset = read(tmp_path, validation=share)
+        assert (dataset.validation and len(dataset.validation)) == size
+        assert f"the given validation part, 8 examples, is not used, since data.validation is {share}" in dataset.notes

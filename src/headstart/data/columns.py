@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from headstart.data.parts import role_of
@@ -79,7 +79,7 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
     notes = []
     split = asked.split
     if split is None and guess_split:
-        split = _split_of(table, {*named.values(), *apart.values()})
+        split = split_of(table, {*named.values(), *apart.values()})
         notes = [f"column {split!r} tells the parts (by its name)"] if split else []
     table = replace(table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split}))
     if len(table.columns) < 2:
@@ -160,7 +160,7 @@ def is_tag(values: Iterable[object]) -> bool:
     return {str(value).removesuffix(".0").casefold() for value in values} in ({"0", "1"}, {"false", "true"})
 
 
-def _split_of(table: Table, taken: set[str | None]) -> str | None:
+def split_of(table: Table, taken: Collection[str | None] = ()) -> str | None:
     """The column that tells the parts, if there is just one that is called so and says so."""
     likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
     values = table.sample() if likely else {}

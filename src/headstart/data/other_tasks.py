@@ -38,8 +38,9 @@ def _tags(label: str, rest: list[str], values: dict[str, list[Any]]) -> list[str
     if not tags or not is_tag(values[label]):
         return []
     return [
-        f"columns {_list(tags)} hold 0 and 1 only, as {quoted(label)} does: if these are tags of one example, several at once "
-        f"cannot be learned yet. This run learns {quoted(label)} alone; make a recipe for each (data.columns.label)"
+        f"{_list(tags)} {'holds' if len(tags) == 1 else 'hold'} 0 and 1 only, as {quoted(label)} does: if these are tags of "
+        f"one example, several at once cannot be learned yet. This run learns {quoted(label)} alone; make a recipe for each "
+        "(data.columns.label)"
     ]
 
 

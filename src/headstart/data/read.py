@@ -67,7 +67,7 @@ def read_images(recipe: Recipe) -> Dataset:
     parts = {}
     faults: LeftRows = {}
     for role, listing in listings.items():
-        notes += _known(listing.files, classes, role, listing.folder)
+        notes += _known(listing.files, classes, role, listing.folder, hints)
         parts[role] = _readable(listing, classes, faults)
         notes += listing.notes("image")
     if faults:
@@ -117,7 +117,7 @@ def read_texts(recipe: Recipe) -> Dataset:
     found = _held_out(found, recipe)
     classes = Classes(found["train"].labels)
     for role, texts in found.items():
-        notes += _known(texts.labels, classes, role, where.get(role, where["train"]))
+        notes += _known(texts.labels, classes, role, where.get(role, where["train"]), hints)
         if not len(texts.examples):
             raise HeadstartError(
                 f"{where.get(role, where['train'])}: the {role} part has no labelled text; expected a table with rows, or files"
@@ -182,7 +182,7 @@ def _groups(part: Examples, pattern: str) -> tuple[str, ...]:
     return tuple(match[1] or "" for match in found if match)
 
 
-def _known(labels: Iterable[str], classes: Classes, role: str, where: Path) -> list[str]:
+def _known(labels: Iterable[str], classes: Classes, role: str, where: Path, hints: Sequence[str]) -> list[str]:
     """Sentences on the labels of a part that are spelled otherwise than their class."""
     labels = sorted(labels)
     strangers = [printable(label) for label in labels if classes.place(label) is None]
@@ -190,7 +190,7 @@ def _known(labels: Iterable[str], classes: Classes, role: str, where: Path) -> l
         raise HeadstartError(
             f"{where}: the {role} part has classes that training lacks: {', '.join(strangers[:5])}; "
             f"expected some of {', '.join(map(printable, classes.labels[:10]))}. Remove those examples or add training "
-            "examples of them"
+            f"examples of them{_but(hints)}"
         )
     return classes.notes(labels, role)
 
@@ -262,5 +262,9 @@ def _enough(
             "Add some or remove the class"
             + (f". What cannot be read: {_reasons(faults)}" if faults else "")
             + "".join(alike[:1])
-            + "".join(f". But {hint}" for hint in hints)
+            + _but(hints)
         )
+
+
+def _but(hints: Sequence[str]) -> str:
+    return "".join(f". But {hint}" for hint in hints)

@@ -55,11 +55,13 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
         chosen = np.isin(np.arange(there), subset(train, data.limit, seed))
         unused, train = _apart(train, chosen, "data.limit")
         notes.append(f"data.limit: {len(train)} of {there} training examples, chosen at random by class")
-    if data.validation == 0 or recipe.train.select_on == "test":
-        parts.pop("validation", None)
-    elif isinstance(data.validation, float) or "validation" not in parts:
-        share = data.validation if isinstance(data.validation, float) else VALIDATION_SHARE
-        carved = WAYS[data.by](train, share, seed + 1)
+    share = None if isinstance(data.validation, str) else data.validation
+    none = share == 0 or recipe.train.select_on == "test"
+    if "validation" in parts and (share is not None or none):
+        why = f"data.validation is {share:g}" if share is not None else 'train.select_on is "test"'
+        notes.append(f"the given validation part, {len(parts.pop('validation'))} examples, is not used, since {why}")
+    if "validation" not in parts and not none:
+        carved = WAYS[data.by](train, VALIDATION_SHARE if share is None else share, seed + 1)
         train, parts["validation"] = _apart(train, carved, "data.validation")
     return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).noting(*notes)
 
