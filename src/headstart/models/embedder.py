@@ -32,7 +32,8 @@ ALONE = "model.preprocessing.pooling takes its encoder alone"
 @dataclass(frozen=True)
 class Embedder:
     """What follows the encoder: a pooling of POOLINGS, settings of `dense_layers`, and for each of these layers the folder of
-    its weights and how their names begin; the tokens that texts are cut to by default, and whether they become lower case."""
+    its weights and how their names begin; the tokens that texts are cut to by default, and whether they were in
+    lower case."""
 
     pooling: str | None = None
     dense: tuple[dict[str, Any], ...] = ()
@@ -51,6 +52,8 @@ def embedder(name: str, source: str, pooling: str | None) -> Embedder:
     Raises:
         HeadstartError: a part that headstart has not, or a damaged file.
     """
+    if name.startswith("packaged:"):
+        return Embedder(pooling)  # of the files in packages only those with a known checksum are read
     config = _json(source, "config.json") or {}
     if config.get("model_type") == PooledConfig.model_type:
         return _exported(name, config, pooling)
@@ -112,8 +115,10 @@ def weights_beside(source: str, folder: str, begin: str) -> dict[str, Tensor]:
 def _exported(name: str, config: dict[str, Any], pooling: str | None) -> Embedder:
     dense = tuple(config.get("dense", ()))
     if pooling:
-        return Embedder(pooling, notes=_left_out(name, ["Dense"] * len(dense), ALONE))
-    return Embedder(config["pooling"], dense, tuple((".", f"dense.{2 * number}.") for number in range(len(dense))))
+        notes = _left_out(name, ["Dense"] * len(dense), ALONE)
+        return Embedder(pooling, max_length=LONGEST_DEFAULT, notes=notes)
+    places = tuple((".", f"dense.{2 * number}.") for number in range(len(dense)))
+    return Embedder(config["pooling"], dense, places, LONGEST_DEFAULT)
 
 
 def _check_order(name: str, kinds: list[str]) -> None:

@@ -1,35 +1,72 @@
-"""Which kind of backbone a name stands for, where a task takes any."""
+"""Which kind of backbone a name stands for, and what is no backbone."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from headstart.errors import HeadstartError
 from headstart.models.packaged import packaged
-from headstart.models.word_vectors import is_word_vectors
+
+EXPORTED = (".onnx", ".pt2")
 
 
 def kind_of(backbone: str) -> str:
     """ "vision", "text" or "word_vectors", by the package, the file, a folder's config.json, or timm's list of names.
 
     Raises:
-        HeadstartError: a package or folder that holds none of them.
+        HeadstartError: a package or folder that holds none of them, a run or an exported file.
     """
+    from headstart.models.word_vectors import is_word_vectors
+
     if backbone.startswith("packaged:"):
         return packaged(backbone.removeprefix("packaged:")).kind
     if is_word_vectors(backbone):
         return "word_vectors"
-    folder = Path(os.path.expanduser(backbone))
-    if folder.is_dir():
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            return "vision" if "architecture" in config else "text"
-        except (OSError, ValueError, TypeError, RecursionError):
+    folder = local_folder(backbone)
+    if folder is not None:
+        config = _config(folder)
+        if config is None:
             raise HeadstartError(
                 f"model.backbone: {folder} has no readable config.json; expected the folder of a timm or transformers model"
-            ) from None
+            )
+        return "vision" if "architecture" in config else "text"
     import timm
 
     return "vision" if timm.is_model(backbone.split(".")[0]) else "text"
+
+
+def local_folder(backbone: str) -> Path | None:
+    """The folder that a backbone's name stands for; None where it is no folder here.
+
+    Raises:
+        HeadstartError: a run, or a file that was exported from one; the message says what to write instead.
+    """
+    path = Path(os.path.expanduser(backbone))
+    if path.suffix in EXPORTED and path.is_file():
+        raise HeadstartError(
+            f"model.backbone: {path} is an exported file, which cannot be trained; expected a folder of weights, such as "
+            "headstart export RUN --to hf writes from the run that the file comes from"
+        )
+    for run, model in ((path, path / "model"), (path.parent, path)):
+        spec = _config(model) or {}
+        if {"kind", "preprocessing", "head"} <= spec.keys():
+            raise HeadstartError(f"model.backbone: {path} is a run; {_instead(run, spec)}")
+    return path if path.is_dir() else None
+
+
+def _instead(run: Path, spec: dict[str, Any]) -> str:
+    origin = (spec.get("pretrained") or {}).get("from")
+    if spec["kind"] == "word_vectors" or spec["head"]["classifier"] not in (None, "logistic_regression", "gradient"):
+        return f"it left its backbone as it was: write model.backbone = {json.dumps(origin)}"
+    return f'export it first (headstart export {run} --to hf), and write model.backbone = "{run}.hf"'
+
+
+def _config(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -27,7 +27,6 @@ from headstart.models.text_source import (
     check_vocabulary,
     config_and_tokenizer,
     locate,
-    lower_case,
     pretrained_encoder,
     quiet,
     random_encoder,
@@ -102,8 +101,6 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         )
     if asked.pooling == "cls":
         check_first_token(tokenizer, causal, model.backbone)
-    if stated.lower:
-        lower_case(tokenizer)
     keep = asked.keep or stated_keep(tokenizer)
     default = min(stated.max_length, limit or stated.max_length)
     preprocessing: dict[str, Any] = {
@@ -134,6 +131,10 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
     head = build_head(model.head, width, len(dataset.labels))
     network = TextNetwork(encoder, dense, head, tokenizer, {**spec, "width": width})
     notes = list(stated.notes)
+    if stated.lower and tokenizer.tokenize("A") != tokenizer.tokenize("a"):
+        notes.append(
+            f"{model.backbone} was trained with texts in lower case (do_lower_case); yours are read as they are"
+        )
     if config.is_encoder_decoder:
         notes.append(f"of {model.backbone} ({config.model_type}) the encoder alone is used")
     if keep == "end" and not asked.keep:

@@ -25,7 +25,7 @@ LONGEST_TOKEN = (
 class TextEncoder:
     """A tokenizer; texts of more than `max_length` tokens are cut, and a batch is padded on the right to its longest text.
 
-    White space around a text is left out.
+    White space around a text is left out where it could fill the tokens by itself.
 
     Args:
         keep: what remains of a longer text: its "start", its "end", or "both", half of the tokens from each (Sun et al. 2019).
@@ -62,7 +62,9 @@ class TextEncoder:
 
     def _readable(self, text: str) -> str:
         """The characters that may count: a tokenizer reads no more of a huge text."""
-        text = text.strip()
+        bare = text.strip()
+        if len(text) - len(bare) > self._max_length:
+            text = bare
         if len(text) <= self._most:
             return text
         if self._keep == "both":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import normalizers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.embedder import weights_beside
+from headstart.models.kinds import kind_of, local_folder
 from headstart.models.packaged import packaged
 from headstart.models.pooled_encoder import POOLINGS, PooledConfig, encoder_class, without_copy
 from headstart.sections import Model
@@ -48,13 +47,18 @@ def locate(model: Model) -> str:
         )
     if model.backbone.startswith("packaged:"):
         return str(packaged(model.backbone.removeprefix("packaged:"), KIND).path())
-    folder = Path(os.path.expanduser(model.backbone))
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    folder = local_folder(model.backbone)
+    if folder is None:
+        return model.backbone
+    if not (folder / "config.json").is_file():
+        inner = [str(path.parent) for path in folder.glob("0_*/config.json")]  # of old sentence embedders
         raise HeadstartError(
             f"model.backbone: {folder} has no config.json; expected the folder of a transformers model (config.json, "
-            "model.safetensors, and the tokenizer's files)"
+            f"model.safetensors, and the tokenizer's files){f', such as {inner[0]}' if inner else ''}"
         )
-    return str(folder) if folder.is_dir() else model.backbone
+    if kind_of(model.backbone) != KIND:
+        raise HeadstartError(f"model.backbone: {folder} is a timm model, which reads images; this task has texts")
+    return str(folder)
 
 
 def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | None, bool]:
@@ -67,9 +71,7 @@ def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | Non
         try:
             config, _ = _config(source)
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-            tokenizer.padding_side = (
-                "right"  # whatever it does by itself: a text alone and beside longer ones is the same
-            )
+            tokenizer.padding_side = "right"  # so that a text is read alone as beside longer ones
             limit, causal = _limit(config, tokenizer), _is_causal(config)
             if limit is not None and limit < SHORTEST:
                 raise ValueError(f"texts of at most {limit} tokens")
@@ -141,13 +143,6 @@ def random_encoder(model: Model, config: Any) -> nn.Module:
         raise HeadstartError(
             f"model.backbone: transformers cannot build {model.backbone}: {first_line(error)}"
         ) from None
-
-
-def lower_case(tokenizer: Any) -> None:
-    """Let a tokenizer turn its texts into lower case first."""
-    backend = tokenizer.backend_tokenizer
-    before = [backend.normalizer] if backend.normalizer else []
-    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
 
 
 def check_first_token(tokenizer: Any, causal: bool, name: str) -> None:

@@ -18,6 +18,7 @@ from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.attribution import grad_cam
 from headstart.models.image_encoder import ImageEncoder, normalised
+from headstart.models.kinds import local_folder
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.look import check_look, look_of
 from headstart.models.network import Network, build_head, check_origin, digest
@@ -101,7 +102,8 @@ def vision_network(
     model.preprocessing.only("size", "mean", "std", "interpolation", "crop", "grey_range")
     architecture, state, own = _resolve(model, pretrained)
     from_hub = pretrained and state is None
-    net = _create(architecture, model.preprocessing.size, from_hub)
+    size = model.preprocessing.size or _fixed_size(architecture, own)
+    net = _create(architecture, size, from_hub)
     if state is not None:
         _load(net, state, model)
     weights = digest(net, _classifier_name(net)) if pretrained else None
@@ -113,7 +115,7 @@ def vision_network(
         "backbone": architecture,
         "head": model.head.model_dump(mode="json"),
         "classes": classes,
-        "size": model.preprocessing.size,
+        "size": size,
         "preprocessing": preprocessing,
         "pretrained": {"from": model.weights or model.backbone, "name": model.backbone, "sha256": weights}
         if pretrained
@@ -159,8 +161,8 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
     if name.startswith("packaged:"):
         package = packaged(name.removeprefix("packaged:"), KIND)
         return ARCHITECTURE, lite0_weights(package.path()) if pretrained else None, {}
-    folder = Path(os.path.expanduser(name))
-    if folder.is_dir():
+    folder = local_folder(name)
+    if folder is not None:
         architecture, own = from_folder(folder)
         if not timm.is_model(architecture.split(".")[0]):
             raise HeadstartError(
@@ -173,6 +175,15 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
             "resnet18.tv_in1k, a local folder, or packaged:efficientnet_lite0"
         )
     return name, from_file(model.weights) if pretrained and model.weights else None, {}
+
+
+def _fixed_size(architecture: str, own: dict[str, Any]) -> int | None:
+    """The side that a folder's weights were made for, where it is not the architecture's and cannot be chosen freely."""
+    default: Any = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
+    match own.get("input_size"):
+        case [3, int(height), int(width)] if default is not None and default.fixed_input_size and height == width:
+            return height if (3, height, width) != default.input_size else None
+    return None
 
 
 def _create(architecture: str, size: int | None, from_hub: bool) -> nn.Module:

@@ -42,7 +42,7 @@ class FeatureCache:
         assert pretrained is not None, "features of random weights are not worth keeping"
         spec = network.spec
         look, config = spec["preprocessing"], spec.get("config")
-        address = [FORMAT, spec["backbone"], config, pretrained["sha256"], look, precision]
+        address = [FORMAT, spec["backbone"], config, spec.get("dense"), pretrained["sha256"], look, precision]
         name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
         cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
