@@ -16,7 +16,7 @@ from headstart.checks.counts import class_notes
 from headstart.checks.leaks import Leaks, settled
 from headstart.checks.likeness import remembered
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.names import composed
+from headstart.data.names import composed, quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.memory import keep_freed_memory
@@ -227,7 +227,7 @@ def _check_metric(prepared: Prepared) -> None:
     if part is not None and prepared.recipe.train.metric in NEED_TWO_CLASSES and len(np.unique(part.labels)) == 1:
         raise HeadstartError(
             f"train.metric: {prepared.recipe.train.metric} is not defined on the {prepared.recipe.train.select_on} part, whose "
-            f'{len(part)} examples are all of {prepared.dataset.labels[part.labels[0]]!r}. Set train.metric = "loss" or '
+            f'{len(part)} examples are all of {quoted(prepared.dataset.labels[part.labels[0]])}. Set train.metric = "loss" or '
             '"accuracy", or give that part examples of other classes'
         )
 

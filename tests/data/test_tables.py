@@ -22,6 +22,7 @@ from headstart.data.read import read_images
 from headstart.data.tables import open_table
 from headstart.data.texts import of_table
 from headstart.errors import HeadstartError
+from headstart.report.describe import describe_parts
 from headstart.sections import Columns
 from tests.conftest import draw_images, reviews, write_table
 from tests.data.test_texts import everything, read, recipe
@@ -187,14 +188,17 @@ def test_the_order_of_labels_is_that_of_their_values_whatever_the_rows() -> None
     assert Classes(["b", "a", "true", "True"]).labels == ("True", "a", "b")
 
 
-LABELS = ["👩‍🚀", "❤️‍🔥", "ورزش‌ها", "New\u00a0York", "C#", "ta\tb"]
+LABELS = ["👩‍🚀", "❤️‍🔥", "ورزش‌ها", "New\u00a0York", "C#", "red\x1b[31m"]
 
 
 def test_labels_stay_as_the_data_has_them(tmp_path: Path) -> None:
     rows = [{"text": f"text {n}", "label": f" {LABELS[n % 6]} "} for n in range(24)]
     rows += [{"text": f"more {n}", "label": "cafe\u0301" if n % 2 else "caf\u00e9"} for n in range(4)]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    assert set(read(tmp_path / "t.jsonl").labels) == {*LABELS, "caf\u00e9"}
+    dataset = read(tmp_path / "t.jsonl")
+    assert set(dataset.labels) == {*LABELS, "caf\u00e9"}
+    assert "👩‍🚀 4" in describe_parts(dataset)
+    assert "red\\x1b[31m 4" in describe_parts(dataset)
     assert [printable(name) for name in (*LABELS[:4], "a\x1b[31m", "b\u202e", "c\ud83d")] == [
         *LABELS[:4], "a\\x1b[31m", "b\\u202e", "c\\ud83d",
     ]  # fmt: skip

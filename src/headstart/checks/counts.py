@@ -77,8 +77,8 @@ def _shift(dataset: Dataset, role: str) -> str | None:
         return None
     most = int(np.where(tested, apart, 0.0).argmax())
     return (
-        f"the classes have other shares in the {role} part than in training, by more than chance: {dataset.labels[most]!r} "
-        f"is {100 * shares[1, most]:.1f} % of it and {100 * shares[0, most]:.1f} % of training"
+        f"the classes have other shares in the {role} part than in training, by more than chance: "
+        f"{quoted(dataset.labels[most])} is {100 * shares[1, most]:.1f} % of it and {100 * shares[0, most]:.1f} % of training"
     )
 
 

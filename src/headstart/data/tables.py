@@ -17,7 +17,7 @@ from headstart.data.utf8 import open_utf8
 from headstart.errors import HeadstartError, first_line
 
 LOOKED_AT = 1000  # rows, where something is to be guessed
-UNNAMED = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # pandas' index among them
+UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # pandas' index among them
 Rows = Iterator[tuple[int, tuple[Any, ...]]]
 
 

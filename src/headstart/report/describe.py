@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headstart.data.dataset import Dataset
+from headstart.data.names import printable
 from headstart.recipe import Recipe
 from headstart.report.folder import HARMLESS
 from headstart.report.report import Phase
@@ -88,7 +89,7 @@ def describe_parts(dataset: Dataset) -> str:
 def _classes(dataset: Dataset) -> str:
     counts = dataset.counts("train")
     if len(counts) <= MANY_CLASSES:
-        return f"{len(counts)} classes: " + ", ".join(f"{name} {count}" for name, count in counts.items())
+        return f"{len(counts)} classes: " + ", ".join(f"{printable(name)} {count}" for name, count in counts.items())
     low, high = min(counts.values()), max(counts.values())
     return f"{len(counts)} classes of {low if low == high else f'{low} to {high}'} training examples"
 
@@ -111,7 +112,7 @@ def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) 
     counts = Table("class", *dataset.parts(), box=SIMPLE_HEAD)
     by_part = {role: dataset.counts(role) for role in dataset.parts()}
     for label in dataset.labels:
-        counts.add_row(label, *(str(by_part[role][label]) for role in by_part))
+        counts.add_row(printable(label), *(str(by_part[role][label]) for role in by_part))
     console = Console(file=io.StringIO(), width=100, markup=False)
     console.print(counts, blocks)
     assert isinstance(console.file, io.StringIO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from headstart.data.names import printable, quoted
 from headstart.report.report import Report
 
 PIPELINES = {"vision": "image-classification", "text": "text-classification"}
@@ -26,7 +27,7 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
         "log loss": test.log_loss,
         "calibration error": test.calibration_error,
     }
-    labels = [f"`{label}`" for label in report.labels[:MANY]] + (["…"] if len(report.labels) > MANY else [])
+    labels = [f"`{printable(label)}`" for label in report.labels[:MANY]] + (["…"] if len(report.labels) > MANY else [])
     counts = ", ".join(f"{sum(by_class.values())} {role}" for role, by_class in report.counts.items())
     worst = test.worst_class()
     beside = [f"- {result.name}: {result.test.accuracy}" for result in report.beside]
@@ -41,9 +42,9 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
         f"## Measured on {test.n} test examples",
         "| | value | 95 % interval |\n|---|---|---|\n"
         + "\n".join(f"| {name} | {one.value:.3f} | {one.interval} |" for name, one in rows.items()),
-        f"Always saying {test.majority_class!r} is right in {test.majority_accuracy:.3f} of them."
+        f"Always saying {quoted(test.majority_class)} is right in {test.majority_accuracy:.3f} of them."
         + (" The epoch was chosen on these examples." if report.selected_on == "test" else "")
-        + (f" Worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found." if worst else ""),
+        + (f" Worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found." if worst else ""),
         *(["On the same examples:\n\n" + "\n".join(beside)] if beside else []),
         "## Limits\n\nThe figures hold for examples like the test part's; an input of none of the classes gets one of them too."
         + (f" Test examples with a duplicate in training or validation: {report.leaked}." if report.leaked else ""),

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from headstart.data.names import quoted
 from headstart.errors import HeadstartError
 from headstart.report.significance import DOUBTFUL, equals
 
@@ -71,8 +72,8 @@ class Scores(Part):
         if len(occurring) > 1:
             return None
         return (
-            f"all {self.n} test examples are of one class, {occurring[0]!r}: Matthews' correlation, the area under the ROC "
-            "curve and the average precision are not defined, and accuracy is the recall of that class"
+            f"all {self.n} test examples are of one class, {quoted(occurring[0])}: Matthews' correlation, the area under the "
+            "ROC curve and the average precision are not defined, and accuracy is the recall of that class"
         )
 
     def worst_class(self) -> ClassScore | None:
@@ -204,7 +205,9 @@ class Report(Part):
             more = [result.fitted or "", f"{result.cached} features were cached" if result.cached else ""]
             remark = "   " + "; ".join(filter(None, more)) if any(more) else ""
             lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{remark}")
-        lines.append(f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {test.majority_class!r})")
+        lines.append(
+            f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {quoted(test.majority_class)})"
+        )
         if self.beside:
             lines.append(self.verdict())
         if self.selected_on and self.main.kept:
@@ -213,7 +216,7 @@ class Report(Part):
         notes = [*undefined, *self.main.notes, *(note for note in self.notes if note.startswith("evaluate."))]
         lines += [f"note: {note}" for note in notes]
         if worst is not None:
-            lines.append(f"worst class: {worst.name!r}, {worst.recall} of its {worst.n} examples found")
+            lines.append(f"worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found")
         lines += [
             f"report:  {self.folder}/report.html",
             f"predict: headstart predict {self.folder} FILE_OR_FOLDER …",
