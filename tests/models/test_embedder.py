@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import huggingface_hub.constants
 import pytest
@@ -18,6 +19,7 @@ from transformers import AutoModel
 import headstart
 from headstart.errors import HeadstartError
 from headstart.export import export
+from headstart.models import embedder as module
 from headstart.models.text import TextNetwork, load_text_network, text_network
 from headstart.sections import Model, Preprocessing
 from tests.conftest import MakeRun
@@ -190,6 +192,10 @@ def test_a_name_on_the_hub_is_read_as_its_folder_is(
     network, notes = opened("tiny/embedder")
     torch.testing.assert_close(features(network), features(opened(folder)[0]))
     assert (network.spec["preprocessing"]["pooling"], notes) == ("cls", [])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "hf_hub_download", Mock(side_effect=OSError("busy")))
+        with pytest.raises(HeadstartError, match="could not be had from the hub .busy."):
+            opened("tiny/embedder")
     (home / "snapshots" / commit / "modules.json").unlink()
     network, notes = opened("tiny/embedder")
     assert network.spec["preprocessing"]["pooling"] == "mean"

@@ -210,3 +210,7 @@ def _file(source: str, name: str) -> Path | None:
             return Path(hf_hub_download(source, name))
         except EntryNotFoundError:  # or it is not known without the hub
             return None
+        except Exception as error:  # the hub client's errors are many
+            raise HeadstartError(
+                f"model.backbone: {name} of {source!r} could not be had from the hub ({first_line(error)}); try again"
+            ) from None
