@@ -156,9 +156,12 @@ def _hf(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: l
     from headstart.report.model_card import model_card
 
     labels, answers = [str(label) for label in member.spec["labels"]], {}
+    opened = getattr(
+        member.encoder, "opened", lambda text: text
+    )  # how a file becomes 8 bits is not the folder's matter
     for call in write_hub_folder(member, draft):
         try:
-            answers[call.line(path)] = call.probabilities(draft, checked, labels)
+            answers[call.line(path)] = call.probabilities(draft, map(opened, checked), labels)
         except Exception as error:  # as manifold as what timm and transformers do not expect
             raise HeadstartError(
                 f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); export to onnx or torch_export "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import headstart
 from headstart import export as export_module
@@ -128,6 +129,22 @@ def test_a_folder_of_images_is_for_timm_and_transformers(
     assert f"| accuracy | {headstart.Report.read(run).test.accuracy.value:.3f} |" in card
     assert all(f"import {line.partition('.')[0]}\n\n{line}\n" in card for line in (timms[8:], theirs[4:]))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_how_files_are_opened_is_no_matter_of_an_exported_folder(make_run: MakeRun, tmp_path: Path) -> None:
+    """Greys of more than 8 bits, and a picture of which the network sees the middle."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 4)):
+        for label, level in (("dark", 300), ("light", 900)):
+            (tmp_path / "deep" / part / label).mkdir(parents=True)
+            for number in range(count):
+                shape = (40, 1203) if (number, label) == (0, "dark") else (40, 40)
+                pixels = random.normal(level, 200, shape).clip(0, 1023).astype(np.uint16)
+                Image.fromarray(pixels).save(tmp_path / "deep" / part / label / f"{number}.png")
+    run = make_run("image", seed=6, data={"source": str(tmp_path / "deep")})
+    found = export(str(run), "hf", out=tmp_path / "folder")
+    assert found.agreement.largest < 1e-5
+    assert "Greys of more than 8 bits are read with 0 as black" in (tmp_path / "folder" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

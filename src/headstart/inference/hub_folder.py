@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from headstart.data.images import open_rgb
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.member import NetworkMember
 from headstart.inference.trace import exportable
@@ -36,8 +34,8 @@ class Timm:
     def line(self, folder: Path) -> str:
         return f'timm.create_model("local-dir:{folder}", pretrained=True)'
 
-    def probabilities(self, folder: Path, items: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
-        """What the call gives for images, shape (n, classes), by the preprocessing that lies in the folder."""
+    def probabilities(self, folder: Path, items: Iterable[Any], labels: Sequence[str]) -> np.ndarray:
+        """What the call gives for opened images, shape (n, classes), by the preprocessing that lies in the folder."""
         import timm
         from timm.data import create_transform, resolve_data_config
 
@@ -45,7 +43,7 @@ class Timm:
         look = resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
         transform: Any = create_transform(**look, is_training=False)
         with torch.inference_mode():
-            return np.array([net(transform(image)[None]).softmax(-1)[0].numpy() for image in _shown(items, folder)])
+            return np.array([net(transform(image)[None]).softmax(-1)[0].numpy() for image in items])
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,14 @@ class Pipeline:
             f'transformers.pipeline("{self.task}", "{folder}"{"".join(f", {k}={v}" for k, v in self.options.items())})'
         )
 
-    def probabilities(self, folder: Path, items: Sequence[Any], labels: Sequence[str]) -> np.ndarray:
-        """What the call gives for texts or images, shape (n, classes), by what lies in the folder alone."""
+    def probabilities(self, folder: Path, items: Iterable[Any], labels: Sequence[str]) -> np.ndarray:
+        """What the call gives for texts or opened images, shape (n, classes), by what lies in the folder alone."""
         import transformers
 
-        given = list(items) if self.task == "text-classification" else _shown(items, folder)
         build: Any = transformers.pipeline  # whose overloads know no variable task
         with quiet():
             classify = build(self.task, str(folder), device="cpu", **self.options)
-            found = [classify(item, top_k=len(labels)) for item in given]
+            found = [classify(item, top_k=len(labels)) for item in items]
         named = [{one["label"]: one["score"] for one in row} for row in found]
         return np.array([[row[label] for label in labels] for row in named])
 
@@ -121,12 +118,6 @@ def _of_timm(member: NetworkMember, network: Network, folder: Path) -> list[Timm
         ) from None
     _leave_to_callers(folder / "config.json")
     return [Timm(), Pipeline("image-classification")]
-
-
-def _shown(items: Sequence[Any], folder: Path) -> Iterator[Image.Image]:
-    """Images in 8 bits: timm and transformers leave it to their callers how deeper greys become that."""
-    grey_range = json.loads((folder / "config.json").read_bytes()).get(GREY_RANGE)
-    return (open_rgb(item, grey_range=grey_range) for item in items)
 
 
 def _leave_to_callers(path: Path) -> None:

@@ -42,7 +42,7 @@ class ImageEncoder:
 
     def __call__(self, item: Source | np.ndarray, seed: int | None = None) -> dict[str, Tensor]:
         if seed is None and not isinstance(item, np.ndarray):
-            return {"pixel_values": self._plain(self._open(item))}
+            return {"pixel_values": self._plain(self.opened(item))}
         array = item if isinstance(item, np.ndarray) else self.decoded(item)
         if seed is None:
             return {"pixel_values": self._plain(Image.fromarray(array))}
@@ -50,10 +50,10 @@ class ImageEncoder:
 
     def decoded(self, item: Source) -> np.ndarray:
         """The picture to augment, shape (height, width, 3), uint8, of at most four times the network's input."""
-        return np.array(self._open(item, self._enough))
+        return np.array(self.opened(item, self._enough))
 
-    def _open(self, item: Source, enough: int | None = None) -> Image.Image:
-        """The picture, of a thin one no more than the network can get to see of it."""
+    def opened(self, item: Source, enough: int | None = None) -> Image.Image:
+        """The picture in RGB, of a thin one no more than the network can get to see of it."""
         return _middle(open_rgb(item, enough, self._grey_range), self._longest)
 
     def views(self, item: Source) -> list[dict[str, Tensor]]:
@@ -64,7 +64,7 @@ class ImageEncoder:
         """
         steps = list(self._plain.transforms)
         number = next(place for place, step in enumerate(steps) if isinstance(step, CenterCrop | CenterCropOrPad))
-        image = self._open(item)
+        image = self.opened(item)
         resized = v2.Compose(steps[:number])(image) if number else image
         height, width = _pair(steps[number].size)
         if resized.size[0] >= width and resized.size[1] >= height:

@@ -47,6 +47,17 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
         + (f" Worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found." if worst else ""),
         *(["On the same examples:\n\n" + "\n".join(beside)] if beside else []),
         "## Limits\n\nThe figures hold for examples like the test part's; an input of none of the classes gets one of them too."
-        + (f" Test examples with a duplicate in training or validation: {report.leaked}." if report.leaked else ""),
+        + (f" Test examples with a duplicate in training or validation: {report.leaked}." if report.leaked else "")
+        + _greys(spec["preprocessing"].get("grey_range")),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _greys(grey_range: Sequence[float] | None) -> str:
+    if grey_range is None:
+        return ""
+    black, white = grey_range
+    return (
+        f" Greys of more than 8 bits are read with {black:g} as black and {white:g} as white; neither timm nor transformers "
+        "does so: give them images of 8 bits."
+    )
