@@ -236,6 +236,7 @@ def test_a_column_may_tell_the_parts(named: dict[str, str], tmp_path: Path) -> N
     assert ("2 with no known part (t.csv:22, t.csv:23)" in said) == bool(named)
     if not named:
         whole = read(tmp_path / "t.csv", test=0.2)
+        assert "column 'split', which names parts, is not read, since the recipe says what the test is" in whole.notes
         assert sum(map(len, whole.parts().values())) == 21
     with pytest.raises(HeadstartError, match="column 'label' of .* says train in no row"):
         read(tmp_path / "t.csv", columns={"text": "text", "label": column, "split": "label"})
@@ -266,7 +267,8 @@ TAGS = [n % 2 for n in range(40)]
     ("columns", "label", "said"),
     [
         (shaped(toxic=TAGS, obscene=TAGS), "toxic", r"'obscene' holds 0 and 1 only, as 'toxic' does.*a recipe for each"),
-        (shaped(tags=["a;b", "a", "b", "c", "b;c"] * 8), "tags", r"labels such as 'a;b' join several tags \(3 in all"),
+        (shaped(tags=["a;b", "a", "b", "c", "b;c"] * 8), "tags", r"labels such as 'a;b' look like several tags \(3 in all"),
+        (shaped(tags=["a|b", "a", "b|c"] * 13 + ["a"]), "tags", r"labels such as 'a\|b' look like several tags"),
         (shaped(stars=[n % 5 + 1 for n in range(40)]), "stars", "the numbers 1 to 5: if they have an order"),
         (shaped(y=[n % 5 + 1 for n in range(40)]), "y", "the numbers 1 to 5: if they have an order"),
         (shaped(y=TAGS, title=[f"the {n}th title of a film" for n in range(40)]), "y", "though it holds texts: 'title'"),
@@ -287,7 +289,7 @@ def test_what_else_may_be_meant_is_said(columns: dict[str, list[Any]], label: st
         (shaped(price=[n * 1.25 for n in range(40)]), {}, "numbers of many different values .* a number is to be predicted"),
         (shaped(price=[n * n for n in range(40)]), {}, "a number is to be predicted"),
         (shaped(toxic=TAGS, rude=TAGS), {"text": "text"}, "'toxic', 'rude' hold 0 and 1 only, one tag each"),
-        (shaped(tags=["a;b", "a", "b", "c", "b;c"] * 7 + ["a;c"] + ["a"] * 4), {}, "too few .* join several tags"),
+        (shaped(tags=["a;b", "a", "b", "c", "b;c"] * 7 + ["a;c"] + ["a"] * 4), {}, "too few .* look like several tags"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learned_yet_is_refused_in_words(

@@ -79,7 +79,8 @@ def label_of(value: Any, where: str, example: str) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        raise HeadstartError(f"{where}: found {type(value).__name__} in {example}; expected names or numbers")
+        several = " (several labels of an example cannot be learned yet)" if isinstance(value, list) else ""
+        raise HeadstartError(f"{where}: found {type(value).__name__} in {example}{several}; expected names or numbers")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return label_name(str(value), f"{where}, {example}") or None

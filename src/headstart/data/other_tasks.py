@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,13 @@ def _several(label: str, labels: list[str]) -> list[str]:
     different = set(labels)
     for sign in SEPARATORS:
         joined = [name for name in different if sign in name]
-        tags = Counter(tag.strip() for name in different for tag in name.split(sign))
-        if len(joined) > 1 and "" not in tags and len(tags) < len(different):
+        tags = {tag.strip() for name in different for tag in name.split(sign)}
+        again = len(tags) < len(different) or any(tag in different for name in joined for tag in name.split(sign))
+        if len(joined) > 1 and again and "" not in tags:
             return [
-                f"labels such as {quoted(min(joined))} join several tags ({len(tags)} in all, with {sign!r} between): several "
-                "at once cannot be learned yet, and each combination is a class of its own. Write one column of yes and no for "
-                f"the tag that matters, or keep one tag a row in column {quoted(label)}"
+                f"labels such as {quoted(min(joined))} look like several tags ({len(tags)} in all, with {sign!r} between): "
+                "several at once cannot be learned yet, and each combination is a class of its own. Write one column of yes "
+                f"and no for the tag that matters, or keep one tag a row in column {quoted(label)}"
             ]
     return []
 

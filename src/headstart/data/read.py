@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.classes import Classes
-from headstart.data.columns import Chosen, choose
+from headstart.data.columns import Chosen, choose, split_of
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.formats import is_image
 from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note
@@ -132,7 +132,11 @@ def _chosen(table: Table, columns: Columns, kind: str, recipe: Recipe, role: str
     if role != "train":
         return choose(table, columns.model_copy(update={"split": None}), kind)
     told = isinstance(recipe.data.test, float) or recipe.data.split.folds or recipe.data.split.test_from
-    return choose(table, columns, kind, guess_split=not told)
+    chosen = choose(table, columns, kind, guess_split=not told)
+    if told and not chosen.split and (unread := split_of(table, {chosen.item, chosen.label})):
+        note = f"column {unread!r}, which names parts, is not read, since the recipe says what the test is"
+        return replace(chosen, notes=(*chosen.notes, note))
+    return chosen
 
 
 def _roles(parted: dict[str, Any], where: dict[str, Path], chosen: Chosen, notes: list[str]) -> dict[str, Any]:
