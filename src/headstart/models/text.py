@@ -226,7 +226,8 @@ def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
     has = getattr(encoder, "pooler", None) is not None
     if pooling == "pooler" and not has:
         raise HeadstartError(
-            f"model.preprocessing.pooling: {type(encoder).__name__} has no pooler; expected another of {', '.join(POOLINGS)}"
+            f"model.preprocessing.pooling: {type(encoder).__name__} has no pooler; expected one of "
+            f"{', '.join(name for name in POOLINGS if name != 'pooler')}"
         )
     if pooling != "pooler" and has:
         encoder.pooler = None  # type: ignore[assignment]
