@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from benchmarks.controls.bare import bare_loop
-from headstart.prepare import Machine, Prepared, prepare, setting_of, start
+from headstart.prepare import prepare
+from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.recipe import Recipe
 from headstart.train.engine import tune
 from headstart.train.setting import Setting

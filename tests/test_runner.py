@@ -197,7 +197,8 @@ def test_names_from_the_data_are_shown_as_text(write_recipe: WriteRecipe, tmp_pa
     ],
 )
 def test_a_damaged_model_is_one_message(change: dict[str, object], write_recipe: WriteRecipe, tmp_path: Path) -> None:
-    from headstart.prepare import prepare, start
+    from headstart.prepare import prepare
+    from headstart.prepared import start
 
     prepared = prepare(read_recipe(write_recipe()), start())
     prepared.network.save(tmp_path / "run" / "model")

@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.errors import HeadstartError
-from headstart.prepare import Prepared, prepare, setting_of, start
+from headstart.evaluate.intervals import wilson
+from headstart.prepare import prepare
+from headstart.prepared import Prepared, setting_of, start
 from headstart.runner import learn
 from headstart.tasks import tasks
 from headstart.train.forward import logits
 from headstart.train.phase import PhaseRun
 from headstart.transfer.adapters import TARGETS, merge
-from headstart.transfer.choice import choose
+from headstart.transfer.choice import FrozenFit, choose
 from headstart.transfer.strategies import plan, strategies
 from tests.conftest import WriteRecipe
 from tests.processes import start as run_in
@@ -326,4 +328,22 @@ def test_a_strategy_does_not_stand_beside_itself(kind: str, make: Make) -> None:
     [(100, 0.99, "feature_extraction"), (100, 0.3, "lp_ft"), (50_000, 0.99, "lp_ft"), (50_000, 0.3, "fine_tune")],
 )
 def test_auto_is_the_textbooks_table(examples: int, separated: float, expected: str) -> None:
-    assert choose(examples, separated)[0] == expected
+    frozen = FrozenFit(separated, separated - 0.01, separated + 0.01, fitted=0.9, majority=0.0)
+    assert choose(examples, frozen, chance=0.02).strategy == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "fitted", "tested", "expected"),
+    [
+        (0.78, 0.985, 400, "feature_extraction"),  # it fits what it has seen: there is little for fine-tuning to mend
+        (0.80, 0.877, 872, "fine_tune"),  # it does not: the features lack something
+        (0.78, 0.985, 40_000, "fine_tune"),  # a test that tells so small a gain from chance
+        (0.25, 0.99, 400, "fine_tune"),  # features that tell nothing, however well noise is fitted
+    ],
+)
+def test_auto_weighs_what_training_may_bring(accuracy: float, fitted: float, tested: int, expected: str) -> None:
+    low, high = wilson(round(accuracy * 2_000), 2_000)
+    ends = wilson(round(accuracy * tested), tested)
+    choice = choose(2_000, FrozenFit(accuracy, low, high, fitted, majority=0.25), (ends[1] - ends[0]) / 2)
+    assert (choice.strategy, choice.table) == (expected, "fine_tune")
+    assert f"fine_tune can mend what a classifier on them cannot fit, {100 * (1 - fitted):.1f} points" in choice.reason

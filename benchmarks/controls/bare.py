@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 
 from headstart.catalogue import read_recipe
-from headstart.prepare import Prepared, prepare, setting_of, start
+from headstart.prepare import prepare
+from headstart.prepared import Prepared, setting_of, start
 from headstart.train.depthwise import eased
 from headstart.train.draws import Batches, TrainingSet, seed_for
 from headstart.train.loader import loader_of

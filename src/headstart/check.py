@@ -21,7 +21,8 @@ from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
 from headstart.init import propose
-from headstart.prepare import features_of, prepare, read_checked, start
+from headstart.prepare import prepare, read_checked
+from headstart.prepared import features_of, start
 from headstart.recipe import Recipe
 from headstart.report.check_page import CheckPage, write_check_page
 from headstart.report.describe import describe_parts

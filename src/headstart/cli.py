@@ -44,8 +44,9 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import prepare, start
-    from headstart.preview import describe, estimate
+    from headstart.prepare import prepare
+    from headstart.prepared import estimate, start
+    from headstart.preview import describe
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -60,7 +61,8 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is trained for good."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import prepare, setting_of, start
+    from headstart.prepare import prepare
+    from headstart.prepared import setting_of, start
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()

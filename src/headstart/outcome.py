@@ -15,7 +15,7 @@ from headstart.evaluate.baselines import majority
 from headstart.evaluate.calibration import calibrated, risk_coverage
 from headstart.evaluate.comparison import with_chances
 from headstart.evaluate.metrics import score
-from headstart.prepare import Machine, Prepared
+from headstart.prepared import Machine, Prepared
 from headstart.report.examples import examples
 from headstart.report.folder import MODEL, SPLIT
 from headstart.report.html import write_html

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,16 +14,15 @@ from headstart.checks.counts import class_notes
 from headstart.checks.leaks import Leaks, settled
 from headstart.checks.likeness import remembered
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.names import composed, quoted
+from headstart.data.names import quoted
 from headstart.errors import HeadstartError
+from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
-from headstart.memory import keep_freed_memory
 from headstart.models import classifier
+from headstart.prepared import Machine, Prepared, estimate, setting_of
 from headstart.recipe import EMBEDDING, Recipe
 from headstart.registry import unknown
 from headstart.report.report import Phase
-from headstart.runtime.bars import Bar
-from headstart.runtime.threads import share_cores
 from headstart.sections import Head
 from headstart.sections.transfer import AUTO, FROZEN
 from headstart.tasks import Task, task_for
@@ -36,79 +33,8 @@ if TYPE_CHECKING:
     import torch
 
     from headstart.models.network import Network
-    from headstart.train.setting import Setting
-    from headstart.transfer.plan import Plan
 
 FEW = 50  # examples
-KEPT = 0.25  # of the free memory, for decoded training examples
-LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where this process computes, and which of how many it is."""
-
-    device: torch.device
-    rank: int
-    world: int
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe that is ready to train: data read, network built, plan made."""
-
-    recipe: Recipe
-    task: Task
-    dataset: Dataset
-    network: Network
-    plan: Plan
-    precision: str
-    batch_size: int
-    accumulation: int
-    sizes: dict[str, int]
-    phases: tuple[Phase, ...]
-    leaks: Leaks
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the recipe may leave open, as this run has it."""
-        from headstart.report.describe import choices
-
-        settled: dict[str, Any] = {"precision": self.precision}
-        if self.chooses_an_epoch:
-            settled |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
-            settled |= choices(self.recipe)
-        if self.plan.tuned:
-            settled |= {"accumulation": self.accumulation, "augmentation": self.policy}
-        return settled
-
-    @property
-    def policy(self) -> str:
-        """How training examples are varied."""
-        return self.recipe.augment.policy or self.task.policies[0]
-
-    @property
-    def selection(self) -> Examples | None:
-        """The held-out part that chooses the epoch, if one is to be chosen."""
-        if not self.chooses_an_epoch:
-            return None
-        return self.dataset.test if self.recipe.train.select_on == "test" else self.dataset.validation
-
-    @property
-    def chooses_an_epoch(self) -> bool:
-        """Whether there are epochs, the best of which a held-out part may choose."""
-        return any(phase.epochs for phase in self.phases)
-
-
-def start() -> Machine:
-    """Settle device and processes (Accelerate reads what the launcher left) and the way memory is held."""
-    share_cores()
-    keep_freed_memory()
-    import torch
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=LONGEST_WAIT)
-    return Machine(state.device, state.process_index, state.num_processes)
 
 
 def read_checked(recipe: Recipe, task: Task) -> tuple[Dataset, Leaks]:
@@ -207,18 +133,30 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
 
 
 def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None) -> Prepared:
-    """A recipe with the strategy that its data calls for."""
-    from headstart.train.probe import separated
+    """A recipe with the strategy that its data calls for, and a note that says why, and what it expects."""
+    from headstart.train.probe import frozen_fit
 
     frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read)
     with tempfile.TemporaryDirectory() as folder:
-        found = separated(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
-    strategy, reason = choose(len(frozen.dataset.train), found)
+        fit = frozen_fit(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
+    tested = len(frozen.dataset.test)
+    low, high = wilson(round(fit.accuracy * tested), tested)
+    choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
+    known = frozen.dataset, frozen.leaks
+    if choice.table == FROZEN:
+        return prepare(_with(recipe, FROZEN), machine, known).noting(choice.reason)
+    trained = prepare(_with(recipe, choice.table), machine, known)
+    expected = f"{choice.reason}; it would train for about {estimate(trained, machine):,.0f} s on this machine"
+    chosen = trained if choice.strategy == choice.table else prepare(_with(recipe, choice.strategy), machine, known)
+    return chosen.noting(expected)
+
+
+def _with(recipe: Recipe, strategy: str) -> Recipe:
+    """The recipe with another strategy, and no classifier that only frozen features have."""
     head = recipe.model.head
     if head.is_estimator and strategy != FROZEN:
         head = head.model_copy(update={"classifier": None, "options": {}})
-    chosen = recipe.but(transfer={"strategy": strategy}, model={"head": head})
-    return prepare(chosen, machine, (frozen.dataset.noting(reason), frozen.leaks))
+    return recipe.but(transfer={"strategy": strategy}, model={"head": head})
 
 
 def _check_metric(prepared: Prepared) -> None:
@@ -257,75 +195,3 @@ def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:
     sizes = encoder.sizes(items)
     rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
     return encoder.collate([encoder(items[row % len(items)]) for row in rows])
-
-
-def _class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> np.ndarray | None:
-    """Of each class in the loss, shape (classes,), or None where all weigh the same."""
-    from headstart.train.loss import balanced
-
-    asked = recipe.train.class_weights
-    if asked is None:
-        return None
-    if isinstance(asked, str):
-        return balanced(train.labels, len(labels))
-    asked = {composed(name): weight for name, weight in asked.items()}
-    strangers = [name for name in asked if name not in labels]
-    if strangers:
-        raise HeadstartError(f"train.class_weights: {unknown('class', strangers[0], list(labels))}")
-    weights = np.array([asked.get(name, 1.0) for name in labels])
-    if (weights > 0).sum() < 2:
-        raise HeadstartError(
-            f"train.class_weights: found {asked}; expected at least two classes with a weight above 0, or nothing is told apart"
-        )
-    return weights
-
-
-def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:
-    """What training needs beside network and plan.
-
-    A head that is fitted as a whole has no epoch to choose, so the validation part is training data to it.
-    """
-    import torch
-
-    from headstart.train.draws import Shard
-    from headstart.train.kept import Kept
-    from headstart.train.memory import free_memory
-    from headstart.train.setting import Setting
-
-    dataset, recipe = prepared.dataset, prepared.recipe
-    train = dataset.train if prepared.chooses_an_epoch else joined(dataset.for_learning().values())
-    again = sum(phase.epochs for phase in prepared.plan.tuned) > 1  # than once an example is read
-    return Setting(
-        train=train,
-        selection=prepared.selection,
-        augmented=prepared.network.encoder(prepared.policy),
-        plain=prepared.network.encoder(),
-        options=recipe.train,
-        transfer=recipe.transfer,
-        augment=recipe.augment,
-        varied=prepared.policy != "none" or recipe.augment.mixes,
-        class_weights=_class_weights(recipe, train, dataset.labels),
-        batch_size=prepared.batch_size,
-        accumulation=prepared.accumulation,
-        seed=recipe.seed,
-        device=machine.device,
-        precision=prepared.precision,
-        shard=Shard(machine.rank, machine.world),
-        folder=folder,
-        tell=tell,
-        kept=Kept(len(train) if again else 0, int(KEPT * free_memory(torch.device("cpu")))),
-    )
-
-
-def features_of(prepared: Prepared, machine: Machine, role: str, part: Examples) -> np.ndarray | None:
-    """Frozen features of a part, shape (n, width), from the cache as far as it has them; None in all but the main process."""
-    from headstart.train.features import extract
-
-    title = f"features of {role}"
-    with tempfile.TemporaryDirectory() as folder, Bar(title, len(part)) as bar:
-
-        def show(event: dict[str, Any]) -> None:
-            if event["event"] == "extracting":
-                bar.update(event["seen"], title)
-
-        return extract(prepared.network, role, part, setting_of(prepared, machine, Path(folder), show))[0]

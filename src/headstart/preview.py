@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
-from headstart.prepare import Machine, Prepared, setting_of
+from headstart.prepared import Machine, Prepared
 from headstart.recipe import Recipe
 from headstart.tasks import task_for
 from headstart.transfer.strategies import strategies
@@ -42,22 +39,3 @@ def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> st
     size = millions(sum(prepared.sizes.values()))
     backbone = f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, {network.reads}"
     return words(prepared.recipe, prepared.dataset, backbone, prepared.sizes, prepared.phases, where, detailed)
-
-
-def estimate(prepared: Prepared, machine: Machine) -> float:
-    """Seconds that all phases will take, from a few real batches of each."""
-    from headstart.train.features import seconds_to_extract
-
-    with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(prepared, machine, Path(folder), lambda event: None)
-        seconds = 0.0
-        if len(prepared.plan.tuned) < len(prepared.plan.phases):
-            parts = setting.train + prepared.dataset.test
-            seconds += seconds_to_extract(prepared.network, parts, setting)
-        if prepared.plan.tuned:
-            from headstart.train.engine import seconds_per_epoch
-
-            seconds += sum(
-                phase.epochs * seconds_per_epoch(prepared.network, phase, setting) for phase in prepared.plan.tuned
-            )
-        return seconds

@@ -15,7 +15,8 @@ from headstart.data.cache import write_whole
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
-from headstart.prepare import Machine, Prepared, features_of, prepare, read_checked, start
+from headstart.prepare import prepare, read_checked
+from headstart.prepared import Machine, Prepared, features_of, start
 from headstart.report.report import Figure
 from headstart.sections import Head
 from headstart.sections.transfer import FROZEN

@@ -20,7 +20,8 @@ from headstart.data.dataset import Examples, joined
 from headstart.data.roles import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines, majority
-from headstart.prepare import Machine, Prepared, prepare, setting_of, start
+from headstart.prepare import prepare
+from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
 from headstart.report.folder import HARMLESS, SPLIT, check_free, checkpoints_of, drafted

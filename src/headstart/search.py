@@ -21,7 +21,8 @@ import tomli_w
 from headstart.catalogue import read_recipe
 from headstart.data.cache import locked, write_whole
 from headstart.errors import HeadstartError, first_line
-from headstart.prepare import Machine, Prepared, prepare, read_checked, setting_of, start
+from headstart.prepare import prepare, read_checked
+from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.recipe import Recipe
 from headstart.report.progress import Progress
 from headstart.runner import learn

@@ -26,7 +26,7 @@ from headstart.data.pictures import look
 from headstart.data.read import IMAGES, read_images
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
-from headstart.prepare import _class_weights as class_weights
+from headstart.prepared import class_weights
 from headstart.sections import Data
 from tests.conftest import WriteRecipe, draw_images
 

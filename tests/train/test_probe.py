@@ -189,7 +189,7 @@ def test_a_run_and_its_model(name: str, write_recipe: WriteRecipe, weights: Path
     rows = (tmp_path / "run" / "predictions.csv").read_text().splitlines()[1:]
     predictions = headstart.load(tmp_path / "run").predict(photos / "test")
     assert [p.label for p in predictions] == [row.split(",")[2] for row in rows]
-    shown = [float(row.split(",")[3]) for row in rows]
+    shown = [float(row.split(",")[4]) for row in rows]
     np.testing.assert_allclose([p.probabilities["blue"] for p in predictions], shown, atol=2e-6)
     assert ("head.skops" in {file.name for file in (tmp_path / "run" / "model").iterdir()}) == head.is_estimator
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
+from headstart.evaluate.intervals import wilson
 from headstart.models.classifier import fitted as fitted_classifier
 from headstart.models.network import Network
 from headstart.runtime.threads import one_blas_thread
@@ -22,7 +23,7 @@ from headstart.sections import Head
 from headstart.train.best import Best, epochs_since_the_best
 from headstart.train.draws import Batches, seed_for
 from headstart.train.features import extract
-from headstart.train.folds import FOLDS, out_of_fold
+from headstart.train.folds import FOLDS, accuracy_on_learned, out_of_fold
 from headstart.train.forward import head_outputs
 from headstart.train.loss import Loss, balanced
 from headstart.train.optimizer import optimizer
@@ -30,6 +31,7 @@ from headstart.train.processes import from_main
 from headstart.train.schedules import LearningRate
 from headstart.train.setting import History, Setting
 from headstart.transfer.blocks import Blocks
+from headstart.transfer.choice import FrozenFit
 from headstart.transfer.plan import Phase
 
 STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # C of the logistic regression: the inverse of the penalty on its weights
@@ -63,21 +65,22 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
     return history
 
 
-def separated(network: Network, setting: Setting) -> float:
-    """How well a logistic regression on features of the frozen backbone tells the classes apart: cross-validated accuracy on
-    the training examples, from 0 (that of the majority class) to 1 (no error); the same in every process."""
+def frozen_fit(network: Network, setting: Setting) -> FrozenFit:
+    """What a logistic regression on features of the frozen backbone does on the training examples, or some of each class where
+    there are many; the same in every process."""
     features, _ = extract(network, "train", setting.train, setting)
 
-    def score() -> float:
+    def fit() -> FrozenFit:
         assert features is not None
         some = _some_of_each(setting.train.labels, setting.seed)
-        targets = setting.train.labels[some]
+        values, targets = features[some], setting.train.labels[some]
         counts = np.bincount(targets)
-        guesses = out_of_fold(features[some], targets, len(counts), setting.seed).argmax(axis=1)
-        majority = counts.max() / len(targets)
-        return float(max(((guesses == targets).mean() - majority) / (1 - majority), 0.0))
+        right = out_of_fold(values, targets, len(counts), setting.seed).argmax(axis=1) == targets
+        low, high = wilson(int(right.sum()), len(targets))
+        fitted = accuracy_on_learned(values, targets)
+        return FrozenFit(float(right.mean()), low, high, fitted, float(counts.max() / len(targets)))
 
-    return from_main(score)
+    return from_main(fit)
 
 
 def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[History, dict[str, Tensor]]:

@@ -1,13 +1,47 @@
-"""Strategy 'auto': the textbook's table of four cases, by how much data there is and how near the new task is."""
+"""Strategy 'auto': the textbook's table of four cases, by how much data there is and how near the new task is, weighed against
+what frozen features do for next to nothing."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.sections.transfer import FROZEN
 
 ENOUGH = 1_000  # training examples: from here on there is much data
 NEAR = 0.85  # of the way from the majority class to no error at all, for a classifier on frozen features
 
 
-def choose(examples: int, separated: float) -> tuple[str, str]:
-    """(strategy, the reason in one sentence).
+@dataclass(frozen=True)
+class FrozenFit:
+    """What a classifier on frozen features does on the training examples: its cross-validated accuracy with the 95 % interval,
+    its accuracy on the examples that it has learned from, and the share of the majority class."""
+
+    accuracy: float
+    low: float
+    high: float
+    fitted: float
+    majority: float
+
+    @property
+    def separated(self) -> float:
+        """How far it is on the way from the majority class, 0, to no error, 1."""
+        return max((self.accuracy - self.majority) / (1 - self.majority), 0.0)
+
+    def __str__(self) -> str:
+        return f"{self.accuracy:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A strategy, the one that the table of four cases has, and the reason in one sentence."""
+
+    strategy: str
+    table: str
+    reason: str
+
+
+def choose(examples: int, frozen: FrozenFit, chance: float) -> Choice:
+    """The strategy for some data.
 
     | | near | far |
     |---|---|---|
@@ -17,19 +51,35 @@ def choose(examples: int, separated: float) -> tuple[str, str]:
     Near means that the features of the frozen backbone separate the classes already; with little data a backbone that
     trains forgets more than it learns (Yosinski et al. 2014; Kumar et al. 2022).
 
+    A backbone that trains takes three passes over each example an epoch (forward, and backward at twice the cost) where frozen
+    features take one in all, so it has to promise something for that. What it can mend is what a classifier on frozen features
+    cannot even fit, its error on the examples that it has learned from (the bias of the features; Geman et al. 1992), and
+    where that is no more than the test part tells from chance, the features stay frozen, unless they tell nothing at all.
+
     Args:
         examples: for training.
-        separated: cross-validated accuracy of a classifier on frozen features, from 0 (that of the majority class) to 1.
+        chance: half the width of the 95 % interval of an accuracy like that on the test part.
     """
-    near, much = separated >= NEAR, examples >= ENOUGH
-    strategy = {
-        (False, True): "feature_extraction",
+    near, much = frozen.separated >= NEAR, examples >= ENOUGH
+    table = {
+        (False, True): FROZEN,
         (False, False): "lp_ft",
         (True, True): "lp_ft",
         (True, False): "fine_tune",
     }[much, near]
-    return strategy, (
-        f"strategy 'auto' chose {strategy}: {examples:,} training examples are {'much' if much else 'little'} data (limit "
-        f"{ENOUGH:,}), and frozen features take a classifier {100 * separated:.1f} % of the way from the majority class to no "
-        f"error, which is {'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
+    gain, useful = 1 - frozen.fitted, frozen.low > frozen.majority
+    weighed = FROZEN if gain <= chance and useful else table
+    reason = (
+        f"strategy 'auto' chose {weighed}: {examples:,} training examples are {'much' if much else 'little'} data (limit "
+        f"{ENOUGH:,}), and frozen features reach {frozen} in cross-validation, {100 * frozen.separated:.1f} % of the way from "
+        f"the majority class to no error, which is {'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
     )
+    if table != FROZEN:
+        side = "no more than" if gain <= chance else "more than"
+        reason += (
+            f"; {table} can mend what a classifier on them cannot fit, {100 * gain:.1f} points, {side} the "
+            f"{100 * chance:.1f} that the test part tells from chance"
+        )
+        if gain <= chance and not useful:
+            reason += ", but they are not ahead of the majority class by more than chance"
+    return Choice(weighed, table, reason)
