@@ -151,7 +151,6 @@ def test_how_files_are_opened_is_no_matter_of_an_exported_folder(make_run: MakeR
     ("pooling", "leftovers"),
     [
         ("mean", {"problem_type": "regression", "num_labels": 1}),
-        ("pooler", {}),
         ("pooler", {"problem_type": "regression", "num_labels": 1}),
         ("pooler", {"problem_type": "multi_label_classification", "num_labels": 3, "function_to_apply": "sigmoid"}),
     ],
