@@ -205,7 +205,8 @@ def _exists(path: Path) -> bool:
 def _looks_like_a_path(text: str) -> bool:
     if " " in text:
         return False
-    return is_table_name(Path(text)) or text.lower().endswith(".txt") or text.startswith(("/", "./", "../", "~/"))
+    named = is_table_name(Path(text)) or text.lower().endswith((".txt", "/"))
+    return named or text.startswith(("/", "./", "../", "~/"))
 
 
 def taken_for(given: Sequence[str]) -> str:
