@@ -146,7 +146,9 @@ def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset,
     if choice.table == FROZEN:
         return prepare(_with(recipe, FROZEN), machine, known).noting(choice.reason)
     trained = prepare(_with(recipe, choice.table), machine, known)
-    expected = f"{choice.reason}; it would train for about {estimate(trained, machine):,.0f} s on this machine"
+    expected = (
+        f"{choice.reason}; {choice.table} would train for about {estimate(trained, machine):,.0f} s on this machine"
+    )
     chosen = trained if choice.strategy == choice.table else prepare(_with(recipe, choice.strategy), machine, known)
     return chosen.noting(expected)
 

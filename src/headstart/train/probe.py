@@ -154,14 +154,18 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
 
 def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[History, Any]:
     """A scikit-learn classifier."""
+    each, targets = _weights_of_classes(setting), setting.train.labels
+    weights = None if each is None else each[targets]
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")
-            each, targets = _weights_of_classes(setting), setting.train.labels
-            weights = None if each is None else each[targets]
             fitted = fitted_classifier(head, features, targets, weights, setting.seed)
     except Exception as error:  # as manifold as the classifiers
-        raise HeadstartError(f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}") from None
+        weightless = weights is not None and not weights.all()
+        hint = "; it may not take a class whose train.class_weights is 0" if weightless else ""
+        raise HeadstartError(
+            f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}{hint}"
+        ) from None
     return History(fitted=head.fitting), fitted
 
 
