@@ -84,7 +84,7 @@ def _found(source: str) -> Found:
     header = example_in_header(table) is None
     if not header:
         table = open_table(place, header=False)
-    split = split_of(table)
+    split, _ = split_of(table)
     rest = replace(table, columns=tuple(name for name in table.columns if name != split))
     label, item, kind, why = _columns_of(rest)
     columns = {kind: item, "label": label, **({"split": split} if split else {})}

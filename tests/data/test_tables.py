@@ -242,6 +242,27 @@ def test_a_column_may_tell_the_parts(named: dict[str, str], tmp_path: Path) -> N
         read(tmp_path / "t.csv", columns={"text": "text", "label": column, "split": "label"})
 
 
+@pytest.mark.parametrize(
+    ("parts", "sizes", "said"),
+    [
+        (["test"] * 1001 + ["train"] * 40, [40, 1001], "column 'split' tells the parts"),
+        ((["train"] * 4 + ["test"] * 4 + ["holdout", ""]) * 4, [16, 16], "8 with no known part"),
+        (["holdout", "", *["train"] * 20, *["test"] * 20], [20, 20], "column 'split' tells the parts"),
+        (["train"] * 10 + ["holdout"] * 12, [18, 4], "column 'split' is not used: it also says 'holdout'. To"),
+        ([*"01234"] * 4, [16, 4], "column 'split' is not used: it holds numbers of folds or sets (0, 1, 2). To"),
+        (["test", "val"] * 10, [16, 4], "column 'split' is not used: it says train in no row. To"),
+    ],
+)
+def test_all_rows_of_a_column_say_whether_it_tells_the_parts(
+    parts: list[str], sizes: list[int], said: str, tmp_path: Path
+) -> None:
+    texts, labels = zip(*reviews(len(parts)), strict=True)
+    pd.DataFrame({"text": texts, "label": labels, "split": parts}).to_csv(tmp_path / "t.csv", index=False)
+    dataset = read(tmp_path / "t.csv", validation=0.0)
+    assert [len(part) for part in (dataset.train, dataset.test)] == sizes
+    assert said in " ".join(dataset.notes)
+
+
 def test_a_column_tells_the_parts_of_images_too(tmp_path: Path) -> None:
     draw_images(tmp_path, 4)
     paths = sorted(tmp_path.rglob("*.png"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+from headstart.data.names import quoted
 from headstart.data.parts import role_of
 from headstart.data.tables import Table
 from headstart.errors import HeadstartError
@@ -28,6 +31,9 @@ ITEMS = {
     "image": ("image", "images", "path", "file", "filename", "file_name", "image_path"),
 }
 SPLITS = ("split", "set", "part", "subset", "partition", "data_split", "dataset_split")
+SHOWN = 3  # values of a column
+LONGEST_PART = 40  # characters of the name of a part
+CACHED = 1000  # different values of a column
 USUAL = {*LABELS, *ITEMS["text"], *ITEMS["image"], *SPLITS, "id", "idx", "index", "title", "name", "score", "rating"}
 PAIRS = (
     ("premise", "hypothesis"),
@@ -59,7 +65,7 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
 
     Args:
         kind: "text" or "image".
-        guess_split: whether a column that is called so, and holds names of parts only, tells the parts.
+        guess_split: whether a column that is called so, and mostly holds names of parts, tells the parts.
 
     Raises:
         HeadstartError: a column that was asked for is missing, or nothing says which one it is.
@@ -76,10 +82,10 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
             raise HeadstartError(f"data.columns.{role}: {table.no_column(name)}")
     if not all(named.values()):
         _check_header(table)
-    notes = []
+    notes, unused = [], {}
     split = asked.split
     if split is None and guess_split:
-        split = split_of(table, {*named.values(), *apart.values()})
+        split, unused = split_of(table, {*named.values(), *apart.values()})
         notes = [f"column {split!r} tells the parts (by its name)"] if split else []
     table = replace(table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split}))
     if len(table.columns) < 2:
@@ -113,6 +119,7 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
         raise HeadstartError(f"data.columns: {kind} and label are both {item!r}; {table.path} has {table.listed()}")
     if not all(named.values()):
         notes.insert(0, f"{kind}s are column {item!r}, labels are column {label!r} ({reason})")
+    notes += [why for name, why in unused.items() if name not in (item, label)]
     return Chosen(item, label, asked.group or asked.time, split, tuple(notes))
 
 
@@ -160,16 +167,46 @@ def is_tag(values: Iterable[object]) -> bool:
     return {str(value).removesuffix(".0").casefold() for value in values} in ({"0", "1"}, {"false", "true"})
 
 
-def split_of(table: Table, taken: Collection[str | None] = ()) -> str | None:
-    """The column that tells the parts, if there is just one that is called so and says so."""
+def split_of(table: Table, taken: Collection[str | None] = ()) -> tuple[str | None, dict[str, str]]:
+    """(The column that tells the parts, if there is just one that is called so and says so, a sentence on each other one).
+
+    A column says so if most of its values name parts, and some the training part. All rows count, in whatever order.
+    """
     likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
-    values = table.sample() if likely else {}
-    found = [
-        name
-        for name in likely
-        if "train" in (said := {role_of(str(value)) for value in values[name]}) and None not in said
-    ]
-    return found[0] if len(found) == 1 else None
+    unused = {name: why for name in likely if (why := _no_parts(table, name))}
+    telling = [name for name in likely if name not in unused]
+    if len(telling) > 1:
+        why = f"{_list(telling)} all tell parts; name the one that is to with data.columns.split"
+        unused |= {name: f"column {name!r} is not used: {why}" for name in telling}
+    return telling[0] if len(telling) == 1 else None, unused
+
+
+def _no_parts(table: Table, column: str) -> str | None:
+    """A sentence on why a column does not tell the parts; None if it does."""
+    role = lru_cache(CACHED)(role_of)
+    rows = 0
+    roles: Counter[str] = Counter()
+    others: dict[str, None] = {}
+    for _, (value,) in table.rows((column,)):
+        text = "" if value is None else str(value).strip()[:LONGEST_PART]
+        rows += 1
+        if (part := role(text)) is not None:
+            roles[part] += 1
+        elif len(others) < SHOWN:
+            others[text] = None
+    if not rows or (roles["train"] and 2 * roles.total() > rows):
+        return None
+    found = (
+        f"{'also says' if roles else 'says'} {', '.join(quoted(text) if text else 'nothing' for text in others)}"
+        if others
+        else "says train in no row"
+    )
+    if all(map(is_number, others)) and not roles:
+        found = f"holds numbers of folds or sets ({', '.join(others)})"
+    return (
+        f"column {column!r} is not used: it {found}. To have it tell the parts, write train, validation or test into it and "
+        f'set data.columns.split = "{column}"'
+    )
 
 
 def _by_name(table: Table, names: tuple[str, ...], other: str | None) -> str | None:

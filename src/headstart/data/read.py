@@ -133,7 +133,7 @@ def _chosen(table: Table, columns: Columns, kind: str, recipe: Recipe, role: str
         return choose(table, columns.model_copy(update={"split": None}), kind)
     told = isinstance(recipe.data.test, float) or recipe.data.split.folds or recipe.data.split.test_from
     chosen = choose(table, columns, kind, guess_split=not told)
-    if told and not chosen.split and (unread := split_of(table, {chosen.item, chosen.label})):
+    if told and not chosen.split and (unread := split_of(table, {chosen.item, chosen.label})[0]):
         note = f"column {unread!r}, which names parts, is not read, since the recipe says what the test is"
         return replace(chosen, notes=(*chosen.notes, note))
     return chosen
