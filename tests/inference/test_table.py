@@ -152,6 +152,15 @@ def test_what_was_begun_otherwise_is_refused(make_run: MakeRun, tmp_path: Path, 
     assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 0
 
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_table_that_fails_leaves_nothing_and_may_be_mended(make_run: MakeRun, tmp_path: Path, rows: int) -> None:
+    table, good = tmp_path / "t.csv", "text,n\n" + "a fine film,1\n" * rows
+    for content, code in ((good + "a,b,c\n", 2), (good + "a bad film,1\n", 0)):
+        table.write_text(content)
+        assert call("predict", make_run("text"), table, "--out", tmp_path / "out" / "p.csv") == code
+        assert [path.name for path in (tmp_path / "out").iterdir()] == (["p.csv"] if not code else [])
+
+
 def test_stopped_and_started_again_it_has_one_row_an_example(make_run: MakeRun, tmp_path: Path) -> None:
     model, out = headstart.load(make_run("text")), tmp_path / "p.csv"
     table, part = write_table(tmp_path / "many.tsv", reviews(300, seed=3)), tmp_path / ".p.csv.headstart-part"

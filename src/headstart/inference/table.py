@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -25,8 +26,8 @@ def write_table(
     """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, how many examples
     of them could not be read, and how many were refused.
 
-    Until then they lie in a hidden file beside it, from which the same command goes on. An example that comes twice, by its
-    name, has one row.
+    Until then they lie in a hidden file beside it, from which the same command goes on if it was stopped. An example that comes
+    twice, by its name, has one row.
 
     Args:
         out: .csv, .jsonl or .parquet. top: how many labels a row has: the second most probable one and its probability are in
@@ -48,18 +49,31 @@ def write_table(
         header += [f"{name}_{number}" for number in range(2, top + 1) for name in ("predicted", "probability")]
         if STDIN in paths:  # what comes there cannot be told from what came before
             part.unlink(missing_ok=True)
-        found = predictor.gather(paths)
-        done = _begun(part, _key(predictor, paths, top, tta), header)
-        with part.open("a", encoding="utf-8") as file:
-            for outcome in predictor.stream(_new(found, done), tta):
-                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
-                seen()
-        WRITERS[out.suffix](_rows(part), header, draft)
-        told = [("error" in row, row.get("refused", False)) for row in _rows(part)]
-        draft.rename(out)
-        part.unlink()
-        lock.unlink()
+        try:
+            found = predictor.gather(paths)
+            done = _begun(part, _key(predictor, paths, top, tta), header)
+            with _gone_on_with(part), part.open("a", encoding="utf-8") as file:
+                for outcome in predictor.stream(_new(found, done), tta):
+                    file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
+                    seen()
+            WRITERS[out.suffix](_rows(part), header, draft)
+            told = [("error" in row, row.get("refused", False)) for row in _rows(part)]
+            draft.rename(out)
+            part.unlink()
+        finally:
+            draft.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
     return len(told), sum(error for error, _ in told), sum(refused for _, refused in told)
+
+
+@contextmanager
+def _gone_on_with(part: Path) -> Iterator[None]:
+    """Keep what is written to a file for the same command, unless that would meet the same trouble again."""
+    try:
+        yield
+    except HeadstartError:
+        part.unlink()
+        raise
 
 
 def _row(outcome: Prediction | Unreadable, top: int) -> Row:
