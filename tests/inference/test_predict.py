@@ -56,6 +56,25 @@ def test_an_iterator_goes_on_where_a_sequence_stops(make_run: MakeRun, photos: P
     words = headstart.load(make_run("text"))
     said = list(words.predict(iter(["a fine film", " ", "a bad one"])))
     assert [type(outcome) for outcome in said] == [Prediction, Unreadable, Prediction]
+    assert said[1].name == "' '"
+
+
+def test_what_an_iterator_names_and_cannot_be_read_is_one_unreadable(
+    make_run: MakeRun, photos: Path, tmp_path: Path
+) -> None:
+    broken, no_texts = tmp_path / "broken.csv", tmp_path / "none"
+    broken.write_text("text,image\ngood,test/red/00.png\nbad\n")
+    no_texts.mkdir()
+    given = [tmp_path / "gone.txt", broken, no_texts, tmp_path / "gone.csv"]
+    texts = list(headstart.load(make_run("text")).predict(iter([*given, "good"])))
+    assert [type(outcome) for outcome in texts] == [Unreadable, Prediction, *[Unreadable] * 3, Prediction]
+    faults = [outcome.fault for outcome in texts if isinstance(outcome, Unreadable)]
+    assert [fault.split(";")[0] for fault in faults] == [
+        *("no such file", "line 3: found 1 fields", "found no .txt file in this folder", "no such file"),
+    ]
+    images = list(headstart.load(make_run("image")).predict(iter([broken, no_texts, photos / "test/red/00.png"])))
+    assert [type(outcome) for outcome in images] == [*[Unreadable] * 3, Prediction]
+    assert [outcome.name for outcome in images[1:3]] == [str(broken), str(no_texts)]
 
 
 def test_what_lies_in_a_folder_has_a_row_or_is_counted(
@@ -141,7 +160,9 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
     np.testing.assert_allclose(headstart.load(runs).probabilities(paths), sum(single) / 2, atol=1e-7)
     weighed = headstart.load(runs, weights=[3, 1]).probabilities(paths)
     np.testing.assert_allclose(weighed, 0.75 * single[0] + 0.25 * single[1], atol=1e-7)
-    with pytest.raises(HeadstartError, match="tells other classes apart"):
+    with pytest.raises(
+        HeadstartError, match="a run of text_classification, and .* of image_classification; only models of"
+    ):
         headstart.load([runs[0], make_run("text")])
     for wrong in ([1.0], [0, 0], [1, -1], [1, float("nan")]):
         with pytest.raises(HeadstartError, match="expected 2 numbers of at least 0"):
@@ -181,11 +202,18 @@ def test_standard_input_names_examples(
     def give(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 
-    give("a fine film\r\n\nschön und gut\n".encode())
+    give("a fine film\r\nschön und gut\n".encode())
     assert call("predict", make_run("text"), "-") == 0
-    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["-:1", "-:3"]
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["-:1", "-:2"]
+    give(b"a fine film\n\n \t\nsch\xf6n\n\xff\xfe\nso so")
+    assert call("predict", make_run("text"), "-") == 1
+    texts = capsys.readouterr()
+    assert [line.split("\t")[0] for line in texts.out.splitlines()] == ["-:1", "-:6"]
+    faults = [f"-:{line}: cannot be read ({fault})" for line, fault in
+              ((2, "an empty text"), (3, "an empty text"), (4, "no UTF-8 text"), (5, "no UTF-8 text"))]  # fmt: skip
+    assert texts.err.splitlines()[-4:] == faults
     path = photos / "test" / "red" / "00.png"
-    give(f"{path}\nnowhere.png\n".encode())
+    give(f"\n{path}\n\nnowhere.png\n".encode())
     assert call("predict", make_run("image"), "-") == 1
     said = capsys.readouterr()
     assert said.out.startswith(f"{path}\t")
@@ -246,7 +274,7 @@ def test_paths_are_files_tables_and_folders(
     names = ["drama/1.txt", "more.tsv:2", "more.tsv:3", "drama/1.txt", "item 3", "drama"]
     given = [Path("drama"), "more.tsv", "drama/1.txt", b"a fine film", "drama"]
     assert [prediction.name for prediction in model.predict(given)] == names
-    with pytest.raises(HeadstartError, match="gone: no such file"):
+    with pytest.raises(HeadstartError, match=r"gone: cannot be read \(no such file"):
         model.predict(Path("gone"))
     assert call("predict", make_run("text"), "drama", "more.tsv", "10/10", "N/A") == 0
     assert "taken for: 1 folder, 1 table, 2 texts" in capsys.readouterr().err

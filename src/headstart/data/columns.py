@@ -82,7 +82,8 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
             raise HeadstartError(f"data.columns.{role}: {table.no_column(name)}")
     if not all(named.values()):
         _check_header(table)
-    notes, unused = [], {}
+    notes: list[str] = []
+    unused: dict[str, str] = {}
     split = asked.split
     if split is None and guess_split:
         split, unused = split_of(table, {*named.values(), *apart.values()})

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from headstart.data.columns import ITEMS, example_in_header
 from headstart.data.formats import is_image, may_be_image
-from headstart.data.names import printable
+from headstart.data.names import printable, quoted
 from headstart.data.paths import ImagePaths
 from headstart.data.tables import Table, is_table_name, open_table
 from headstart.data.texts import plain_text
@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found]:
     """The image files that paths stand for: files, folders with all below them, what tables name, and for "-" the lines of
-    standard input. Whether they hold images shows when they are decoded.
+    standard input but blank ones. Whether they hold images shows when they are decoded.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -50,7 +50,7 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found
 
 def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]:
     """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-" the lines of standard
-    input; any other is a text as it stands.
+    input, of which a blank one is an empty text; any other is a text as it stands.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -74,7 +74,7 @@ def text_of(value: Any, name: str) -> Found:
         return Found(printable(name), "", str(error).removeprefix(f"{name}: "))
     if content is None:
         return Found(printable(name), "", "no UTF-8 text")
-    return Found(printable(name) or '""', content, "" if content.strip() else "an empty text")
+    return Found(printable(name) if name.strip() else quoted(name), content, "" if content.strip() else "an empty text")
 
 
 def some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]:
@@ -87,7 +87,10 @@ def some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]
 
 def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
     for path in paths:
-        yield from (_image(line) for _, line in _lines()) if path == STDIN else images_in(path, column)
+        if path == STDIN:
+            yield from (_image(os.fsdecode(line)) for _, line in _lines() if line.strip())
+        else:
+            yield from images_in(path, column)
 
 
 def images_in(path: str, column: str | None) -> Iterator[Found]:
@@ -173,11 +176,10 @@ def _content(path: Path) -> Found:
         return Found(printable(str(path)), "", error.strerror or "cannot be read")
 
 
-def _lines() -> Iterator[tuple[str, str]]:
-    """(name, line) of standard input, blank lines left out."""
+def _lines() -> Iterator[tuple[str, bytes]]:
+    """(name, line) of standard input."""
     for number, line in enumerate(sys.stdin.buffer, 1):
-        if line.strip():
-            yield f"{STDIN}:{number}", line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        yield f"{STDIN}:{number}", line.rstrip(b"\r\n")
 
 
 def _names_a_file(text: str) -> Path | None:

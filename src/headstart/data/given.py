@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -38,45 +38,53 @@ def items_of(given: Any) -> list[Any]:
 
 def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
     """Examples for a model of texts: a string is a text, unless it is the path of a file with a known ending; a `Path` is a
-    file, a folder of .txt files or a table; bytes are UTF-8.
+    file, a folder of .txt files or a table; bytes are UTF-8. What cannot be read is an example with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
-
-    Raises:
-        HeadstartError: a `Path` leads nowhere, or to nothing that holds texts.
     """
-    for place, item in enumerate(items):
+
+    def examples(item: Any, place: int) -> Iterable[Found]:
         if isinstance(item, PathLike) or _is_file_of_texts(item):
-            yield from texts_in(Path(fspath(item)), column)
-        elif isinstance(item, str | bytes | bytearray):
-            yield text_of(
-                item if isinstance(item, str) else bytes(item), item if isinstance(item, str) else _name(place)
-            )
-        else:
-            yield _unknown(item, place, "a text")
+            return texts_in(Path(fspath(item)), column)
+        if isinstance(item, str):
+            return [text_of(item, item)]
+        if isinstance(item, bytes | bytearray):
+            return [text_of(bytes(item), _name(place))]
+        return [_unknown(item, place, "a text")]
+
+    return _each(items, examples)
 
 
 def images_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
-    """Examples for a model of images: strings and `Path`s are files, folders or tables, bytes what a file holds.
+    """Examples for a model of images: strings and `Path`s are files, folders or tables, bytes what a file holds. What cannot be
+    read is an example with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
-
-    Raises:
-        HeadstartError: a folder or table holds no image.
     """
-    for place, item in enumerate(items):
+
+    def examples(item: Any, place: int) -> Iterable[Found]:
         if isinstance(item, str | PathLike):
-            yield from some(images_in(fspath(item), column), f"{fspath(item)}: found no image", "images")
-        elif isinstance(item, Image.Image):
-            yield Found(printable(str(getattr(item, "filename", ""))) or _name(place), item)
-        elif isinstance(item, bytes | bytearray):
-            yield Found(_name(place), io.BytesIO(item))
-        else:
-            yield _unknown(
-                item, place, "an image: a path, bytes, or one opened with Pillow (Image.fromarray for pixels)"
-            )
+            return some(images_in(fspath(item), column), f"{fspath(item)}: found no image", "images")
+        if isinstance(item, Image.Image):
+            return [Found(printable(str(getattr(item, "filename", ""))) or _name(place), item)]
+        if isinstance(item, bytes | bytearray):
+            return [Found(_name(place), io.BytesIO(item))]
+        expected = "an image: a path, bytes, or one opened with Pillow (Image.fromarray for pixels)"
+        return [_unknown(item, place, expected)]
+
+    return _each(items, examples)
+
+
+def _each(items: Iterable[Any], examples: Callable[[Any, int], Iterable[Found]]) -> Iterator[Found]:
+    """The examples of each item in turn. Where an item cannot be read, or read any further, one with the reason follows."""
+    for place, item in enumerate(items):
+        try:
+            yield from examples(item, place)
+        except HeadstartError as error:
+            name = fspath(item)
+            yield Found(printable(name), "", str(error).removeprefix(name).lstrip(":, "))
 
 
 def _is_file_of_texts(item: Any) -> bool:

@@ -71,10 +71,15 @@ class Predictor:
         first = members[0]
         self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
         for other in members[1:]:
-            if other.spec["labels"] != first.spec["labels"] or other.task is not first.task:
+            if other.task is not first.task:
+                raise HeadstartError(
+                    f"{other.source}: is a run of {other.spec['task']}, and {first.source} of {first.spec['task']}; only "
+                    "models of one task can be averaged"
+                )
+            if other.spec["labels"] != first.spec["labels"]:
                 raise HeadstartError(
                     f"{other.source}: tells other classes apart than {first.source} ({_few(other)}; {_few(first)}); only "
-                    "models of one task with the same classes can be averaged"
+                    "models with the same classes can be averaged"
                 )
         self.members = tuple(members)
         self.task, self.spec = first.task, first.spec

@@ -31,7 +31,8 @@ def _mean(output: Any, weights: Tensor) -> Tensor:
 
 def _last(output: Any, mask: Tensor) -> Tensor:
     places = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
-    return output.last_hidden_state[torch.arange(len(mask), device=mask.device), places]
+    states = output.last_hidden_state
+    return states.gather(1, places[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 POOLINGS = {  # (output of an encoder, mask of shape (n, tokens), padded on the right) -> shape (n, width)
