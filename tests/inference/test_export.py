@@ -71,9 +71,11 @@ def test_int8_is_smaller_and_says_nearly_the_same(
     assert 0 < np.abs(difference).max() < 0.2
 
 
-@pytest.mark.parametrize("kind", ["image", "text"])
-def test_a_torch_file_runs_by_itself(make_run: MakeRun, photos: Path, tmp_path: Path, kind: str) -> None:
-    run = make_run(kind)
+@pytest.mark.parametrize(("kind", "look"), [("image", {}), ("text", {}), ("text", {"pooling": "last"})])
+def test_a_torch_file_runs_by_itself(
+    make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, look: dict[str, Any]
+) -> None:
+    run = make_run(kind, seed=20 + len(look), model={"preprocessing": look}) if look else make_run(kind)
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2")
     assert found.agreement.share == 1
     held = {"headstart.json": "", **({"tokenizer.json": ""} if kind == "text" else {})}

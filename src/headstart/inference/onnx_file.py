@@ -119,7 +119,8 @@ def write_onnx(member: NetworkMember, items: Sequence[Any], path: Path) -> None:
             made = program.model_proto
         except Exception as error:
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: {first_line(error)}"
+                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: {first_line(error)}. "
+                "Try --to torch_export, or serve the run itself"
             ) from None
     held = {SPEC: json.dumps(spec_of(member), ensure_ascii=False)}
     if member.spec["kind"] == "text":

@@ -41,7 +41,8 @@ def write_torch_file(member: NetworkMember, items: Sequence[Any], path: Path) ->
             torch.export.save(program, path, extra_files=held)
         except Exception as error:  # what it cannot trace is as manifold as networks are
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']}: {first_line(error)}. Export it with --to onnx"
+                f"{member.source}: torch cannot export {member.spec['backbone']}: {first_line(error)}. Try "
+                "--to onnx, or serve the run itself"
             ) from None
 
 
