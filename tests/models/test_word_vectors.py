@@ -99,8 +99,8 @@ def test_tfidf_weighs_as_scikit_learn_does() -> None:
 
 
 def test_words_without_a_vector_are_counted() -> None:
-    fitted = WordVectorizer(VECTORS).fit(["the strange film", "was odd"])
-    assert fitted.unknown_share_ == pytest.approx(2 / 5)
+    fitted = WordVectorizer(VECTORS).fit(["the strange strange film", "was odd"])
+    assert fitted.unknown_share_ == pytest.approx(3 / 6)
     assert fitted.unknown_ == ("strange", "odd")
 
 
@@ -352,6 +352,16 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
     (tmp_path / "words.json").write_text('["a"]')
     with pytest.raises(HeadstartError, match="expected word vectors; found: 1 words"):
         load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
+
+
+@pytest.mark.parametrize(("text", "shown"), [("ดีมาก", "'ดีมาก'"), ("odd\x07 odd", r"'odd', '\\x07'"), ("👍👍", "'👍'")])
+def test_vectors_of_none_of_the_words_are_refused(text: str, shown: str, word2vec: Path) -> None:
+    asked = Model(backbone=str(word2vec))
+    with pytest.raises(
+        HeadstartError, match=rf"has a vector for no word of the training texts \(such as {shown}\); expected"
+    ):
+        word_vector_network(asked, dataset([(text, "pos"), (text, "neg")]))
+    assert word_vector_network(asked, dataset([(text, "pos"), ("good", "neg")]))[1]
 
 
 def test_pooling_with_other_vectors_weighs_other_features(word2vec: Path) -> None:

@@ -127,6 +127,25 @@ def test_class_weights_reach_every_classifier(name: str, setting: Setting) -> No
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("GaussianNB", "the probabilities of GaussianNB are no numbers"),
+        ("NuSVC", "nu is infeasible; lower nu, such as model.head.options.nu = 0.1, or choose SVC"),
+    ],
+)
+def test_what_a_classifier_cannot_do_is_said_of_it(name: str, said: str, setting: Setting) -> None:
+    targets = np.repeat([0, 1, 2], [50, 5, 5])
+    head = Head(classifier=name)
+    network = network_for(head)
+    with pytest.raises(HeadstartError, match=f"model.head.classifier: .*{said}"):
+        features = np.zeros((60, 5), np.float32)
+        network.estimator = module._estimator(
+            head, features, replace(setting, train=replace(setting.train, labels=targets))
+        )[1]
+        classify(network, features)
+
+
 @pytest.mark.parametrize("train", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
 def test_a_classifier_that_cannot_weigh_classes_is_refused(
     write_recipe: WriteRecipe, weights: Path, train: dict[str, str]

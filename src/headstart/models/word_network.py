@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.data.dataset import Dataset
+from headstart.data.names import quoted
 from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head
 from headstart.models.text_encoder import text_digest
@@ -111,10 +112,13 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         },
         "pretrained": {"from": model.backbone, "sha256": _digest(vectors)},
     }
-    share, shown = vectorizer.unknown_share_, ", ".join(f"'{word}'" for word in vectorizer.unknown_)
-    note = f"{100 * share:.1f} % of the words in the training texts have no vector" + (
-        f" (such as {shown})" if shown else ""
-    )
+    shown = f" (such as {', '.join(map(quoted, vectorizer.unknown_))})" if vectorizer.unknown_ else ""
+    if vectorizer.unknown_share_ == 1:
+        raise HeadstartError(
+            f"model.backbone: {model.backbone} has a vector for no word of the training texts{shown}; expected vectors of "
+            'their language. Name a file of such vectors, or read the texts with task = "text_classification"'
+        )
+    note = f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no vector{shown}"
     network = WordVectorNetwork(vectorizer, build_head(model.head, width, len(dataset.labels)), spec)
     return network, [*vectors.notes, note]
 

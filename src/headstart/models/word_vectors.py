@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
 FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")  # how the names of gensim's downloader begin
 CHUNK = 10_000  # texts at once
+EXAMPLES = 5  # of words without a vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,8 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         self.vectors, self.pooling, self.case = vectors, pooling, case
 
     def fit(self, texts: Iterable[str], y: Any = None) -> WordVectorizer:
-        """Choose the case, weigh the words, and count those that the vocabulary lacks (`unknown_share_`)."""
+        """Choose the case, weigh the words, count those that the vocabulary lacks (`unknown_share_`), and keep a few
+        of them (`unknown_`)."""
         checked = _checked(texts)
         if self.pooling not in ("mean", "tfidf") or self.case not in ("auto", "lower", "keep"):
             raise ValueError(
@@ -89,14 +92,15 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         self.lower_ = self.vectors.are_lower_case if self.case == "auto" else self.case == "lower"
         occurring = np.zeros(len(self.vectors.words), dtype=np.int64)
         known = unknown = 0
-        strangers: list[str] = []
+        examples: dict[str, None] = {}
         for chunk in _chunks(checked):
             counts, absent = self._counts(chunk)
             np.add.at(occurring, counts.indices, 1)
             known, unknown = known + int(counts.data.sum()), unknown + len(absent)
-            strangers = [*strangers, *absent[: 5 - len(strangers)]]
-        self.unknown_share_ = unknown / max(known + unknown, 1)
-        self.unknown_ = tuple(strangers)
+            if len(examples) < EXAMPLES:
+                examples |= dict.fromkeys(absent)
+        self.unknown_share_ = 1 - known / max(known + unknown, 1)
+        self.unknown_ = tuple(islice(examples, EXAMPLES))
         idf = np.log((1 + len(checked)) / (1 + occurring)) + 1
         self.weights_ = idf.astype(np.float32) if self.pooling == "tfidf" else np.ones(len(occurring), np.float32)
         return self

@@ -47,6 +47,11 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         found = softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
     except (ValueError, TypeError) as error:  # such as fewer training examples than neighbours to look for
         raise HeadstartError(f"model.head: its classifier cannot predict: {first_line(error)}") from None
+    if not np.isfinite(found).all() and network.estimator is not None:
+        raise HeadstartError(
+            f"model.head.classifier: the probabilities of {network.spec['head']['classifier']} are no numbers, as where "
+            "features are the same in all examples of a class. Choose another one, such as logistic_regression"
+        )
     if not np.isfinite(found).all():
         raise HeadstartError(
             "model: its probabilities are no numbers: training has diverged (lower train.lr), or its weights are damaged"

@@ -163,6 +163,8 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
     except Exception as error:  # as manifold as the classifiers
         weightless = weights is not None and not weights.all()
         hint = "; it may not take a class whose train.class_weights is 0" if weightless else ""
+        if "nu is infeasible" in str(error):
+            hint = "; lower nu, such as model.head.options.nu = 0.1, or choose SVC"
         raise HeadstartError(
             f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}{hint}"
         ) from None
