@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,12 +24,12 @@ from headstart.data.gather import images_at
 from headstart.data.listing import Listing, list_classes
 from headstart.data.parts import role_of
 from headstart.data.pictures import look
-from headstart.data.read import IMAGES, read_images
+from headstart.data.read import IMAGES, TEXT_FILES, read_images, read_texts
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
 from headstart.prepared import class_weights
 from headstart.sections import Data
-from tests.conftest import WriteRecipe, draw_images
+from tests.conftest import WriteRecipe, draw_images, reviews
 
 PNG, HEIC = b"\x89PNG\r\n\x1a\n and so on", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -66,7 +67,7 @@ def classes(data: Data) -> dict[str, str]:
     [
         ("training_set", "train"), ("Training Data", "train"), ("seg_train", "train"), ("train2017", "train"),
         ("ImagesTrain", "train"), ("VALID", "validation"), ("dev-set", "validation"), ("evaluation", "validation"),
-        ("test_images", "test"), ("Testing", "test"),
+        ("test_images", "test"), ("Testing", "test"), ("train-00000-of-00002", "train"),
         ("trains", None), ("invalid", None), ("latest", None), ("contest", None), ("images", None), ("training wheels", None),
     ],
 )  # fmt: skip
@@ -146,6 +147,30 @@ def test_what_lies_beside_parts_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "outer", "about.md")
     folder.rename(tmp_path / "outer" / "set")
     assert "files beside it, left out: 1 (such as about.md)" in listed(Data(source=str(tmp_path / "outer")))[1]
+    tabled = tmp_path / "tabled"
+    touch(tabled, "train.csv", "test.csv", "old.csv", "pos/1.txt", "pos/2.txt", "more/train.csv", "pictures/1.png")
+    assert "not used: more/ (no texts, tables: 1), pictures/ (no texts), pos/ (2 texts), old.csv." in " ".join(
+        places(Data(source=str(tabled)), TEXT_FILES).notes
+    )
+    assert "not used: old.csv." in " ".join(places(Data(source=str(tabled)), IMAGES).notes)
+
+
+def test_pieces_of_a_table_are_refused_with_a_way_out_that_works(
+    tmp_path: Path, write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for number, name in enumerate(("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")):
+        pd.DataFrame(reviews(10, seed=number), columns=["text", "label"]).to_csv(folder / f"{name}.csv", index=False)
+    said = r"lies in pieces: train-00000-of-00002\.csv, train-00001-of-00002\.csv; expected one table"
+    with pytest.raises(HeadstartError, match=said) as caught:
+        places(Data(source=str(folder)), TEXT_FILES)
+    (way_out,) = re.findall('data.source = "([^"]*)"', str(caught.value))
+    data = {"source": way_out, "validation": 0.0}
+    dataset = read_texts(read_recipe(write_recipe(task="text_classification", data=data)))
+    assert [len(part) for part in dataset.parts().values()] == [20, 10]
 
 
 def test_what_class_folders_hold_is_named(tmp_path: Path) -> None:

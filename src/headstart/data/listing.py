@@ -16,11 +16,13 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: what people call one, which there are, and the name of an example of it."""
+    """A kind of file: what people call one, which there are, the name of an example of it, and whether tables name such files,
+    which then lie in folders beside them."""
 
     noun: str
     accepts: Callable[[Path], bool]
     such_as: str
+    named_in_tables: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ WORDS = {
 FILLERS = (
     "set|sets|data|dataset|images?|imgs?|photos?|pictures?|pics?|texts?|files?|folder|split|part|samples?|examples?|seg"
 )
+PIECE = re.compile(r"-\d+-of-\d+$")  # how the hub ends the names of pieces of one table
 SHOWN = 10
 
 
@@ -34,7 +35,7 @@ class Parts(NamedTuple):
 
 def role_of(name: str) -> str | None:
     """The part that a name says: a word for it, as it stands or among words such as "set" or "images" (`train_images`)."""
-    letters = "".join(_words(name))
+    letters = "".join(_words(PIECE.sub("", name)))
     for role, words in WORDS.items():
         if re.fullmatch(f"({FILLERS})*({words})({FILLERS})*", letters):
             return role
@@ -124,6 +125,12 @@ def _check_one_each(folder: Path, named: Mapping[str, Sequence[Path]]) -> None:
     for role, places in named.items():
         if len(places) > 1:
             names = ", ".join(place.name for place in places)
+            if all(is_table_name(place) and PIECE.search(place.stem) for place in places):
+                raise HeadstartError(
+                    f"data.source: the {role} part in {folder} lies in pieces: {names}; expected one table. Texts are "
+                    f'read from pieces with data.source = "hub:{folder}"; or join these to {role}{places[0].suffix} and move '
+                    "them away"
+                )
             tabled = "A table of images is data.train, and data.images their folder"
             way_out = tabled if any(map(is_table_name, places)) else _ways_out(folder)
             raise HeadstartError(f"data.source: {folder} has more than one {role} part: {names}; keep one. {way_out}")
@@ -210,19 +217,26 @@ def _is_flat(part: Path) -> bool:
 def _beside(
     folder: Path, parts: Sequence[Path], tables: Sequence[Path], counts: Mapping[Path, int], kind: Kind
 ) -> list[str]:
-    """A sentence on what lies beside the parts; folders beside tables are where the tables' files are."""
+    """A sentence on what lies beside the parts, but for folders that hold the files which tables name."""
+    shown = [f"{printable(other.name)}/ ({_held(other, count, kind)})" for other, count in counts.items()]
     if any(place.is_dir() for place in parts):
-        shown = [f"{printable(other.name)}/ ({count or 'no'} {kind.noun}s)" for other, count in counts.items()]
         loose = [entry.name for entry in entries(folder) if kind_of(entry) == "file"]
         shown += [printable(name) for name in loose if folder / name not in parts]
     else:
-        shown = [printable(table.name) for table in tables if table not in parts]
+        shown = [] if kind.named_in_tables else shown
+        shown += [printable(table.name) for table in tables if table not in parts]
     if not shown:
         return []
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return [
         f"beside the parts in {folder}, not used: {', '.join(shown[:SHOWN])}{more}. data.validation and data.test name others"
     ]
+
+
+def _held(folder: Path, count: int, kind: Kind) -> str:
+    """What a folder holds, in words: how many examples, and how many tables if there are any."""
+    tables = sum(is_table_name(Path(path)) for path in walk(folder).files)
+    return f"{count or 'no'} {kind.noun}s" + (f", tables: {tables}" if tables else "")
 
 
 def _folder_names(folder: Path) -> set[str]:

@@ -30,7 +30,7 @@ from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 from headstart.sections import Columns
 
-IMAGES = Kind("image", is_image, "hot_dog/1.jpg")
+IMAGES = Kind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 
 
