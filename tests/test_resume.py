@@ -14,6 +14,7 @@ import pytest
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.report.folder import checkpoints_of
+from headstart.report.progress import Progress
 from headstart.report.report import Report
 from headstart.runner import run
 from tests.conftest import WriteRecipe
@@ -73,6 +74,33 @@ def uninterrupted(finished: Any, recipe: Callable[..., Path], kind: str, world: 
         finished[kind, world] = left(path)
         shutil.rmtree(read_recipe(path).output)
     return finished[kind, world]
+
+
+@pytest.mark.parametrize(
+    ("event", "stop", "code", "said"),
+    [
+        ("strategy", KeyboardInterrupt(), 130, "stopped; the same command begins anew\n"),
+        ("epoch", KeyboardInterrupt(), 130, "stopped; a checkpoint is kept, and the same command goes on\n"),
+        ("epoch", SystemExit(143), 143, "stopped; a checkpoint is kept, and the same command goes on\n"),
+    ],
+)
+def test_a_stopped_run_says_what_the_same_command_will_do(
+    recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: Capture,
+    event: str, stop: BaseException, code: int, said: str,
+) -> None:  # fmt: skip
+    told, path = Progress.tell, recipe("texts")
+
+    def tell(self: Progress, found: dict[str, Any]) -> None:
+        told(self, found)
+        if found["event"] == event and (event == "strategy" or (found["phase"], found["epoch"]) == (2, 2)):
+            raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "tell", tell)
+        with pytest.raises(SystemExit) as ended:
+            main(["run", str(path)])
+    assert ended.value.code == code
+    assert capsys.readouterr().err.endswith(said)
 
 
 def every(*others: Any) -> list[Any]:

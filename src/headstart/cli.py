@@ -34,10 +34,15 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...",
 @app.command()
 def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Train and evaluate what a recipe asks for, and write a report."""
-    from headstart.report.progress import Progress
-    from headstart.runner import run as run_recipe
+    from headstart.catalogue import read_recipe
+    from headstart.report.folder import told_when_stopped
 
-    run_recipe(recipe, overrides or [], Progress())
+    checked = read_recipe(recipe, overrides or [])
+    with told_when_stopped(checked):
+        from headstart.report.progress import Progress
+        from headstart.runner import run as run_recipe
+
+        run_recipe(checked, progress=Progress())
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,19 @@ def check_free(recipe: Recipe) -> None:
 def checkpoints_of(recipe: Recipe) -> Path:
     """Where an unfinished run of a recipe keeps what it goes on from."""
     return _beside(Path(recipe.output), "checkpoints")
+
+
+@contextmanager
+def told_when_stopped(recipe: Recipe) -> Iterator[None]:
+    """Tell, on standard error, what the same command will do when a run is stopped by Ctrl-C or a signal."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = checkpoints_of(recipe).is_dir()
+        how = "a checkpoint is kept, and the same command goes on" if kept else "the same command begins anew"
+        if os.environ.get("RANK", "0") == "0":
+            print(f"stopped; {how}", file=sys.stderr, flush=True)
+        raise
 
 
 def _check_unfinished(recipe: Recipe) -> None:
