@@ -98,7 +98,10 @@ def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=60), st.floats(0.05, 0.9))
+@given(
+    st.lists(st.integers(0, 30), min_size=2, max_size=60).filter(lambda times: len(set(times)) > 1),
+    st.floats(0.05, 0.9),
+)
 def test_the_latest_are_held_out_and_one_time_stays_together(times: list[int], share: float) -> None:
     carved = by_time(examples([0] * len(times), [str(time) for time in times]), share, 0)
     late, early = np.array(times)[carved], np.array(times)[~carved]
@@ -136,8 +139,8 @@ def test_what_is_no_moment(keys: tuple[str, ...]) -> None:
 def table(tmp_path: Path) -> Path:
     """60 texts of 2 classes by 12 authors in 30 days."""
     path = tmp_path / "posts.csv"
-    rows = [f"text {row},{'ab'[row % 2]},author {row % 12},2024-01-{row // 2 + 1:02}" for row in range(60)]
-    path.write_text("text,label,author,day\n" + "\n".join(rows) + "\n")
+    rows = [f"text {row},{'ab'[row % 2]},author {row % 12},2024-01-{row // 2 + 1:02},7" for row in range(60)]
+    path.write_text("text,label,author,day,same\n" + "\n".join(rows) + "\n")
     return path
 
 
@@ -189,9 +192,10 @@ def test_the_folds_of_a_recipe_share_out_all_examples(write_recipe: WriteRecipe,
         (["data.groups=["], "no regular expression"),
         (["data.groups=author"], "expected a group in parentheses"),
         (["data.groups='(post [0-9]+)'", "data.split.by=group"], "finds nothing in 60 of 60 names"),
-        (["data.split.file=x.parquet"], r"data\.split\.file: x\.parquet is no split of a run"),
+        (["data.split.file=x.parquet"], r"data\.split\.file: x\.parquet: no such file; expected the split\.parquet"),
         (["data.columns.time=author", "data.split.by=time"], r"data\.columns\.time: found 'author 0'"),
         (["data.columns.time=day", "data.split.test_from=2031-01-01"], "all 60 examples are from before then"),
+        (["data.columns.time=same"], r"all 60 examples are of one time \(7\), so none are the latest"),
         (["data.columns.time=day", "data.split.test_from=soon"], "found 'soon' as data.split.test_from"),
     ],
 )

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,13 @@ def test_columns_that_nobody_asked_for_may_lack_a_name_or_share_one(header: str,
 
 def test_a_column_without_a_name_that_holds_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,label,\n" + "".join(f"{text},{label},much\n" for text, label in reviews(20)))
-    assert "a column of t.csv that has no name is not read (such as 'much')" in " ".join(read(tmp_path / "t.csv").notes)
+    assert "a column of t.csv that has no name is not read (such as 'much'); to have it" in " ".join(
+        read(tmp_path / "t.csv").notes
+    )
+    frame = pd.DataFrame(reviews(20), columns=["text", "label"], index=[f"row {number}" for number in range(20)])
+    frame.to_parquet(tmp_path / "t.parquet")
+    said = "a column of t.parquet that has no name is not read (such as 'row 0'); to have it read, give it a name"
+    assert said in read(tmp_path / "t.parquet").notes
     (tmp_path / "t.csv").write_text(",label\na film,pos\n")
     with pytest.raises(HeadstartError, match=r"found the column label \(a column of t\.csv that has no name"):
         read(tmp_path / "t.csv")
@@ -189,6 +196,16 @@ def test_the_order_of_labels_is_that_of_their_values_whatever_the_rows() -> None
 
 
 LABELS = ["👩‍🚀", "❤️‍🔥", "ورزش‌ها", "New\u00a0York", "C#", "red\x1b[31m"]
+
+
+def test_decimal_labels_are_numbers(tmp_path: Path) -> None:
+    labels = [Decimal(label) for label in ("1.50", "2.00", "0.10", "10.00")] * 5
+    frame = pd.DataFrame({"text": [text for text, _ in reviews(20)], "label": labels})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read(tmp_path / "t.parquet").labels == ("0.1", "1.5", "10", "2")
+    frame["label"] = [None, *labels[1:]]
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert "1 with no label" in " ".join(read(tmp_path / "t.parquet").notes)
 
 
 def test_labels_stay_as_the_data_has_them(tmp_path: Path) -> None:

@@ -191,6 +191,16 @@ def utf16(folder: Path) -> Path:
     return folder / "t.csv"
 
 
+def utf16_without_mark(folder: Path) -> Path:
+    (folder / "t.csv").write_text("text,label\nschön,b\n", encoding="utf-16-le")
+    return folder / "t.csv"
+
+
+def utf16_json(folder: Path) -> Path:
+    (folder / "t.jsonl").write_text('{"text": "a", "label": "b"}', encoding="utf-16-be")
+    return folder / "t.jsonl"
+
+
 def empty(folder: Path) -> Path:
     (folder / "t.csv").write_text("")
     return folder / "t.csv"
@@ -259,6 +269,8 @@ def open_quote(folder: Path) -> Path:
     [
         (wrong_encoding, {}, r"t\.tsv, line 32: byte 0xe9 at place 4 is no UTF-8; expected UTF-8"),
         (utf16, {}, "written in UTF-16; expected UTF-8"),
+        (utf16_without_mark, {}, r"t\.csv is written in UTF-16; expected UTF-8"),
+        (utf16_json, {}, r"t\.jsonl is written in UTF-16; expected UTF-8"),
         (empty, {}, "the table is empty"),
         (no_rows, {}, "no labelled text; expected a table with rows"),
         (many_labels, {}, r"label.* of .*t\.tsv has 10,000 different values in 10,000 rows"),
@@ -334,6 +346,9 @@ def test_images_by_their_paths_in_a_table(tmp_path: Path) -> None:
     assert any("images are column 'image'" in note for note in dataset.notes)
     write_table(tmp_path / "all.csv", [*[(",".join(row),) for row in rows], ("gone.png,red",)], header="image,label")
     assert any("gone.png (No such file" in note for note in read_images(asked).notes)
+    nowhere = asked.model_copy(update={"data": asked.data.model_copy(update={"images": ".."})})
+    with pytest.raises(HeadstartError, match=r"expected paths counted from '\.\.'\. Name the folder"):
+        read_images(nowhere)
     found = list(images_at([str(tmp_path / "all.csv")], dataset.column))
     assert (len(found), dataset.column) == (13, "image")
     assert [Path(example.item).name for example in found if not Path(example.item).exists()] == ["gone.png"]

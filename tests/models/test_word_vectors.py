@@ -282,6 +282,19 @@ def test_text_files_as_they_are_found(content: str, notes: tuple[str, ...], tmp_
     assert found.notes == notes
 
 
+@pytest.mark.parametrize("kind", ["v.txt", "v.bin"])
+def test_words_that_are_no_utf_8_are_counted(kind: str, tmp_path: Path) -> None:
+    words, values = [b"caf\xe9", "café".encode(), b"film"], np.eye(3, dtype=np.float32)
+    rows = {
+        "v.txt": [word + b" " + " ".join(map(str, row)).encode() for word, row in zip(words, values, strict=True)],
+        "v.bin": [word + b" " + row.tobytes() for word, row in zip(words, values, strict=True)],
+    }
+    (tmp_path / kind).write_bytes(b"\n".join([b"3 3", *rows[kind], b""]))
+    assert read_vectors(str(tmp_path / kind)).notes == (
+        f"{kind}: words with bytes that are no UTF-8: 1 (such as 'caf\ufffd')",
+    )
+
+
 def test_a_line_of_another_width_is_named(tmp_path: Path) -> None:
     for row in ("film 1", "film a b", "new film 1 b", "1 2"):
         (tmp_path / "v.txt").write_text("\n".join(["4 2", *LINES, row]))

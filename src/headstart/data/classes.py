@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from headstart.data.names import label_name, printable, quoted
@@ -74,6 +75,8 @@ def label_of(value: Any, where: str, example: str) -> str | None:
     Raises:
         HeadstartError: it is no name, number or truth value; `where` is the column, in words.
     """
+    if isinstance(value, Decimal):
+        value = float(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, bool):

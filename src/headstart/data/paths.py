@@ -111,6 +111,7 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
 def _check_there(places: Sequence[str], table: Table, folder: Path) -> None:
     if places and not any(map(os.path.exists, places)):
         raise HeadstartError(
-            f"{table.path}: none of its files is there, such as {printable(places[0])}; expected paths counted from {folder}. "
+            f"{table.path}: none of its files is there, such as {printable(places[0])}; expected paths counted from "
+            f"{quoted(str(folder))}. "
             'Name the folder that they are counted from with data.images, such as data.images = "photos"'
         )

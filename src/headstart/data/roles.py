@@ -135,6 +135,8 @@ def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Reci
     """The parts that a file of an earlier run names; examples are told by contents and labels, so files may have moved."""
     split = recipe.data.split
     path = Path(str(split.file))
+    if not path.is_file():
+        raise HeadstartError(f"data.split.file: {path}: no such file; expected the split.parquet of a run")
     everything = joined(parts.values())
     now = in_order_of_contents(everything, labels)
     then = sorted(written_split(path))

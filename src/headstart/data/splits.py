@@ -76,8 +76,17 @@ def _largest(examples: Examples) -> int:
 
 
 def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """Rows of the latest share of the examples, as a mask; examples of one time stay together."""
+    """Rows of the latest share of the examples, as a mask; examples of one time stay together.
+
+    Raises:
+        HeadstartError: all are of one time.
+    """
     times = moments(examples)
+    if times.min() == times.max():
+        raise HeadstartError(
+            f"data.columns.time: all {len(examples)} examples are of one time ({(examples.keys or ('',))[0][:40]}), so none "
+            "are the latest; expected several times. Name another column, or none"
+        )
     first = np.sort(times)[-max(round(share * len(times)), 1)]
     return times >= first
 

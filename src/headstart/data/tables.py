@@ -103,7 +103,8 @@ def _unnamed(path: Path, source: Source) -> list[str]:
     given = [[str(value) for value in column if value not in (None, "")] for column in columns]
     data = [values for values in given if values and not _is_index(values)]
     return [
-        f"a column of {path.name} that has no name is not read (such as {quoted(values[0][:40])}); name it in the first line"
+        f"a column of {path.name} that has no name is not read (such as {quoted(values[0][:40])}); to have it read, give it "
+        "a name"
         for values in data
     ]
 

@@ -27,6 +27,7 @@ from headstart.data.listing import Listing
 from headstart.data.names import printable
 from headstart.data.parts import role_of
 from headstart.data.tables import LOOKED_AT, Table
+from headstart.data.utf8 import SAMPLE, is_utf16
 from headstart.errors import HeadstartError
 
 FORMAT = 4  # raise it when what is written changes
@@ -193,7 +194,7 @@ def plain_text(value: Any, name: str) -> str | None:
         return ""
     if isinstance(value, bytes):
         try:
-            return value.decode("utf-8-sig")
+            return None if is_utf16(value[:SAMPLE]) else value.decode("utf-8-sig")
         except UnicodeDecodeError:
             return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -13,8 +13,11 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from headstart.data.names import quoted
+
 SAMPLE = 1_000  # lines that tell how many numbers a vector has
 LONGEST = 100_000  # bytes of a line
+REPLACED = "\ufffd"  # what bytes that are no UTF-8 become
 
 Vectors = tuple[Sequence[Any], np.ndarray, list[str]]  # words, their vectors as rows, and notes on what a file lacks
 
@@ -62,6 +65,7 @@ def _of_binary(path: Path, stated: int) -> Vectors:
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, unicode_errors="replace")
     twice = stated - len(vectors.index_to_key)
     notes = [f"words that stand twice, and of which the first vector counts: {twice:,}"] if twice > 0 else []
+    notes += _damaged([word for word in vectors.index_to_key if REPLACED in word])
     return vectors.index_to_key, vectors.vectors, notes
 
 
@@ -71,7 +75,7 @@ def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
     with _opened(path) as file:
         values = np.empty((sum(1 for _ in file), size), np.float32)  # what is not written to takes no memory
     words: dict[str, None] = {}
-    twice, nameless = [], []
+    twice, nameless, damaged = [], [], []
     for number, line in _lines(path, header):
         fields = line.rsplit(None, size)
         if not fields:
@@ -80,6 +84,8 @@ def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
             nameless.append(number)
             continue
         word = fields[0].decode("utf-8", "replace")
+        if REPLACED in word and REPLACED.encode() not in fields[0]:
+            damaged.append(word)
         if word in words:
             twice.append(word)
             continue
@@ -91,8 +97,13 @@ def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
             start = line[:40].decode("utf-8", "replace").strip()
             raise ValueError(f"line {number} is no word with {size} numbers, as most lines are: {start!r}") from None
         words[word] = None
-    notes = _notes(header, len(words), twice, nameless)
+    notes = [*_notes(header, len(words), twice, nameless), *_damaged(damaged)]
     return list(words), values[: len(words)], notes
+
+
+def _damaged(words: list[str]) -> list[str]:
+    """A sentence on words that hold what is no UTF-8, if there are any."""
+    return [f"words with bytes that are no UTF-8: {len(words):,} (such as {quoted(words[0])})"] if words else []
 
 
 def _notes(header: tuple[int, int] | None, words: int, twice: list[str], nameless: list[int]) -> list[str]:
