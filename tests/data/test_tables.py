@@ -265,8 +265,14 @@ def test_a_column_may_tell_the_parts(named: dict[str, str], tmp_path: Path) -> N
         (["test"] * 1001 + ["train"] * 40, [40, 1001], "column 'split' tells the parts"),
         ((["train"] * 4 + ["test"] * 4 + ["holdout", ""]) * 4, [16, 16], "8 with no known part"),
         (["holdout", "", *["train"] * 20, *["test"] * 20], [20, 20], "column 'split' tells the parts"),
-        (["train"] * 10 + ["holdout"] * 12, [18, 4], "column 'split' is not used: it also says 'holdout'. To"),
+        (
+            ["train"] * 10 + ["holdout"] * 12,
+            [18, 4],
+            "column 'split' is not used: it also says 'holdout' (12 of 22 rows). To",
+        ),
         ([*"01234"] * 4, [16, 4], "column 'split' is not used: it holds numbers of folds or sets (0, 1, 2). To"),
+        (["test", "val"] * 9 + ["", "x"], [16, 4], "column 'split' is not used: it says train in no row. To"),
+        (["a", ""] * 10, [16, 4], "column 'split' is not used: it says 'a', '' (20 of 20 rows). To"),
         (["test", "val"] * 10, [16, 4], "column 'split' is not used: it says train in no row. To"),
     ],
 )

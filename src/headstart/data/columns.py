@@ -169,17 +169,21 @@ def is_tag(values: Iterable[object]) -> bool:
 
 
 def split_of(table: Table, taken: Collection[str | None] = ()) -> tuple[str | None, dict[str, str]]:
-    """(The column that tells the parts, if there is just one that is called so and says so, a sentence on each other one).
+    """(The column that tells the parts, if there is just one that is called so and says so; if not, the columns that are called
+    so, each with a sentence on why it does not).
 
     A column says so if most of its values name parts, and some the training part. All rows count, in whatever order.
     """
     likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
     unused = {name: why for name in likely if (why := _no_parts(table, name))}
     telling = [name for name in likely if name not in unused]
-    if len(telling) > 1:
-        why = f"{_list(telling)} all tell parts; name the one that is to with data.columns.split"
-        unused |= {name: f"column {name!r} is not used: {why}" for name in telling}
-    return telling[0] if len(telling) == 1 else None, unused
+    if len(telling) == 1:
+        return telling[0], {}
+    if telling:
+        unused[telling[0]] = (
+            f"columns {_list(telling)} are not used: each tells the parts; name one with data.columns.split"
+        )
+    return None, unused
 
 
 def _no_parts(table: Table, column: str) -> str | None:
@@ -195,15 +199,17 @@ def _no_parts(table: Table, column: str) -> str | None:
             roles[part] += 1
         elif len(others) < SHOWN:
             others[text] = None
-    if not rows or (roles["train"] and 2 * roles.total() > rows):
+    if roles["train"] and 2 * roles.total() > rows:
         return None
-    found = (
-        f"{'also says' if roles else 'says'} {', '.join(quoted(text) if text else 'nothing' for text in others)}"
-        if others
-        else "says train in no row"
-    )
-    if all(map(is_number, others)) and not roles:
+    shown = f"{', '.join(map(quoted, others))} ({rows - roles.total():,} of {rows:,} rows)"
+    if roles["train"]:
+        found = f"also says {shown}"
+    elif roles or not others:
+        found = "says train in no row"
+    elif all(map(is_number, others)):
         found = f"holds numbers of folds or sets ({', '.join(others)})"
+    else:
+        found = f"says {shown}"
     return (
         f"column {column!r} is not used: it {found}. To have it tell the parts, write train, validation or test into it and "
         f'set data.columns.split = "{column}"'
