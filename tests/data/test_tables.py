@@ -286,6 +286,19 @@ def test_all_rows_of_a_column_say_whether_it_tells_the_parts(
     assert said in " ".join(dataset.notes)
 
 
+@pytest.mark.parametrize(
+    ("other", "sizes", "said"), [("A", [12, 8], "tells the parts"), ("train", [16, 4], "are not used: each")]
+)
+def test_one_of_two_columns_tells_the_parts(other: str, sizes: list[int], said: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(reviews(20), columns=["text", "label"])
+    frame.assign(split=["train"] * 12 + ["test"] * 8, set=[other] * 12 + ["test"] * 8).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    dataset = read(tmp_path / "t.csv", validation=0.0)
+    assert [len(part) for part in (dataset.train, dataset.test)] == sizes
+    assert said in " ".join(dataset.notes)
+
+
 def test_a_column_tells_the_parts_of_images_too(tmp_path: Path) -> None:
     draw_images(tmp_path, 4)
     paths = sorted(tmp_path.rglob("*.png"))
