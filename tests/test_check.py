@@ -48,7 +48,7 @@ def test_check_says_what_is_wrong_and_shows_it(
     assert call("check", str(path), "--page") == 0
     said = capsys.readouterr().out
     assert "test examples with a duplicate in an earlier part: 1 of 25 (1 a copy)" in " ".join(said.split())
-    assert "1 of 87 images cannot be read" in said
+    assert "1 of 62 images of the train part cannot be read" in said
     folder = tmp_path / "run.check"
     rows = list(csv.DictReader((folder / "alike.csv").open(encoding="utf-8", newline="")))
     (row,) = [row for row in rows if row["part"] == "test" and row["how"] == "a copy"]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.left_out import prefix
 from headstart.data.roles import written_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import majority
@@ -87,8 +86,9 @@ def measure(
     if test is None:
         _check_unseen(first.dataset.test, runs)
     else:
-        notes += [f"note: {note}" for note in first.dataset.notes if note.startswith(prefix("test"))]
-        seen = {run: len(_learned(run) & set(first.dataset.test.digests)) for run in runs}
+        notes += [f"note: {note}" for note in first.dataset.notes_of.get("test", ())]
+        learned = {run: _learned(run) for run in runs}
+        seen = {run: sum(d in learned[run] for d in first.dataset.test.digests) for run in runs}
         notes += [f"note: {run} has learned from {count} of them" for run, count in seen.items() if count]
     shares = together.weights
     if isinstance(weights, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
@@ -73,7 +73,8 @@ def joined(parts: Iterable[Examples]) -> Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The parts of a data set by their roles, and what reading it brought to light (`notes`, sentences for people)."""
+    """The parts of a data set by their roles, and what reading it brought to light: `notes`, sentences for people, and by the
+    role of a part those that are about it."""
 
     labels: tuple[str, ...]
     train: Examples
@@ -83,6 +84,7 @@ class Dataset:
     column: str | None = None  # of a table that the examples came from
     unused: Examples | None = None  # training examples that are left out
     grey_range: GreyRange | None = None  # of images of more than 8 bits: what is shown as black and as white
+    notes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parts(self) -> dict[str, Examples]:
         """The parts there are, by role."""
@@ -102,6 +104,7 @@ class Dataset:
         found = np.bincount(self.parts()[role].labels, minlength=len(self.labels))
         return dict(zip(self.labels, found.tolist(), strict=True))
 
-    def noting(self, *notes: str) -> Dataset:
-        """The same data with further notes."""
-        return replace(self, notes=(*self.notes, *notes))
+    def noting(self, *notes: str, parts: Iterable[str] = ()) -> Dataset:
+        """The same data with further notes, which are about these parts."""
+        of_parts = {role: (*self.notes_of.get(role, ()), *notes) for role in parts}
+        return replace(self, notes=(*self.notes, *notes), notes_of={**self.notes_of, **of_parts})

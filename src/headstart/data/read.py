@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from headstart.data.classes import Classes
 from headstart.data.columns import Chosen, choose, split_of
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.formats import is_image
-from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note
+from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note, prefix
 from headstart.data.listing import Kind, Listing, list_classes
 from headstart.data.names import printable, twins
 from headstart.data.other_tasks import other_tasks
@@ -31,6 +32,8 @@ from headstart.recipe import Recipe
 from headstart.sections import Columns
 
 IMAGES = Kind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
+Notes = defaultdict[str, list[str]]  # sentences by the role of the part that they are about, or WHOLE
+WHOLE = ""
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 
 
@@ -41,7 +44,8 @@ def read_images(recipe: Recipe) -> Dataset:
         HeadstartError: a folder is missing or empty, there are fewer than two classes or two examples of one, a
             held-out part has classes that training lacks, or files are unreadable and the recipe calls that fatal.
     """
-    where, notes = places(recipe.data, IMAGES)
+    where, found = places(recipe.data, IMAGES)
+    notes: Notes = defaultdict(list, {WHOLE: found})
     listings: dict[str, Listing] = {}
     left_out: dict[str, LeftRows] = {}
     hints: list[str] = []
@@ -57,22 +61,24 @@ def read_images(recipe: Recipe) -> Dataset:
             chosen = _chosen(table, columns, "image", recipe, role)
             columns = columns.model_copy(update={"image": chosen.item, "label": chosen.label})  # the other parts' too
             hints += other_tasks(table, chosen) if role == "train" else []
-            notes += [*table.notes, *chosen.notes]
+            notes[role] += [*table.notes, *chosen.notes]
             parted, left_out[role] = list_table(table, chosen, images_folder(recipe.data.images, table))
-            listings |= _roles(parted, where, chosen, notes) if chosen.split else {role: parted[""]}
-    notes += hints
-    notes += [left_out_note(role, some, recipe.data.unreadable) for role, some in left_out.items() if some]
+            listings |= _roles(parted, where, chosen, notes[role]) if chosen.split else {role: parted[""]}
+    notes[WHOLE] += hints
+    for role, some in left_out.items():
+        notes[role] += [left_out_note(role, some, recipe.data.unreadable)] if some else []
     listings = _held_out(listings, recipe)
     classes = Classes(listings["train"].files)
     parts = {}
-    faults: LeftRows = {}
+    faults: dict[str, LeftRows] = {}
     for role, listing in listings.items():
-        notes += _known(listing.files, classes, role, listing.folder, hints)
-        parts[role] = _readable(listing, classes, faults)
-        notes += listing.notes("image")
-    if faults:
-        notes.append(_unreadable(faults, recipe.data.unreadable, sum(map(len, parts.values()))))
-    _enough(parts["train"], classes.labels, where["train"], "images", faults, hints)
+        notes[role] += _known(listing.files, classes, role, listing.folder, hints)
+        parts[role], faults[role] = _readable(listing, classes)
+        notes[role] += listing.notes("image")
+    for role, note in _unreadable(faults, recipe.data.unreadable, parts).items():
+        notes[role].append(note)
+    unlabelled = [note for note in notes["train"] if note.startswith(prefix("train"))]
+    _enough(parts["train"], classes.labels, where["train"], "images", faults["train"], [*hints, *unlabelled])
     dataset = _finished(parts, classes.labels, recipe, notes, columns.image)
     return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
@@ -84,7 +90,8 @@ def read_texts(recipe: Recipe) -> Dataset:
         HeadstartError: a table or folder is missing, empty, damaged or not UTF-8, a column is missing or holds something
             else, there are fewer than two classes or two examples of one, or a held-out part has unknown classes.
     """
-    where, notes = places(recipe.data, TEXT_FILES)
+    where, sentences = places(recipe.data, TEXT_FILES)
+    notes: Notes = defaultdict(list, {WHOLE: sentences})
     found: dict[str, Texts] = {}
     hints: list[str] = []
     if recipe.data.images is not None:
@@ -96,28 +103,28 @@ def read_texts(recipe: Recipe) -> Dataset:
             hints += listing.hints() if role == "train" else []
             found[role] = of_files(listing)
             left_out = found[role].left_out
-            notes += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
-            notes += listing.notes("text")
+            notes[role] += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
+            notes[role] += listing.notes("text")
         else:
             table = open_table(place, recipe.data.header)
             if role == "test" and recipe.data.test is None and columns.label and columns.label not in table.columns:
-                notes.append(f"{place.name} has no column {columns.label!r}, so it cannot be the test; left out")
+                notes[WHOLE].append(f"{place.name} has no column {columns.label!r}, so it cannot be the test; left out")
                 continue
             chosen = _chosen(table, columns, "text", recipe, role)
             columns = columns.model_copy(update={"text": chosen.item, "label": chosen.label})  # for the other parts too
             hints += other_tasks(table, chosen) if role == "train" else []
-            notes += [*table.notes, *chosen.notes]
+            notes[role] += [*table.notes, *chosen.notes]
             texts = of_table(table, chosen)
-            notes += [left_out_note(role, texts.left_out, recipe.data.unreadable)] if texts.left_out else []
-            found |= _roles(texts.by_role(), where, chosen, notes) if chosen.split else {role: texts}
+            notes[role] += [left_out_note(role, texts.left_out, recipe.data.unreadable)] if texts.left_out else []
+            found |= _roles(texts.by_role(), where, chosen, notes[role]) if chosen.split else {role: texts}
             if role == "test" and recipe.data.test is None and not len(texts.examples):
-                notes.append(f"{place.name} has no labels, so it cannot be the test; left out")
+                notes[WHOLE].append(f"{place.name} has no labels, so it cannot be the test; left out")
                 del found[role]
-    notes += hints
+    notes[WHOLE] += hints
     found = _held_out(found, recipe)
     classes = Classes(found["train"].labels)
     for role, texts in found.items():
-        notes += _known(texts.labels, classes, role, where.get(role, where["train"]), hints)
+        notes[role] += _known(texts.labels, classes, role, where.get(role, where["train"]), hints)
         if not len(texts.examples):
             raise HeadstartError(
                 f"{where.get(role, where['train'])}: the {role} part has no labelled text; expected a table with rows, or files"
@@ -163,7 +170,7 @@ def _held_out(parts: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def _finished(
-    parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: list[str], column: str | None
+    parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe, notes: Notes, column: str | None
 ) -> Dataset:
     data = recipe.data
     if data.groups is not None:
@@ -171,7 +178,10 @@ def _finished(
     dataset = assign_roles(parts, labels, recipe)
     if data.limit is not None:
         _enough(dataset.train, labels, Path("data.limit"), "examples")
-    return replace(dataset, column=column).noting(*notes)
+    dataset = replace(dataset, column=column)
+    for role, some in notes.items():
+        dataset = dataset.noting(*some, parts=[role] if role else [])
+    return dataset
 
 
 def _groups(part: Examples, pattern: str) -> tuple[str, ...]:
@@ -204,8 +214,9 @@ def _relabelled(texts: Texts, classes: Classes) -> Examples:
     return replace(texts.examples, labels=places[texts.examples.labels])
 
 
-def _readable(listing: Listing, classes: Classes, faults: LeftRows) -> Examples:
-    """The images that can be read; the others are added to `faults`."""
+def _readable(listing: Listing, classes: Classes) -> tuple[Examples, LeftRows]:
+    """(the images that can be read, the others by the reason)."""
+    faults: LeftRows = {}
     rows = [(path, classes.place(name)) for name, paths in listing.files.items() for path in paths]
     paths = [path for path, _ in rows]
     contents = digests(paths)
@@ -218,17 +229,27 @@ def _readable(listing: Listing, classes: Classes, faults: LeftRows) -> Examples:
     names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
     keys = tuple(listing.keys[path] for path in items) if listing.keys else None
     labels = np.array([rows[row][1] for row in good], np.int64)
-    return Examples(items, labels, names, tuple(contents[row] for row in good), keys)
+    return Examples(items, labels, names, tuple(contents[row] for row in good), keys), faults
 
 
-def _unreadable(faults: LeftRows, policy: str, readable: int) -> str:
-    count = sum(count for count, _ in faults.values())
-    found = f"{count} of {count + readable} images cannot be read: {_reasons(faults)}"
-    if not readable:
+def _unreadable(faults: Mapping[str, LeftRows], policy: str, readable: Mapping[str, Examples]) -> dict[str, str]:
+    """A sentence on the images that cannot be read, for each part that has some.
+
+    Raises:
+        HeadstartError: there are some and the recipe's data.unreadable (`policy`) calls it fatal, or all of them are.
+    """
+    said = {}
+    for role, some in faults.items():
+        count = sum(count for count, _ in some.values())
+        part = f" of the {role} part" if len(faults) > 1 else ""
+        if count:
+            said[role] = f"{count} of {count + len(readable[role])} images{part} cannot be read: {_reasons(some)}"
+    found = ". ".join(said.values())
+    if said and not any(map(len, readable.values())):
         raise HeadstartError(f"{found}. Expected at least two readable images of two classes; replace the files")
-    if policy == "error":
+    if said and policy == "error":
         raise HeadstartError(f'{found}. Replace or remove them, or set data.unreadable = "drop" to leave them out')
-    return f"{found}. They are left out"
+    return {role: f"{note}. They are left out" for role, note in said.items()}
 
 
 def _reasons(faults: LeftRows) -> str:
