@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import headstart
 from headstart import Report
@@ -102,3 +104,33 @@ def test_other_labelled_data(make_run: MakeRun, tmp_path: Path) -> None:
         measure(
             [str(make_run("text"))], test=str(write_table(tmp_path / "odd.tsv", [("a film", "meh"), ("a plot", "pos")]))
         )
+
+
+def test_all_that_is_left_out_of_other_images_is_said(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    shutil.copytree(photos / "test", fresh)
+    shutil.copy(photos / "train" / "red" / "00.png", fresh / "red" / "seen.png")
+    shutil.copy(photos / "train" / "red" / "00.png", fresh / "red" / "seen_again.png")
+    shutil.copy(fresh / "red" / "00.png", fresh / "loose.png")
+    (fresh / "blue" / "broken.png").write_bytes(b"nothing")
+    random = np.random.default_rng(0).integers(0, 4096, (2, 40, 40), np.uint16)
+    for number, pixels in enumerate(random):
+        Image.fromarray(pixels).save(fresh / "green" / f"deep{number}.png")
+    found = measure([str(make_run("image"))], test=str(fresh))
+    assert found.n == 22
+    said = "\n".join(found.notes)
+    assert "1 of 23 images of the test part cannot be read: " in said
+    assert "images in no class folder: 1 (such as loose.png)" in said
+    assert "2 of 52 images are greys of more than 8 bits (such as green/deep0.png)" in said
+    assert "has learned from 2 of them" in said
+
+
+def test_greys_that_a_model_has_no_range_for_are_named_once(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        Image.fromarray(np.full((40, 40), 900, np.uint16)).save(tmp_path / f"{number}.png")
+    assert call("predict", str(make_run("image")), str(tmp_path)) == 0
+    said = capsys.readouterr().err
+    assert said.count("greys of more than 8 bits, and this model was trained without a range") == 1
+    assert "model.preprocessing.grey_range" in said

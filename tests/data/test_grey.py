@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from headstart.data.images import open_rgb
 from headstart.data.pictures import digests, look
 from headstart.evaluate.baselines import raw_pixels_forest
 from tests.conftest import WriteRecipe
+from tests.data.test_images import chunk
 from tests.data.test_read import read
 
 RAMP = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
@@ -69,6 +72,55 @@ def test_what_lies_outside_is_clipped_and_nothing_is_black(tmp_path: Path) -> No
     Image.fromarray(np.array([[-np.inf, -1, 0, 1, 2, np.inf, np.nan]], np.float32)).save(tmp_path / "a.tif")
     shown = np.asarray(open_rgb(tmp_path / "a.tif", grey_range=(0, 1)))[0, :, 0]
     assert shown.tolist() == [0, 0, 0, 255, 255, 255, 0]
+
+
+def png(path: Path, kind: int, values: np.ndarray) -> None:
+    """A PNG of 16 bits a channel; the kinds are 2 (colours), 4 (greys and transparency)."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    chunks = [chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+def test_greys_with_transparency_keep_all_their_bits(tmp_path: Path, white: int) -> None:
+    path, grey = tmp_path / "a.png", (RAMP * white).astype(np.uint16)
+    opaque = np.full_like(grey, 65535)
+    opaque[0] = 0
+    png(path, 4, np.dstack([np.where(opaque, grey, 65535), opaque]))
+    assert look(str(path))[3:4] + (look(str(path)).grey_range or ()) == ("I;16", 0, white)
+    shown = np.asarray(open_rgb(path, grey_range=(0, white)))[..., 0]
+    assert (shown[0] == 255).all(), "transparent parts are white"
+    assert np.abs(shown[1:] - RAMP[1:] * 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "range_"),
+    [
+        ((RAMP * 65535).astype(np.uint16), (0, 65535)),
+        ((RAMP * 40_000).astype(np.uint16), (25_535, 65_535)),
+        (RAMP * 2, (-2, 0)),
+    ],
+    ids=["16 bits", "part of 16 bits", "floats"],
+)
+def test_a_tiff_whose_zero_is_white_is_no_negative(
+    tmp_path: Path, values: np.ndarray, range_: tuple[float, float]
+) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    found = look(str(tmp_path / "a.tif"))
+    assert found.grey_range == pytest.approx(range_, abs=1)
+    shown = np.asarray(open_rgb(tmp_path / "a.tif", grey_range=range_))[..., 0]
+    assert np.abs(shown - (1 - RAMP) * 255.0).max() <= 1
+    assert found.thumbnail[0] > found.thumbnail[31]
+
+
+def test_a_picture_without_any_value_is_unreadable(tmp_path: Path) -> None:
+    for name, value in (("nan", np.nan), ("none", -9999)):
+        Image.fromarray(np.full((8, 8), value, np.float32)).save(tmp_path / f"{name}.tif")
+        assert look(str(tmp_path / f"{name}.tif")).fault.startswith("no value in it")
+        with pytest.raises(ValueError, match="no value in it"):
+            open_rgb(tmp_path / f"{name}.tif", grey_range=(0, 1))
 
 
 def save_set(folder: Path, suffix: str, values: Callable[[int, int], np.ndarray]) -> Path:
@@ -134,6 +186,29 @@ def test_eight_bits_are_left_alone_and_a_mix_is_named(tmp_path: Path, write_reci
         Image.fromarray(texture(1)(0, row)).save(source / "fine" / f"deep{row}.png")
     mixed = read(write_recipe(data={"source": str(source)}))
     assert any("4 of 28 images are greys of more than 8 bits (such as fine/deep" in note for note in mixed.notes)
+
+
+@pytest.mark.parametrize(("white", "told"), [(4095, True), (65535, False)])
+def test_colours_of_12_bits_in_16_are_named(tmp_path: Path, write_recipe: WriteRecipe, white: int, told: bool) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for row in range(8):
+            values = np.random.default_rng((row, ord(name))).integers(0, white, (20, 20, 3), endpoint=True)
+            png(tmp_path / "set" / name / f"{row}.png", 2, values)
+    notes = read(write_recipe(data={"source": str(tmp_path / "set")})).notes
+    assert any("their brightest value is 15 of 255. Are they 12 bits" in note for note in notes) == told
+
+
+def test_a_deep_test_of_a_shallow_training_part_is_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    save_set(tmp_path / "set" / "train", ".png", lambda number, row: (texture(1)(number, row) // 4).astype(np.uint8))
+    save_set(tmp_path / "set" / "test", ".png", texture(1))
+    dataset = read(write_recipe(data={"source": str(tmp_path / "set")}))
+    assert dataset.grey_range is None
+    (note,) = dataset.notes_of["test"]
+    assert re.search(
+        r"24 of 48 .* Whole numbers are shown from 0 to 65535 .* write model\.preprocessing\.grey_range = \[\d+, 6\d\d\]",
+        note,
+    )
 
 
 def test_images_of_which_nothing_is_shown_are_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:

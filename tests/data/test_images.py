@@ -173,7 +173,7 @@ def test_an_image_too_large_to_open_is_a_fault(tmp_path: Path) -> None:
     chunks = [b"IHDR" + size, b"IDAT" + zlib.compress(bytes(100)), b"IEND"]
     content = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    assert "DecompressionBombError" in look(str(tmp_path / "bomb.png")).fault
+    assert look(str(tmp_path / "bomb.png")).fault == "over 179 megapixels; resize it first"
 
 
 def test_a_picture_is_decoded_once_a_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

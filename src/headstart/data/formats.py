@@ -59,7 +59,7 @@ def open_image(source: Any, formats: list[str] | None = None) -> Image.Image:
     try:
         return Image.open(source, formats=formats)
     except Exception as error:
-        if isinstance(error, UnidentifiedImageError) and not heif_version() and _is_heif(_first_bytes(source)):
+        if isinstance(error, UnidentifiedImageError) and not heif_version() and _is_heif(first_bytes(source)):
             raise HeifError from None
         return open_by_pixel_chunks(source, error)
 
@@ -77,7 +77,7 @@ def heif_version() -> str:
 
 def _begins_as_image(path: Path) -> bool:
     try:
-        first = _first_bytes(path)
+        first = first_bytes(path)
     except OSError:
         return True
     Image.init()
@@ -89,7 +89,8 @@ def _is_heif(first: bytes) -> bool:
     return first[4:8] == b"ftyp" and first[8:12] in HEIF_BRANDS
 
 
-def _first_bytes(source: Any) -> bytes:
+def first_bytes(source: Any) -> bytes:
+    """The first bytes of a file or a binary stream."""
     if isinstance(source, str | Path):
         with open(source, "rb") as file:
             return file.read(FIRST_BYTES)

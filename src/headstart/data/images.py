@@ -11,8 +11,8 @@ from typing import BinaryIO
 from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
 
 from headstart.data.animation import first_visible
-from headstart.data.formats import HeifError, open_image
-from headstart.data.grey import GreyRange, is_deep, to_eight_bits
+from headstart.data.formats import HeifError, first_bytes, open_image
+from headstart.data.grey import GreyRange, NoValueError, is_deep, loaded, opens_deep, to_eight_bits
 from headstart.data.png import open_by_pixel_chunks
 
 WHITE = (255, 255, 255)
@@ -25,6 +25,7 @@ UPRIGHT = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # its first bytes, and those of BigTIFF
 Source = str | Path | BinaryIO | Image.Image
 # Of large pictures (beyond twice its limit Pillow raises) and of odd metadata, which is not read here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -52,6 +53,18 @@ def open_rgb(source: Source, enough: int | None = None, grey_range: GreyRange | 
     return image.reduce(factor) if factor > 1 else image
 
 
+def holds_deep(source: Source) -> bool:
+    """Whether a file, or an opened picture, is of greys of more than 8 bits.
+
+    Raises:
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable picture.
+    """
+    if isinstance(source, Image.Image):
+        return opens_deep(source)
+    with open_image(source) as file:
+        return opens_deep(file)
+
+
 def decoded(file: Image.Image) -> Image.Image:
     """An opened picture with its pixels; a PNG with damaged or very large side chunks as if it had none.
 
@@ -63,25 +76,32 @@ def decoded(file: Image.Image) -> Image.Image:
             for tag in TiffTags.TAGS_V2_GROUPS:  # or Pillow follows them, wherever they point
                 file.getexif().pop(tag, None)
     try:
-        file.load()
-        return file
+        return loaded(file)
     except Exception as error:
         stream = getattr(file, "fp", None)
         if stream is None:
             raise
-        image = open_by_pixel_chunks(stream, error)
-    image.load()
-    return image
+        return loaded(open_by_pixel_chunks(stream, error))
 
 
 def fault_of(error: Exception, path: str = "") -> str:
     """Why a picture cannot be read, in words."""
-    if isinstance(error, HeifError):
+    if isinstance(error, HeifError | NoValueError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return "no picture in a format that Pillow reads"
+        return f"no picture in a format that Pillow reads{_way_out(path)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"over {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; resize it first"
     said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
     return said.replace(path or "\0", "file").splitlines()[0][:120]
+
+
+def _way_out(path: str) -> str:
+    """What to do with a file of a format that Pillow knows, in a variant that it does not read."""
+    with suppress(OSError, ValueError):
+        if first_bytes(path).startswith(TIFF):
+            return ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels together"
+    return ""
 
 
 def to_rgb(file: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:

@@ -16,20 +16,21 @@ from PIL import Image
 
 from headstart.data.cache import cache_folder
 from headstart.data.formats import heif_version, open_image
-from headstart.data.grey import GreyRange, is_deep, measured_range
+from headstart.data.grey import GreyRange, NoValueError, is_deep, measured_range
 from headstart.data.images import decoded, fault_of, fingerprint, to_rgb
 from headstart.runtime.bars import Bar
 
-FORMAT = 2  # raise it when what is kept changes
+FORMAT = 3  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
 BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
 SOME = 500  # files or rows at a time
-FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL"
+FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL, brightest INTEGER"
 
 
 class Picture(NamedTuple):
     """What is wrong with an image file ("" if nothing), its size in pixels and mode, a thumbnail: grey values row by row, then
-    the two colour differences (YCbCr); and of greys of more than 8 bits the range of values, None where there is no value."""
+    the two colour differences (YCbCr); of greys of more than 8 bits the range of values; and the largest value of any other
+    picture, 0 to 255."""
 
     fault: str
     width: int
@@ -38,6 +39,7 @@ class Picture(NamedTuple):
     thumbnail: bytes
     low: float | None = None
     high: float | None = None
+    brightest: int = 255
 
     @property
     def grey_range(self) -> GreyRange | None:
@@ -70,7 +72,7 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
                 known |= found
                 with suppress(sqlite3.Error), store:
                     rows = [(content, *picture) for content, picture in found.items()]
-                    store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 bar.advance(len(some))
     return [known[content] if content else look(path) for path, content in zip(paths, contents, strict=True)]
 
@@ -83,11 +85,17 @@ def look(path: str) -> Picture:
             mode = file.mode
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
             image = decoded(file)
-            values = measured_range(image) if is_deep(mode) else None
-            thumbnail = _thumbnail(to_rgb(image, values))
+            deep = is_deep(image.mode)
+            values = measured_range(image) if deep else None
+            if deep and values is None:
+                raise NoValueError
+            shown = to_rgb(image, values)
+            brightest = max(int(high) for _, high in shown.getextrema())  # type: ignore[misc]
     except Exception as error:  # Pillow's decoders raise about ten different types on broken files
         return Picture(fault_of(error, path), 0, 0, "", bytes(BYTES))
-    return Picture("", width, height, mode, thumbnail, *(values or (None, None)))
+    mode = image.mode if deep else mode
+    low, high = values or (None, None)
+    return Picture("", width, height, mode, _thumbnail(shown), low, high, brightest)
 
 
 def _thumbnail(image: Image.Image) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from headstart.data.dataset import Dataset, joined
+from headstart.data.dataset import Dataset
 from headstart.data.grey import GreyRange, common_range, is_deep
-from headstart.data.pictures import pictures
+from headstart.data.pictures import Picture, pictures
 
 KEY = "model.preprocessing.grey_range"
 Named = tuple[str, GreyRange | None]  # an image and its own range
+OWN_SCALE = "Whole numbers are shown from 0 to 65535 (up to 255 as they are), floats each by its own range"
+DIM = 64  # of 255; pictures none of which is brighter are nearly black
 LITTLE = 0.01  # share of the range; an image that spans less of it shows next to nothing
 
 
@@ -18,13 +21,31 @@ def with_grey_range(dataset: Dataset, asked: GreyRange | None) -> Dataset:
 
     A data set without greys of more than 8 bits has none unless it is asked for.
     """
-    everything = joined(dataset.parts().values())  # training comes first
-    seen = pictures(everything.items, everything.digests)
-    deep = [(name, own.grey_range) for name, own in zip(everything.names, seen, strict=True) if is_deep(own.mode)]
-    measured = common_range(picture.grey_range for picture in seen[: len(dataset.train)])
+    seen = {role: pictures(part.items, part.digests) for role, part in dataset.parts().items()}
+    deep = {
+        role: [
+            (name, own.grey_range)
+            for name, own in zip(dataset.parts()[role].names, some, strict=True)
+            if is_deep(own.mode)
+        ]
+        for role, some in seen.items()
+    }
+    measured = common_range(own for _, own in deep["train"])
     used = asked or measured
-    notes = [*_range_note(measured, asked), *_mix_note(deep, len(everything)), *_dark_note(deep, used)]
-    return replace(dataset, grey_range=used).noting(*notes)
+    dataset = replace(dataset, grey_range=used).noting(*_range_note(measured, asked))
+    everything = [named for some in deep.values() for named in some]
+    about = [role for role, some in deep.items() if some]
+    notes = [*_mix_note(everything, sum(map(len, seen.values())), used), *_dark_note(everything, used)]
+    notes += _dim_note([own for own in seen["train"] if not is_deep(own.mode)])
+    return dataset.noting(*notes, parts=about)
+
+
+def unscaled_note(name: str) -> str:
+    """A sentence on greys of more than 8 bits that a model reads, though it has no range for them."""
+    return (
+        f"images such as {name} are greys of more than 8 bits, and this model was trained without a range for them. "
+        f"{OWN_SCALE}. Give it images as in training, or train it with {KEY}"
+    )
 
 
 def _range_note(measured: GreyRange | None, asked: GreyRange | None) -> list[str]:
@@ -38,12 +59,26 @@ def _range_note(measured: GreyRange | None, asked: GreyRange | None) -> list[str
     return [f"greys of more than 8 bits: {KEY} shows values {_words(asked)} as black to white; {found}"]
 
 
-def _mix_note(deep: list[Named], count: int) -> list[str]:
+def _mix_note(deep: list[Named], count: int, used: GreyRange | None) -> list[str]:
     if len(deep) in (0, count):
         return []
+    own = common_range(values for _, values in deep)
+    shown = f"Values {_words(used)} of them are shown as black to white ({KEY})" if used else OWN_SCALE
+    way_out = f"; to show theirs, write {KEY} = [{own[0]:g}, {own[1]:g}]" if own and not used else ""
     return [
         f"{len(deep)} of {count} images are greys of more than 8 bits (such as {deep[0][0]}); the others are read on their own "
-        "scale of 0 to 255. Are they of one source?"
+        f"scale of 0 to 255. Are they of one source? {shown}{way_out}"
+    ]
+
+
+def _dim_note(shallow: Sequence[Picture]) -> list[str]:
+    """Colours of 12 bits in files of 16, of which Pillow reads the upper 8."""
+    brightest = max((picture.brightest for picture in shallow), default=DIM)
+    if brightest >= DIM:
+        return []
+    return [
+        f"the training images are dark: their brightest value is {brightest} of 255. Are they 12 bits in files of 16, of which "
+        "the upper 8 are read? Stretch them to the full range first"
     ]
 
 

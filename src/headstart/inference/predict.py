@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,9 @@ import numpy as np
 
 from headstart.data.gather import Found
 from headstart.data.given import images_of, items_of, texts_of
-from headstart.data.images import fault_of
+from headstart.data.images import fault_of, holds_deep
+from headstart.data.names import printable
+from headstart.data.value_range import unscaled_note
 from headstart.errors import HeadstartError
 from headstart.inference.member import Member, open_member
 from headstart.inference.refusal import Refusal, refusal_of
@@ -86,6 +89,9 @@ class Predictor:
         self._encoders = {_look(member): member.encoder for member in members}
         self.weights = _shares(weights, len(members))
         self.refusal = refusal
+        self._may_be_unscaled = self.reads_images and any(
+            member.spec["preprocessing"].get("grey_range") is None for member in members
+        )
 
     @overload
     def predict(self, items: Example | Sequence[Example] | np.ndarray, tta: bool = False) -> list[Prediction]: ...
@@ -229,9 +235,16 @@ class Predictor:
 
     def _tried(self, item: Any, tta: bool) -> Encoded | str:
         try:
+            self._tell_unscaled(item)
             return self.encode(item, tta)
         except Exception as error:  # Pillow's decoders raise about ten different types on broken files
             return fault_of(error, str(item))
+
+    def _tell_unscaled(self, item: Any) -> None:
+        """Say once, on standard error, that there are greys of more than 8 bits and no range for them."""
+        if self._may_be_unscaled and holds_deep(item):
+            self._may_be_unscaled = False
+            print(f"note: {unscaled_note(_name(item))}", file=sys.stderr)
 
 
 def load(
@@ -261,6 +274,10 @@ def load(
 
 def _look(member: Member) -> str:
     return json.dumps(member.spec["preprocessing"], sort_keys=True)
+
+
+def _name(item: Any) -> str:
+    return printable(str(item)) if isinstance(item, str | Path) else "one that was given"
 
 
 def _few(member: Member) -> str:
