@@ -71,7 +71,7 @@ def test_int8_is_smaller_and_says_nearly_the_same(
     assert 0 < np.abs(difference).max() < 0.2
 
 
-@pytest.mark.parametrize(("kind", "look"), [("image", {}), ("text", {}), ("text", {"pooling": "last"})])
+@pytest.mark.parametrize(("kind", "look"), [("image", {}), ("text", {"pooling": "last"})])
 def test_a_torch_file_runs_by_itself(
     make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, look: dict[str, Any]
 ) -> None:
