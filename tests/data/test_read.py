@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -146,12 +147,40 @@ def build(folder: Path, kind: str) -> str:
             draw_images(folder / "test", 2)
             (folder / "test" / "red").rename(folder / "test" / "pink")
             return "the test part has classes that training lacks: pink"
+        case "parts in a part":
+            draw_images(folder / "train", 4)
+            draw_images(folder / "test" / "valid", 2)
+            draw_images(folder / "test" / "test", 2)
+            return f"has parts (test, valid); name the one that is meant: {folder / 'test' / 'test'}"
+        case "parts of boxes":
+            draw_images(folder / "images" / "train", 4)
+            for number, file in enumerate(sorted((folder / "images").rglob("*.png"))):
+                file.rename(folder / "images" / "train" / f"{number}.png")
+            (folder / "labels").mkdir()
+            return "the folders in it (train) are parts without class folders, as of boxes"
+        case "parts in a folder":
+            draw_images(folder / "images" / "train", 4)
+            (folder / "labels").mkdir()
+            return f'the folders in it are parts: write data.source = "{folder / "images"}"'
     return "no folder"
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing", "empty", "file", "loose", "one class", "class of one", "all unreadable", "test only", "strangers"],
+    [
+        "missing",
+        "empty",
+        "file",
+        "loose",
+        "one class",
+        "class of one",
+        "all unreadable",
+        "test only",
+        "strangers",
+        "parts in a part",
+        "parts of boxes",
+        "parts in a folder",
+    ],
 )
 def test_trouble_is_one_message(tmp_path: Path, write_recipe: WriteRecipe, kind: str) -> None:
     said = build(tmp_path / "set", kind)
@@ -184,3 +213,48 @@ def test_sample_patches_is_always_the_same(
     assert first.test.digest() == second.test.digest()
     assert first.counts("test") == dict.fromkeys(first.labels, 40)
     assert len(first.labels) == 17
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (b"\x89PNG", "column 'image' of .* holds bytes, not paths of files that are there"),
+        ({"bytes": b"\x89PNG", "path": "gone.png"}, "holds bytes, not paths"),
+        ([1, 2], "holds something else, not paths"),
+        ("iVBORw0KGgo" * 1000, "holds something else, not paths"),
+        ("http://a.org/1.png", r"such as http://a\.org/1\.png: they are addresses .* download"),
+        ("s3://a/1.png", "are addresses"),
+        ("/nowhere/1.png", "they are absolute; bring the files there"),
+        ("file:///nowhere/1.png", "are addresses"),
+        ("C:\\data\\1.png", "they are absolute; bring the files there"),
+        ("nowhere/1.png", "Name the folder that they are counted from with data.images"),
+    ],
+)
+def test_cells_that_lead_to_no_file(tmp_path: Path, write_recipe: WriteRecipe, cell: object, said: str) -> None:
+    pd.DataFrame({"image": [cell] * 8, "label": ["a", "b"] * 4}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(HeadstartError, match=said) as caught:
+        read(write_recipe(data={"source": str(tmp_path / "t.parquet")}))
+    assert len(str(caught.value)) < 400
+    assert ("data.images = " in str(caught.value)) == (cell == "nowhere/1.png")
+
+
+def test_cells_that_lead_to_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path, 4)
+    files = sorted(tmp_path.rglob("*.png"))
+    cells = {"url": [file.as_uri() for file in files], "both": [{"bytes": b"x", "path": str(file)} for file in files]}
+    for name, column in cells.items():
+        pd.DataFrame({"image": column, "label": [file.parent.name for file in files]}).to_parquet(
+            tmp_path / f"{name}.parquet"
+        )
+        assert sum(sizes(read(write_recipe(data={"source": str(tmp_path / f"{name}.parquet")}))).values()) == 12
+
+
+def test_rows_without_a_label_explain_a_single_class(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+    draw_images(tmp_path, 4)
+    rows = [
+        f"{file.relative_to(tmp_path)},{'red' if 'red' in str(file) else ''}"
+        for file in sorted(tmp_path.rglob("*.png"))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
+    with pytest.raises(HeadstartError, match=r"one class only \(red\).* 8 with no label \(t\.csv:2, "):
+        read(write_recipe(data={"source": str(tmp_path / "t.csv")}))

@@ -229,6 +229,26 @@ def test_standard_input_names_examples(
     assert call("predict", make_run("text"), "-") == 2
 
 
+def test_paths_that_are_none(
+    make_run: MakeRun, photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text(
+        f"image,label\n{photos}/test/red/00.png,red\n,red\n /gone.png,red\nhttp://a/b.png,red\n"
+    )
+    (tmp_path / "all.zip").write_bytes(b"PK")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.png\0b.png\0")))
+    assert call("predict", make_run("image"), tmp_path / "t.csv", tmp_path / "all.zip", "-") == 1
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 1
+    assert "t.csv:3: cannot be read (no path in this row)" in said.err
+    assert "no such file; they are addresses (URLs)" in said.err
+    assert "all.zip: cannot be read (an archive; unpack it" in said.err
+    assert "a.png\\x00b.png\\x00: cannot be read (no path: a NUL byte" in said.err
+    pd.DataFrame({"image": [b"\x89PNG"]}).to_parquet(tmp_path / "t.parquet")
+    assert call("predict", make_run("image"), tmp_path / "t.parquet") == 2
+    assert "the column of images holds bytes, not paths" in capsys.readouterr().err
+
+
 def test_values_that_are_no_text_are_rows_with_a_reason(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
     table = tmp_path / "odd.jsonl"
     table.write_text('{"text": "a fine film"}\n{"text": {"a": 1}}\n{"text": null}\n', encoding="utf-8")

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from headstart.data.columns import ITEMS, example_in_header
 from headstart.data.formats import is_image, may_be_image
 from headstart.data.names import printable, quoted
-from headstart.data.paths import ImagePaths
+from headstart.data.paths import ImagePaths, has_path, not_counted
 from headstart.data.tables import Table, is_table_name, open_table
 from headstart.data.texts import plain_text
 from headstart.data.walk import DEAD, ODD, said, walk
 from headstart.errors import HeadstartError
 
 STDIN, STDIN_NAME = "-", "standard input"
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 LONGEST_NAME = 40  # characters of a column
 
 
@@ -102,6 +103,10 @@ def images_in(path: str, column: str | None) -> Iterator[Found]:
 
 
 def _image(path: str, fault: str = "") -> Found:
+    if "\0" in path:
+        return Found(printable(path), "", "no path: a NUL byte is in it; give one path a line")
+    if path.lower().endswith(ARCHIVES) and os.path.isfile(path):
+        return Found(printable(path), "", "an archive; unpack it and give the folder")
     if not fault and _is_odd(path):
         fault = "no plain file"
     if not fault and os.path.islink(path) and not _exists(Path(path)):
@@ -110,11 +115,15 @@ def _image(path: str, fault: str = "") -> Found:
 
 
 def _images_named(table: Path, column: str | None) -> Iterator[Found]:
-    paths = ImagePaths(table.parent)
-    for _, name in _rows(table, "image", column):
-        path, fault = paths.find(str(name))
+    paths = ImagePaths(table.parent, f"{table}: the column of images")
+    for row, name in _rows(table, "image", column):
+        if not has_path(name):
+            yield Found(printable(row), "", "no path in this row")
+            continue
+        path, fault = paths.find(name)
         if not fault and not os.path.lexists(path):
-            fault = f"no such file; paths in a table are counted from its folder, {printable(str(table.parent))}"
+            counted = f"paths in a table are counted from its folder, {printable(str(table.parent))}"
+            fault = f"no such file; {not_counted(str(name)) or counted}"
         yield _image(path, fault)
 
 

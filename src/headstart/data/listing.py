@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.names import composed, printable, quoted
+from headstart.data.names import composed, printable
 from headstart.data.walk import HIDDEN, LeftOut, entries, kind_of, merge, said, walk
 from headstart.errors import HeadstartError
 
@@ -62,14 +62,6 @@ class Listing:
                 f"{_some(self.merged)}"
             )
         return notes
-
-    def hints(self) -> list[str]:
-        """What to write where the only class holds folders, as in `images/cat`, `images/dog` beside `annotations`."""
-        if len(self.files) != 1 or not self.inner:
-            return []
-        (name,) = self.files
-        way_out = f'data.train = "{self.folder / name}" in place of data.source'
-        return [f"{quoted(name)} is the only class; if the folders in it are the classes, write {way_out}"]
 
     def __len__(self) -> int:
         return sum(map(len, self.files.values()))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from headstart.data.listing import Kind
-from headstart.data.names import composed, printable
+from headstart.data.listing import Kind, Listing
+from headstart.data.names import composed, printable, quoted
 from headstart.data.tables import is_table_name
 from headstart.data.walk import entries, folders_in, kind_of, walk
 from headstart.errors import HeadstartError
@@ -91,6 +91,33 @@ def descent(outer: Path, inner: Path) -> list[str]:
         f"; files beside it, left out: {len(loose)} (such as {printable(os.path.basename(loose[0]))})" if loose else ""
     )
     return [f"everything in {outer} is in its folder {printable(os.path.relpath(inner, outer))}{left_out}"]
+
+
+def only_class(listing: Listing) -> list[str]:
+    """What to write where the only class holds folders, as in `images/cat`, `images/dog` beside `annotations`."""
+    if len(listing.files) != 1 or not listing.inner:
+        return []
+    (name,) = listing.files
+    place = listing.folder / name
+    ways = [Path(os.path.relpath(inner, place)).parts for inner in listing.inner]
+    if not all(role_of(first) for first, *_ in ways):
+        way_out = f'if the folders in it are the classes, write data.train = "{place}" in place of data.source'
+    elif all(len(way) > 1 for way in ways):
+        way_out = f'the folders in it are parts: write data.source = "{place}"'
+    else:
+        way_out = (
+            f"the folders in it ({', '.join(sorted({way[0] for way in ways}))}) are parts without class folders, as of boxes "
+            "or masks. Classes are learned from CLASS/file, or from a table with the path and the label of each image"
+        )
+    return [f"{quoted(name)} is the only class; {way_out}"]
+
+
+def check_no_parts(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder that is given as one part where its unknown classes (`names`) are parts themselves."""
+    parts = {role: name for name in names if (role := role_of(name))}
+    if folder.is_dir() and len(parts) == len(names):
+        meant = parts.get("test", names[0])
+        raise HeadstartError(f"{folder}: has parts ({', '.join(names)}); name the one that is meant: {folder / meant}")
 
 
 def tables_in(folder: Path) -> list[Path]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from headstart.data.classes import check_few, label_of
 from headstart.data.columns import Chosen
@@ -18,20 +21,46 @@ from headstart.data.tables import Table
 from headstart.data.walk import entries
 from headstart.errors import HeadstartError
 
+LONGEST = 4096  # characters of a path
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
 
 class ImagePaths:
     """Finds the files that names in a table stand for.
 
     A name is a path counted from `folder`, with slashes or backslashes; one without an ending stands for the only image of that
-    name (`img001` for `img001.jpg`).
+    name (`img001` for `img001.jpg`). `column` is what messages call the column of names.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, column: str) -> None:
+        self.folder, self.column = folder, column
         self._stems: dict[Path, dict[str, list[str]]] = {}
 
-    def find(self, name: str) -> tuple[str, str]:
-        """(path of the file, why it cannot be told or "")."""
+    def find(self, cell: Any) -> tuple[str, str]:
+        """(path of the file, why it cannot be told or "").
+
+        Args:
+            cell: a name, or an image of the hub's: its bytes and its name.
+
+        Raises:
+            HeadstartError: it is no name, but the image itself.
+        """
+        name = str(cell.get("path") or "") if isinstance(cell, dict) else cell
+        if isinstance(name, bytes | bytearray | list) or (isinstance(name, str) and not _may_be_path(name)):
+            raise self._no_path(cell)
+        path, fault = self._find(_plain(str(name)))
+        if isinstance(cell, dict) and not os.path.isfile(path):
+            raise self._no_path(cell)
+        return path, fault
+
+    def _no_path(self, cell: Any) -> HeadstartError:
+        holds = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
+        return HeadstartError(
+            f"{self.column} holds {holds}, not paths of files that are there; write each image to a file, and the paths of the "
+            "files into a column of their own"
+        )
+
+    def _find(self, name: str) -> tuple[str, str]:
         place = self.folder / name
         if "\\" in name and not place.exists():
             place = self.folder / name.replace("\\", "/")
@@ -51,6 +80,29 @@ class ImagePaths:
                     stems.setdefault(path.stem, []).append(entry.name)
             self._stems[folder] = stems
         return self._stems[folder]
+
+
+def has_path(cell: Any) -> bool:
+    """Whether a cell of a table holds anything."""
+    return cell is not None and bool(cell.strip() if isinstance(cell, str) else cell != "")
+
+
+def not_counted(name: str) -> str:
+    """Why it does not matter which folder paths are counted from, and what to do; "" if it does."""
+    if URL.match(name):
+        return "they are addresses (URLs), which are not fetched; download the files and write their paths"
+    if name.startswith("/") or PureWindowsPath(name).drive:
+        return "they are absolute; bring the files there, or write the paths as counted from the folder of the table"
+    return ""
+
+
+def _plain(name: str) -> str:
+    """A path as it is, or the one that a file URL says."""
+    return unquote(urlsplit(name).path) if name.lower().startswith("file://") else name
+
+
+def _may_be_path(name: str) -> bool:
+    return bool(name) and len(name) <= LONGEST and "\0" not in name
 
 
 def images_folder(given: str | None, table: Table) -> Path:
@@ -78,10 +130,11 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
     Raises:
         HeadstartError: a file cannot be told, none of the files is there, or the labels are no classes.
     """
-    paths = ImagePaths(folder)
+    paths = ImagePaths(folder, f"data.columns.image: column {chosen.item!r} of {table.path}")
     where = f"data.columns.label: column {chosen.label!r} of {table.path}"
     parts: dict[str, dict[str, list[str]]] = {}
     keys: dict[str, str] = {}
+    names: list[str] = []
     left_out: LeftRows = {}
     wanted = [name for name in (chosen.item, chosen.label, chosen.key, chosen.split) if name]
     for line, (path, value, *others) in table.rows(tuple(wanted)):
@@ -90,17 +143,19 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
         key, said = (others.pop(0) if column else "" for column in (chosen.key, chosen.split))
         role = role_of(str(said)) if chosen.split else ""
         keyless = chosen.key is not None and not (key and str(key).strip())
-        if not path or label is None or role is None or keyless:
+        if not has_path(path) or label is None or role is None or keyless:
             reason = NO_LABEL if label is None else NO_ROLE if role is None else NO_KEY if keyless else "no path"
             leave_out(left_out, reason, example)
             continue
-        place, fault = paths.find(str(path))
+        place, fault = paths.find(path)
         if fault:
             raise HeadstartError(f"{table.path}, line {line}: {quoted(str(path))} {fault}")
+        names.append(str(path))
         parts.setdefault(role, {}).setdefault(label, []).append(place)
         if chosen.key:
             keys[place] = str(key).strip()
-    _check_there([place for files in parts.values() for places in files.values() for place in places], table, folder)
+    places = [place for files in parts.values() for some in files.values() for place in some]
+    _check_there(places, names, table, folder)
     counts: Counter[str] = Counter()
     for files in parts.values():
         counts.update({label: len(places) for label, places in files.items()})
@@ -108,10 +163,13 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
     return {role: Listing(folder, files, keys=keys) for role, files in (parts or {"": {}}).items()}, left_out
 
 
-def _check_there(places: Sequence[str], table: Table, folder: Path) -> None:
-    if places and not any(map(os.path.exists, places)):
-        raise HeadstartError(
-            f"{table.path}: none of its files is there, such as {printable(places[0])}; expected paths counted from "
-            f"{quoted(str(folder))}. "
-            'Name the folder that they are counted from with data.images, such as data.images = "photos"'
-        )
+def _check_there(places: Sequence[str], names: Sequence[str], table: Table, folder: Path) -> None:
+    if not places or any(map(os.path.exists, places)):
+        return
+    found = f"{table.path}: none of its files is there, such as "
+    if why := not_counted(names[0]):
+        raise HeadstartError(f"{found}{printable(names[0])}: {why}")
+    raise HeadstartError(
+        f"{found}{printable(places[0])}; expected paths counted from {quoted(str(folder))}. "
+        'Name the folder that they are counted from with data.images, such as data.images = "photos"'
+    )

@@ -20,6 +20,7 @@ from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note, p
 from headstart.data.listing import Kind, Listing, list_classes
 from headstart.data.names import printable, twins
 from headstart.data.other_tasks import other_tasks
+from headstart.data.parts import check_no_parts, only_class
 from headstart.data.paths import images_folder, list_table
 from headstart.data.pictures import digests, pictures
 from headstart.data.roles import assign_roles
@@ -55,7 +56,7 @@ def read_images(recipe: Recipe) -> Dataset:
     for role, place in where.items():
         if place.is_dir():
             listings[role] = list_classes(place, IMAGES)
-            hints += listings[role].hints() if role == "train" else []
+            hints += only_class(listings[role]) if role == "train" else []
         else:
             table = open_table(place, recipe.data.header)
             chosen = _chosen(table, columns, "image", recipe, role)
@@ -100,7 +101,7 @@ def read_texts(recipe: Recipe) -> Dataset:
     for role, place in where.items():
         if place.is_dir():
             listing = list_classes(place, TEXT_FILES)
-            hints += listing.hints() if role == "train" else []
+            hints += only_class(listing) if role == "train" else []
             found[role] = of_files(listing)
             left_out = found[role].left_out
             notes[role] += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
@@ -201,6 +202,7 @@ def _known(labels: Iterable[str], classes: Classes, role: str, where: Path, hint
     labels = sorted(labels)
     strangers = [printable(label) for label in labels if classes.place(label) is None]
     if strangers:
+        check_no_parts(where, strangers)
         raise HeadstartError(
             f"{where}: the {role} part has classes that training lacks: {', '.join(strangers[:5])}; "
             f"expected some of {', '.join(map(printable, classes.labels[:10]))}. Remove those examples or add training "
