@@ -47,7 +47,9 @@ def save_embedder(bert: Path, tmp_path: Path) -> Save:
             (folder / path).mkdir()
             (folder / path / "config.json").write_text(json.dumps(config), encoding="utf-8")
             if kind == "Dense":
-                weights = {"linear.weight": torch.randn(5, 16), "linear.bias": torch.randn(5)}
+                random = torch.Generator().manual_seed(0)
+                shapes = {"linear.weight": (5, 16), "linear.bias": (5,)}
+                weights = {name: 0.3 * torch.randn(shape, generator=random) for name, shape in shapes.items()}
                 save_file(weights, folder / path / "model.safetensors")
         return folder
 

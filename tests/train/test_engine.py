@@ -13,7 +13,8 @@ from PIL import Image
 
 from headstart.errors import HeadstartError
 from headstart.models.image_encoder import POLICIES, ImageEncoder
-from headstart.train import loader, threads
+from headstart.runtime import threads
+from headstart.train import loader
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
 from headstart.train.setting import Setting
