@@ -120,6 +120,7 @@ def png(width: int, height: int) -> bytes:
 
 SMALL = Limits(bytes=200_000, examples=4, pixels=1_000_000, characters=100)
 PNG, JSON = {"content-type": "image/png"}, {"content-type": "application/json"}
+TIFF, PNG_START = b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
 WRONG_IMAGES: dict[str, tuple[dict[str, Any], int, str]] = {
     "nothing": ({}, 415, "expected application/json, multipart/form-data or image/*"),
@@ -130,7 +131,9 @@ WRONG_IMAGES: dict[str, tuple[dict[str, Any], int, str]] = {
     "many together": ({"files": [("image", png(800, 800))] * 2}, 413, "too many pixels together; at most 1000000"),
     "bomb": ({"files": {"image": png(60_000, 20_000)}}, 413, "pixels"),
     "truncated": ({"files": {"image": png(900, 900)[:60]}}, 422, "image 1: cannot be read"),
-    "a program": ({"files": {"image": EPS}}, 422, "image 1: cannot be read"),
+    "a program": ({"files": {"image": EPS}}, 422, "image 1: EPS is not taken here; send JPEG, PNG, "),
+    "tiles": ({"files": {"image": TIFF}}, 422, "image 1: TIFF is not taken here; send JPEG, PNG, "),
+    "half a png": ({"files": {"image": PNG_START}}, 422, "image 1: cannot be read"),
     "many": ({"files": [("image", png(8, 8))] * 5}, 400, "Too many files"),
     "many in json": ({"json": {"image": ["aaaa"] * 5}}, 422, "found 5 images; at most 4"),
     "no base64": ({"json": {"image": "?"}}, 422, "image 1: no base64"),

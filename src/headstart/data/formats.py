@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from headstart.data.png import open_by_pixel_chunks
 HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")  # told by the first bytes of a file
+RARE = ("EPS", "ICNS", "ICO", "PPM", "PSD")  # so are these
 FIRST_BYTES = 16
 NO_HEIF = "a HEIC picture, which needs one more package: pip install pillow-heif"
 
@@ -80,9 +82,14 @@ def _begins_as_image(path: Path) -> bool:
         first = first_bytes(path)
     except OSError:
         return True
+    return _is_heif(first) or bool(format_of(first, COMMON))
+
+
+def format_of(first: bytes, formats: Sequence[str] = COMMON + RARE) -> str:
+    """The format that the first bytes of a file tell, by Pillow's name; "" if none of these."""
     Image.init()
-    tests = [Image.OPEN[name][1] for name in COMMON if name in Image.OPEN]
-    return _is_heif(first) or any(test is not None and test(first) is True for test in tests)
+    tests = {name: Image.OPEN[name][1] for name in formats if name in Image.OPEN}
+    return next((name for name, test in tests.items() if test is not None and test(first) is True), "")
 
 
 def _is_heif(first: bytes) -> bool:

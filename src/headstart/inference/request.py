@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from headstart.data.formats import heif_version, open_image
+from headstart.data.formats import FIRST_BYTES, format_of, heif_version, open_image
 from headstart.data.images import fault_of
 
 Image.init()
@@ -89,6 +89,10 @@ def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
     try:
         image = open_image(io.BytesIO(content), FORMATS)
     except Exception as error:  # as many types as Pillow has readers
+        known = format_of(content[:FIRST_BYTES])
+        if known and known not in FORMATS:
+            sentence = f"image {number}: {known} is not taken here; send {', '.join(FORMATS)}"
+            raise RefusedError(422, sentence) from None
         raise unreadable(error, number) from None
     if image.width * image.height > limits.pixels:
         raise RefusedError(413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels}")
