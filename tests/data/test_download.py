@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.data import archive, download
 from headstart.data.listing import Listing, list_classes
-from headstart.data.read import IMAGES
+from headstart.data.read import IMAGES, read_images
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
 from headstart.sections import Data
@@ -336,9 +338,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip, backslashes": (lambda: zipped({"..\\evil.png": b"x"}), "leads out of it"),
     "zip, drive": (lambda: zipped({"C:/evil.png": b"x"}), "leads out of it"),
     "zip, link": (lambda: zipped({"a/link": b"/etc/passwd"}, attributes=0o120777), "holds a link or device ('a/link')"),
-    "zip, twice": (lambda: zipped({"a/1.png": b"x", "a/./1.png": b"y"}), "holds '1.png' twice"),
+    "zip, twice": (lambda: zipped({"a/1.png": b"x", "a/./1.png": b"y"}), "holds 'a/1.png' twice"),
     "zip, file as folder": (lambda: zipped({"a": b"x", "a/1.png": b"y"}), "holds 'a' twice"),
     "zip, long name": (lambda: zipped({"a/" + "n" * 300: b"x"}), "cannot be unpacked"),
+    "zip, broken off": (lambda: zipped({"a/1.png": os.urandom(999)})[:500], "a damaged or incomplete .zip"),
     "zip, cut": (lambda: zipped({"a/1.png": os.urandom(999)})[50:], "neither a .zip nor a .tar"),
     "tar, ../": (lambda: tarred(("../evil.png", tarfile.REGTYPE, "")), "leads out of it"),
     "tar, link out": (lambda: tarred(("a/l", tarfile.SYMTYPE, "/etc")), "holds a link or device ('a/l')"),
@@ -548,3 +551,57 @@ def test_offline_no_weights_are_called_for(write_recipe: WriteRecipe, tmp_path: 
     done = subprocess.run([sys.executable, "-c", HOMESICK, path], capture_output=True, text=True, env=environment)
     assert done.stdout == "exit code 2\n" * 6
     assert done.stderr.count("could not be had from the hub") == 6
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "told"),
+    [
+        ("cp932", "猫", True),
+        ("gbk", "狗", True),
+        ("cp866", "кот", True),
+        ("utf-8", "猫", False),
+        ("ascii", "cat", False),
+    ],
+)
+def test_names_in_a_zip_that_may_be_garbled_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str, told: bool
+) -> None:
+    monkeypatch.setattr(zipfile.ZipInfo, "_encodeFilenameFlags", lambda info: (info.filename.encode(encoding), 0))
+    (tmp_path / "a.zip").write_bytes(zipped({f"{name}/1.png": b"", f"{name}/2.png": b"", "dog/1.png": b""}))
+    for _ in range(2):
+        notes = " ".join(places(Data(source=str(tmp_path / "a.zip")), IMAGES).notes)
+        assert ("written without UTF-8, so that they may be garbled: 2 (such as " in notes) == told
+
+
+def test_messages_name_the_archive_and_not_where_it_is_unpacked(
+    tmp_path: Path, cache: Path, write_recipe: WriteRecipe, photos_zip: bytes
+) -> None:
+    archives = {
+        "inner.zip": ({"photos.zip": photos_zip}, "holds no folder or table, but archives: photos.zip"),
+        "broken.zip": ({"a/1.png": b"", "b/1.png": b""}, r"2 of 2 images cannot be read: .*/broken\.zip/a/1\.png"),
+        "tables.zip": ({"a.csv": b"", "b.csv": b""}, r"has a\.csv, b\.csv; expected train\.csv .* unpack it first"),
+    }
+    for name, (files, said) in archives.items():
+        (tmp_path / name).write_bytes(zipped(files))
+        with pytest.raises(HeadstartError, match=said) as caught:
+            read_images(read_recipe(write_recipe(data={"source": str(tmp_path / name)})))
+        assert f"{tmp_path / name}" in str(caught.value)
+        assert str(cache) not in str(caught.value)
+
+
+def test_a_table_beside_its_folder_of_images_is_read_from_an_archive_too(
+    tmp_path: Path, cache: Path, write_recipe: WriteRecipe
+) -> None:
+    for number in range(12):
+        touch = tmp_path / "set" / "imgs" / f"{number}.png"
+        touch.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number).save(touch)
+    rows = [f"imgs/{number}.png,{'ab'[number % 2]}" for number in range(12)]
+    (tmp_path / "set" / "labels.csv").write_text("\n".join(["image,label", *rows]))
+    shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
+    found = [
+        read_images(read_recipe(write_recipe(data={"source": str(tmp_path / name)}))) for name in ("set", "set.zip")
+    ]
+    assert found[0].labels == found[1].labels == ("a", "b")
+    assert found[0].train.digest() == found[1].train.digest()
+    assert not any(str(cache) in note for note in found[1].notes)

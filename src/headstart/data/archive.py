@@ -9,18 +9,21 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from headstart.data.names import printable
 from headstart.errors import HeadstartError
 
 MEMBERS = 5_000_000
 SWELLING = 100  # times its own size that an archive may unpack to; images and tables stay far below
 ALWAYS_FINE = 2**30  # bytes that any archive may unpack to
-COUNT = ".headstart-files"  # in the unpacked folder: how many files there were
+COUNT = ".headstart-files"  # in the unpacked folder: how many files there were, and a note a line
+ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 DEEPEST = 100  # folders in each other
 CHUNK = 2**20
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # of one with members, without any, in several volumes
 UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
 
 _DAMAGED = (
@@ -39,6 +42,12 @@ class _Member(NamedTuple):
     name: str
     kind: str  # "file", "folder", or what else it is
     open: Any  # () → a binary file
+    is_garbled: bool = False  # perhaps: its name is of no encoding that can be told
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file name says archive."""
+    return name.lower().endswith(ENDINGS)
 
 
 def is_archive(path: Path) -> bool:
@@ -49,16 +58,25 @@ def is_archive(path: Path) -> bool:
 def is_whole(folder: Path) -> bool:
     """Whether a folder is there that `unpack` filled, and still has as many files; those who tidy caches may take some."""
     try:
-        expected = int((folder / COUNT).read_text())
+        expected = int(_record(folder)[0])
     except (OSError, ValueError):
         return False
     return sum(len(files) for _, _, files in os.walk(folder)) == expected + 1
 
 
+def notes_on(folder: Path) -> list[str]:
+    """Sentences on the archive that `unpack` filled a folder from."""
+    return _record(folder)[1:]
+
+
+def _record(folder: Path) -> list[str]:
+    return (folder / COUNT).read_text(encoding="utf-8").splitlines()
+
+
 def _is_zip(path: Path) -> bool:
-    """Whether it begins as a zip, too: one may stand at the end of a tar."""
+    """Whether it begins as a zip; another may stand at the end of a tar."""
     with path.open("rb") as file:
-        return file.read(2) == b"PK" and zipfile.is_zipfile(path)
+        return file.read(4) in ZIP_STARTS
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -70,6 +88,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     room = max(SWELLING * archive.stat().st_size, ALWAYS_FINE)
     files = 0
+    garbled = []
     try:
         for count, member in enumerate(_members(archive), 1):
             if count > MEMBERS:
@@ -79,6 +98,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 place.mkdir(parents=True, exist_ok=True)
                 continue
             files += 1
+            garbled += [member.name] if member.is_garbled else []
             place.parent.mkdir(parents=True, exist_ok=True)
             with member.open() as source, place.open("xb") as target:
                 while chunk := source.read(CHUNK):
@@ -89,9 +109,9 @@ def unpack(archive: Path, folder: Path) -> None:
                             f"times its size (at {member.name!r}), as no archive of images does; nothing was kept"
                         )
                     target.write(chunk)
-        (folder / COUNT).write_text(str(files))
+        (folder / COUNT).write_text("\n".join([str(files), *_garbled_note(garbled)]), encoding="utf-8")
     except FileExistsError as error:
-        name = Path(error.filename).name
+        name = Path(error.filename).relative_to(folder).as_posix()
         raise HeadstartError(f"data.source: the archive holds {name!r} twice; nothing was kept") from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -101,14 +121,24 @@ def unpack(archive: Path, folder: Path) -> None:
         raise HeadstartError(f"data.source: the archive cannot be unpacked: {error}; nothing was kept") from None
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """A name in a zip; one without the flag of UTF-8 is read as UTF-8 where that is possible, else as cp437."""
+def _garbled_note(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"names in the archive that are written without UTF-8, so that they may be garbled: {len(names)} (such as "
+        f"{printable(names[0])}). If they are, zip it again with names in UTF-8, or unpack it and rename them"
+    ]
+
+
+def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """(a name in a zip, whether it may be garbled): without the flag of UTF-8 it is read as UTF-8 where that is possible, else
+    as cp437."""
     if info.flag_bits & UTF8:
-        return info.filename
+        return info.filename, False
     try:
-        return info.filename.encode("cp437").decode("utf-8")
+        return info.filename.encode("cp437").decode("utf-8"), False
     except UnicodeError:
-        return info.filename
+        return info.filename, True
 
 
 def _inside(member: _Member) -> PurePosixPath:
@@ -127,12 +157,15 @@ def _inside(member: _Member) -> PurePosixPath:
 
 def _members(archive: Path) -> Iterator[_Member]:
     if _is_zip(archive):
+        if not zipfile.is_zipfile(archive):
+            raise HeadstartError("data.source: a damaged or incomplete .zip; get it anew. Nothing was kept")
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
                 mode = info.external_attr >> 16
                 special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
                 kind = "link or device" if special else "folder" if info.filename.endswith(("/", "\\")) else "file"
-                yield _Member(_name(info), kind, lambda info=info: zipped.open(info))
+                name, is_garbled = _name(info)
+                yield _Member(name, kind, lambda info=info: zipped.open(info), is_garbled)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tarred:
             for entry in tarred:

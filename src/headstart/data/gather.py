@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from headstart.data.archive import is_archive_name
 from headstart.data.columns import ITEMS, example_in_header
 from headstart.data.formats import is_image, may_be_image
 from headstart.data.names import printable, quoted
@@ -20,7 +21,6 @@ from headstart.data.walk import DEAD, ODD, said, walk
 from headstart.errors import HeadstartError
 
 STDIN, STDIN_NAME = "-", "standard input"
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 LONGEST_NAME = 40  # characters of a column
 
 
@@ -105,7 +105,7 @@ def images_in(path: str, column: str | None) -> Iterator[Found]:
 def _image(path: str, fault: str = "") -> Found:
     if "\0" in path:
         return Found(printable(path), "", "no path: a NUL byte is in it; give one path a line")
-    if path.lower().endswith(ARCHIVES) and os.path.isfile(path):
+    if is_archive_name(path) and os.path.isfile(path):
         return Found(printable(path), "", "an archive; unpack it and give the folder")
     if not fault and _is_odd(path):
         fault = "no plain file"

@@ -192,7 +192,10 @@ def _are_classes(folder: Path, named: Mapping[str, Sequence[Path]], beside: Sequ
 
 
 def _all_training(folder: Path, folders: list[Path], tables: list[Path], kind: Kind) -> Path:
-    """The one table of a folder, or the folder itself with one folder a class."""
+    """The one table of a folder, perhaps beside the one folder of images that it names; or the folder itself with one folder a
+    class."""
+    if kind.named_in_tables and len(tables) == len(folders) == 1 and not folders_in(folders[0]):
+        return tables[0]
     if tables and len(folders) < 2:
         beside = f" beside {folders[0].name}/" if folders else ""
         if len(tables) > 1 or folders:

@@ -24,7 +24,7 @@ from headstart.data.parts import check_no_parts, only_class
 from headstart.data.paths import images_folder, list_table
 from headstart.data.pictures import digests, pictures
 from headstart.data.roles import assign_roles
-from headstart.data.sources import places
+from headstart.data.sources import naming_archives, places
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
 from headstart.data.value_range import with_grey_range
@@ -38,6 +38,7 @@ WHOLE = ""
 TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 
 
+@naming_archives
 def read_images(recipe: Recipe) -> Dataset:
     """Every readable labelled image the recipe names, in its role; nothing is decoded twice or kept in memory.
 
@@ -84,6 +85,7 @@ def read_images(recipe: Recipe) -> Dataset:
     return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
 
+@naming_archives
 def read_texts(recipe: Recipe) -> Dataset:
     """Every labelled text the recipe names, in its role; the texts stay on the disk.
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 
-from headstart.data.archive import is_archive, is_whole, unpack
+from headstart.data.archive import is_archive, is_archive_name, is_whole, notes_on, unpack
 from headstart.data.cache import cache_folder, locked, make_once
+from headstart.data.dataset import Dataset
 from headstart.data.download import download
 from headstart.data.hub import hub_tables
 from headstart.data.listing import Kind
-from headstart.data.names import composed
+from headstart.data.names import composed, printable
 from headstart.data.parts import Parts, descended, descent, parts_of, tables_in
 from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import KINDS, is_table_name
-from headstart.data.walk import folders_in
+from headstart.data.walk import entries, folders_in, kind_of
 from headstart.errors import HeadstartError
+from headstart.recipe import Recipe
 from headstart.sections import Data
+
+UNPACKED = "data"  # in the cache: the contents of archives, each in a folder that is called by its checksums
 
 
 def places(data: Data, kind: Kind) -> Parts:
@@ -42,15 +49,51 @@ def _of_source(data: Data, kind: Kind) -> Parts:
     if data.source is None:
         return Parts({"train": _place(str(data.train), "data.train")}, [])
     if data.is_url:
-        return parts_of(_downloaded(data), kind)
+        return _of_archive(_downloaded(data), kind)
     if data.source.startswith("sample:"):
         return parts_of(sample(data.source.removeprefix("sample:")), kind)
     if data.source.startswith("hub:"):
         return parts_of(hub_tables(data.source.removeprefix("hub:")), kind)
     place = _place(data.source, "data.source")
     if place.is_file() and not is_table_name(place):
-        place = _local_archive(place)
+        return _of_archive(_local_archive(place), kind)
     return parts_of(place, kind) if place.is_dir() else Parts({"train": place}, [])
+
+
+def _of_archive(folder: Path, kind: Kind) -> Parts:
+    inner = [entry.name for entry in entries(folder) if kind_of(entry) == "file" and is_archive_name(entry.name)]
+    if inner and not folders_in(folder) and not tables_in(folder):
+        shown = ", ".join(map(printable, inner[:10]))
+        raise HeadstartError(
+            f"data.source: {folder} holds no folder or table, but archives: {shown}. Unpack it and give those"
+        )
+    parts, notes = parts_of(folder, kind)
+    return Parts(parts, [*notes_on(folder), *notes])
+
+
+def naming_archives(read: Callable[[Recipe], Dataset]) -> Callable[[Recipe], Dataset]:
+    """Reading whose messages and notes name the archive that a source is, and not the folder that it is unpacked to."""
+
+    @wraps(read)
+    def reading(recipe: Recipe) -> Dataset:
+        unpacked = re.compile(re.escape(f"{cache_folder() / UNPACKED}{os.sep}") + r"[0-9a-f-]+")
+        source = str(recipe.data.source)
+
+        def named(notes: Iterable[str]) -> tuple[str, ...]:
+            return tuple(unpacked.sub(lambda _: source, note) for note in notes)
+
+        try:
+            dataset = read(recipe)
+        except HeadstartError as error:
+            (message,) = named([str(error)])
+            if message != str(error):
+                way_out = f". To name what is in {source}, unpack it first" if "data.train" in message else ""
+                error.args = (message + way_out,)
+            raise
+        notes_of = {role: named(notes) for role, notes in dataset.notes_of.items()}
+        return replace(dataset, notes=named(dataset.notes), notes_of=notes_of)
+
+    return reading
 
 
 def _class_folders(parts: dict[str, Path], notes: list[str]) -> tuple[dict[str, Path], list[str]]:
@@ -104,7 +147,7 @@ def _local_archive(archive: Path) -> Path:
 
 def _unpacked(name: str, fill: Callable[[Path], None]) -> Path:
     """The folder of an archive's content in the cache, filled by one process unless it is there and whole."""
-    folder = cache_folder() / "data" / name
+    folder = cache_folder() / UNPACKED / name
     if not is_whole(folder):
         with locked(folder.with_suffix(".lock")):
             if not is_whole(folder):
