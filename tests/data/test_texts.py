@@ -483,3 +483,9 @@ def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkey
     with pytest.raises(HeadstartError, match="was changed while it was read"):
         read(table)
     monkeypatch.undo()
+
+
+def test_rows_without_a_label_explain_a_single_class(tmp_path: Path) -> None:
+    rows = [(text, label if label == "pos" else "") for text, label in reviews(20)]
+    with pytest.raises(HeadstartError, match=r"one class only \(pos\).* 10 with no label \(t\.tsv:2, "):
+        read(write_table(tmp_path / "t.tsv", rows))

@@ -15,17 +15,14 @@ def leave_out(left_out: LeftRows, reason: str, example: str) -> None:
     left_out[reason] = count + 1, [*some, example][:SHOWN]
 
 
-def prefix(part: str) -> str:
-    """How a sentence on what is left out of a part begins."""
-    return f"left out of the {part} part: "
-
-
-def left_out_note(part: str, left_out: LeftRows, policy: str) -> str:
-    """A sentence on what is left out.
+def left_out_notes(part: str, left_out: LeftRows, policy: str) -> list[str]:
+    """A sentence on what is left out; none if that is nothing.
 
     Raises:
-        HeadstartError: the recipe's data.unreadable (`policy`) calls it fatal.
+        HeadstartError: there is something, and the recipe's data.unreadable (`policy`) calls it fatal.
     """
+    if not left_out:
+        return []
     counted = "; ".join(
         f"{count:,} with {reason} ({', '.join(some)}{', …' if count > len(some) else ''})"
         for reason, (count, some) in left_out.items()
@@ -34,4 +31,15 @@ def left_out_note(part: str, left_out: LeftRows, policy: str) -> str:
         raise HeadstartError(
             f'the {part} part has examples of no use: {counted}. Mend them, or set data.unreadable = "drop"'
         )
-    return prefix(part) + counted
+    return [f"left out of the {part} part: {counted}"]
+
+
+def reasons(left_out: LeftRows) -> str:
+    """The first examples of each reason, the most frequent first."""
+    ordered = sorted(left_out.items(), key=lambda item: -item[1][0])
+    shown = [
+        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} ({reason})"
+        for reason, (count, some) in ordered[:SHOWN]
+    ]
+    rest = sum(count for _, (count, _) in ordered[SHOWN:])
+    return "; ".join(shown) + (f"; and {rest} more" if rest else "")

@@ -16,7 +16,7 @@ from headstart.data.classes import Classes
 from headstart.data.columns import Chosen, choose, split_of
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.formats import is_image
-from headstart.data.left_out import SHOWN, LeftRows, leave_out, left_out_note, prefix
+from headstart.data.left_out import LeftRows, leave_out, left_out_notes, reasons
 from headstart.data.listing import Kind, Listing, list_classes
 from headstart.data.names import printable, twins
 from headstart.data.other_tasks import other_tasks
@@ -68,7 +68,7 @@ def read_images(recipe: Recipe) -> Dataset:
             listings |= _roles(parted, where, chosen, notes[role]) if chosen.split else {role: parted[""]}
     notes[WHOLE] += hints
     for role, some in left_out.items():
-        notes[role] += [left_out_note(role, some, recipe.data.unreadable)] if some else []
+        notes[role] += left_out_notes(role, some, recipe.data.unreadable)
     listings = _held_out(listings, recipe)
     classes = Classes(listings["train"].files)
     parts = {}
@@ -79,8 +79,8 @@ def read_images(recipe: Recipe) -> Dataset:
         notes[role] += listing.notes("image")
     for role, note in _unreadable(faults, recipe.data.unreadable, parts).items():
         notes[role].append(note)
-    unlabelled = [note for note in notes["train"] if note.startswith(prefix("train"))]
-    _enough(parts["train"], classes.labels, where["train"], "images", faults["train"], [*hints, *unlabelled])
+    hints += left_out_notes("train", left_out.get("train", {}), recipe.data.unreadable)
+    _enough(parts["train"], classes.labels, where["train"], "images", faults["train"], hints)
     dataset = _finished(parts, classes.labels, recipe, notes, columns.image)
     return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
@@ -105,8 +105,7 @@ def read_texts(recipe: Recipe) -> Dataset:
             listing = list_classes(place, TEXT_FILES)
             hints += only_class(listing) if role == "train" else []
             found[role] = of_files(listing)
-            left_out = found[role].left_out
-            notes[role] += [left_out_note(role, left_out, recipe.data.unreadable)] if left_out else []
+            notes[role] += left_out_notes(role, found[role].left_out, recipe.data.unreadable)
             notes[role] += listing.notes("text")
         else:
             table = open_table(place, recipe.data.header)
@@ -118,7 +117,7 @@ def read_texts(recipe: Recipe) -> Dataset:
             hints += other_tasks(table, chosen) if role == "train" else []
             notes[role] += [*table.notes, *chosen.notes]
             texts = of_table(table, chosen)
-            notes[role] += [left_out_note(role, texts.left_out, recipe.data.unreadable)] if texts.left_out else []
+            notes[role] += left_out_notes(role, texts.left_out, recipe.data.unreadable)
             found |= _roles(texts.by_role(), where, chosen, notes[role]) if chosen.split else {role: texts}
             if role == "test" and recipe.data.test is None and not len(texts.examples):
                 notes[WHOLE].append(f"{place.name} has no labels, so it cannot be the test; left out")
@@ -133,6 +132,7 @@ def read_texts(recipe: Recipe) -> Dataset:
                 f"{where.get(role, where['train'])}: the {role} part has no labelled text; expected a table with rows, or files"
             )
     parts = {role: _relabelled(texts, classes) for role, texts in found.items()}
+    hints += left_out_notes("train", found["train"].left_out, recipe.data.unreadable)
     _enough(parts["train"], classes.labels, where["train"], "texts", hints=hints)
     return _finished(parts, classes.labels, recipe, notes, columns.text)
 
@@ -247,24 +247,13 @@ def _unreadable(faults: Mapping[str, LeftRows], policy: str, readable: Mapping[s
         count = sum(count for count, _ in some.values())
         part = f" of the {role} part" if len(faults) > 1 else ""
         if count:
-            said[role] = f"{count} of {count + len(readable[role])} images{part} cannot be read: {_reasons(some)}"
+            said[role] = f"{count} of {count + len(readable[role])} images{part} cannot be read: {reasons(some)}"
     found = ". ".join(said.values())
     if said and not any(map(len, readable.values())):
         raise HeadstartError(f"{found}. Expected at least two readable images of two classes; replace the files")
     if said and policy == "error":
         raise HeadstartError(f'{found}. Replace or remove them, or set data.unreadable = "drop" to leave them out')
     return {role: f"{note}. They are left out" for role, note in said.items()}
-
-
-def _reasons(faults: LeftRows) -> str:
-    """The first files of each reason, the most frequent first."""
-    ordered = sorted(faults.items(), key=lambda item: -item[1][0])
-    shown = [
-        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} ({reason})"
-        for reason, (count, some) in ordered[:SHOWN]
-    ]
-    rest = sum(count for _, (count, _) in ordered[SHOWN:])
-    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
 
 
 def _enough(
@@ -289,7 +278,7 @@ def _enough(
         raise HeadstartError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at least 2 a class. "
             "Add some or remove the class"
-            + (f". What cannot be read: {_reasons(faults)}" if faults else "")
+            + (f". What cannot be read: {reasons(faults)}" if faults else "")
             + "".join(alike[:1])
             + _but(hints)
         )
