@@ -163,6 +163,10 @@ def test_a_local_archive_is_unpacked_and_again_when_it_changes(photos_zip: bytes
         assert counts(list_images(Data(source=str(local)))) == WHOLE
     local.write_bytes(zipped({"train/a/1.png": b"", "train/b/1.png": b""}))
     assert counts(list_images(Data(source=str(local)))) == {"train": {"a": 1, "b": 1}}
+    with pytest.raises(
+        HeadstartError, match=r"data\.test: .*photos\.zip is an archive, which data\.source alone may be"
+    ):
+        list_images(Data(source=str(local), test=str(local)))
     local.write_text("no archive")
     assert f"{local} is a file, and no table or archive" in refused(Data(source=str(local)))
 

@@ -112,6 +112,10 @@ def _place(path: str, key: str) -> Path:
     place = Path(os.path.expanduser(path))
     if place.is_dir() or (place.is_file() and (is_table_name(place) or (key == "data.source" and is_archive(place)))):
         return place
+    if place.is_file() and is_archive(place):
+        raise HeadstartError(
+            f"{key}: {place} is an archive, which data.source alone may be; unpack it and give the folder"
+        )
     if place.exists():
         raise HeadstartError(
             f"{key}: {place} is a file, and no table or archive; expected a table ({', '.join(KINDS)}), a folder with "
