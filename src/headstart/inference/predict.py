@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -89,6 +90,7 @@ class Predictor:
         self._encoders = {_look(member): member.encoder for member in members}
         self.weights = _shares(weights, len(members))
         self.refusal = refusal
+        self._untold = Lock()  # whoever gets it tells of greys without a range
         self._may_be_unscaled = self.reads_images and any(
             member.spec["preprocessing"].get("grey_range") is None for member in members
         )
@@ -244,7 +246,8 @@ class Predictor:
         """Say once, on standard error, that there are greys of more than 8 bits and no range for them."""
         if self._may_be_unscaled and holds_deep(item):
             self._may_be_unscaled = False
-            print(f"note: {unscaled_note(_name(item))}", file=sys.stderr)
+            if self._untold.acquire(blocking=False):  # other threads may have come as far
+                print(f"note: {unscaled_note(_name(item))}", file=sys.stderr)
 
 
 def load(
