@@ -234,7 +234,7 @@ def test_cells_that_lead_to_no_file(tmp_path: Path, write_recipe: WriteRecipe, c
     pd.DataFrame({"image": [cell] * 8, "label": ["a", "b"] * 4}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(HeadstartError, match=said) as caught:
         read(write_recipe(data={"source": str(tmp_path / "t.parquet")}))
-    assert len(str(caught.value)) < 400
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 300, "no cell is quoted whole"
     assert ("data.images = " in str(caught.value)) == (cell == "nowhere/1.png")
 
 
