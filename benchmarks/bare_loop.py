@@ -23,14 +23,14 @@ from benchmarks.controls.bare import bare_loop
 from headstart.prepare import prepare
 from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.recipe import Recipe
+from headstart.train.context import TrainContext
 from headstart.train.engine import tune
-from headstart.train.setting import Setting
 from headstart.train.trainer import PhaseTrainer
 
 STEPS, BATCH, LR = 20, 16, 0.01
 
 
-def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] | None) -> float:
+def headstart_engine(prepared: Prepared, setting: TrainContext, losses: list[float] | None) -> float:
     """The same steps by the engine. Examples a second."""
     original = PhaseTrainer.training_step
     if losses is not None:
@@ -47,7 +47,7 @@ def headstart_engine(prepared: Prepared, setting: Setting, losses: list[float] |
         PhaseTrainer.training_step = original  # type: ignore[method-assign]
 
 
-def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, Setting]:
+def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, TrainContext]:
     """The same network and setting anew, the training part cut to just so many steps."""
     prepared = prepare(recipe, machine, (before.dataset, before.leaks) if before else None)
     count = len(prepared.dataset.train)

@@ -22,7 +22,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from headstart.data.formats import is_image
 from headstart.data.walk import walk
-from headstart.inference.member import NetworkMember
+from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.predict import load
 
 SHARE, PLACES = 0.2, 7  # of the pixels; places of the feature map a side
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     asked = parser.parse_args()
     (model,) = load(asked.run).members
-    assert isinstance(model, NetworkMember)
+    assert isinstance(model, NetworkModel)
     network = model.network
     encoder, random = network.encoder(), torch.Generator().manual_seed(0)
     paths = sorted(path for path in map(Path, walk(asked.images).files) if is_image(path))

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.lines import MINILM, SECONDS, headstart, sentences, written
 from benchmarks.throughput import measured
-from headstart.data.listing import list_classes
+from headstart.data.class_folders import list_classes
 from headstart.data.read import IMAGES
 
 

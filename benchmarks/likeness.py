@@ -19,8 +19,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from headstart.checks.pictures import same_pictures
-from headstart.checks.wordings import ROWS, Sketches, plain
+from headstart.checks.duplicate_images import same_pictures
+from headstart.checks.duplicate_texts import ROWS, Sketches, plain
 from headstart.data.pictures import COLOUR_SIDE, SIDE
 
 

@@ -20,7 +20,7 @@ from statistics import median
 
 import numpy as np
 
-from headstart.data.gather import images_at, texts_at
+from headstart.data.inputs import images_at, texts_at
 
 CLIENTS = (1, 8, 64)
 COUNT = 400  # examples, sent in turn

@@ -16,8 +16,8 @@ from PIL import Image
 
 from headstart.catalogue import read_recipe
 from headstart.cli import main
+from headstart.data.assign import write_split, written_split
 from headstart.data.dataset import Dataset
-from headstart.data.roles import write_split, written_split
 from headstart.errors import HeadstartError
 from headstart.runner import run
 from headstart.tasks import task_for

@@ -158,7 +158,7 @@ def test_how_a_head_is_fitted(tmp_path: Path) -> None:
     assert (head.classifier, head.options, head.is_estimator) == ("RandomForestClassifier", {"n_estimators": 9}, True)
     rival = read_recipe(path, [forest, 'evaluate.beside=["feature_extraction"]'])
     assert (rival.head().is_estimator, rival.head().options) == (False, {})
-    assert rival.but(transfer={"strategy": "feature_extraction"}).head().is_estimator
+    assert rival.with_changes(transfer={"strategy": "feature_extraction"}).head().is_estimator
 
 
 def test_checksums_in_capitals(tmp_path: Path) -> None:

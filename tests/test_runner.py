@@ -145,10 +145,10 @@ def test_a_write_beyond_the_size_limit_is_one_sentence(
 
 
 def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteRecipe) -> None:
-    from headstart.report.folder import drafted
+    from headstart.report.folder import run_directory
 
     path = write_recipe()
-    with drafted(read_recipe(path)) as folder:
+    with run_directory(read_recipe(path)) as folder:
         with pytest.raises(HeadstartError, match="another process is writing"):
             headstart.run(path)
         assert folder.is_dir()

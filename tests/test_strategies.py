@@ -326,11 +326,13 @@ def test_a_strategy_does_not_stand_beside_itself(kind: str, make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("examples", "separated", "expected"),
+    ("examples", "linear_separability", "expected"),
     [(100, 0.99, "feature_extraction"), (100, 0.3, "lp_ft"), (50_000, 0.99, "lp_ft"), (50_000, 0.3, "fine_tune")],
 )
-def test_auto_is_the_textbooks_table(examples: int, separated: float, expected: str) -> None:
-    frozen = FrozenFit(separated, separated - 0.01, separated + 0.01, fitted=0.9, majority=0.0)
+def test_auto_is_the_textbooks_table(examples: int, linear_separability: float, expected: str) -> None:
+    frozen = FrozenFit(
+        linear_separability, linear_separability - 0.01, linear_separability + 0.01, fitted=0.9, majority=0.0
+    )
     assert choose(examples, frozen, chance=0.02).strategy == expected
 
 

@@ -22,18 +22,20 @@ import torch.nn.functional as F
 from headstart.catalogue import read_recipe
 from headstart.prepare import prepare
 from headstart.prepared import Prepared, setting_of, start
-from headstart.train.depthwise import eased
-from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.context import TrainContext
+from headstart.train.depthwise import fp32_depthwise_gradients
 from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
 from headstart.train.precision import FORMATS
-from headstart.train.setting import Setting
+from headstart.train.sampling import Batches, TrainingSet, seed_for
 from headstart.transfer.blocks import Blocks
 
 SKIPPED = 2
 
 
-def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None = None, ready: bool = False) -> float:
+def bare_loop(
+    prepared: Prepared, setting: TrainContext, losses: list[float] | None = None, ready: bool = False
+) -> float:
     """Forward, backward, step, and nothing else. Examples a second."""
     network, device, (phase,) = prepared.network.to(setting.device).train(), setting.device, prepared.plan.phases
     blocks = Blocks(network)
@@ -55,7 +57,10 @@ def bare_loop(prepared: Prepared, setting: Setting, losses: list[float] | None =
             inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
             del inputs["weights"], inputs["rows"]
             labels = inputs.pop("labels")
-            with torch.autocast(device.type, number, enabled=number is not None), eased(device, setting.precision):
+            with (
+                torch.autocast(device.type, number, enabled=number is not None),
+                fp32_depthwise_gradients(device, setting.precision),
+            ):
                 loss = F.cross_entropy(network(**inputs).float(), labels)
             loss.backward()
             steps.step()

@@ -13,11 +13,11 @@ from flask import Flask, jsonify, request
 from PIL import Image
 
 import headstart
-from headstart.inference.member import NetworkMember
+from headstart.inference.loaded_model import NetworkModel
 
 app = Flask(__name__)
 (member,) = headstart.load(sys.argv[1]).members
-assert isinstance(member, NetworkMember)
+assert isinstance(member, NetworkModel)
 model = member.network.float().eval()
 labels = member.spec["labels"]
 

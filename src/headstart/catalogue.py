@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.evaluate.baselines import baselines
 from headstart.evaluate.metrics import metrics
-from headstart.models import classifier
+from headstart.models import sklearn_head
 from headstart.recipe import Recipe
 from headstart.recipe_file import read
 from headstart.sections.transfer import AUTO
@@ -31,7 +31,7 @@ def _names() -> dict[str, list[str]]:
         "task": tasks.names(),
         "strategy": [*strategies.names(), AUTO],
         "beside": [*strategies.names(), *baselines.names()],
-        "classifier": classifier.names(),
+        "classifier": sklearn_head.names(),
         "metric": metrics.names(),
     }
 

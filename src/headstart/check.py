@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.catalogue import read_recipe
+from headstart.checks.duplicates import FEATURES, HOW, Duplicates, remembered
+from headstart.checks.label_errors import suspects
 from headstart.checks.leaks import Leaks, copies, find_leaks, table
-from headstart.checks.likeness import FEATURES, HOW, Likeness, remembered
-from headstart.checks.near import like_vectors
-from headstart.checks.suspects import suspects
+from headstart.checks.nearest_pairs import like_vectors
 from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
@@ -52,7 +52,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         HeadstartError: the data cannot be read.
     """
     asked = read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
-    recipe = asked.but(data={"leaks": "report"})
+    recipe = asked.with_changes(data={"leaks": "report"})
     task = task_for(recipe.task, recipe.model.backbone)
     dataset, leaks = read_checked(recipe, task)
     like = remembered(task.like, joined(dataset.parts().values()))
@@ -63,7 +63,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     doubts: list[list[str]] = []
     try:
         machine = start()
-        frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, (dataset, leaks))
+        frozen = prepare(
+            recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, (dataset, leaks)
+        )
     except HeadstartError as error:
         frozen = None
         lines.append(f"look-alikes by features and doubtful labels need the backbone, which cannot be had: {error}")
@@ -119,7 +121,7 @@ def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
         return read_recipe(path, [f'output="runs/{name}"', *overrides])
 
 
-def _with_features(dataset: Dataset, like: Likeness, features: np.ndarray) -> Leaks:
+def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> Leaks:
     """Leaks with those that only the features show, of all parts one after the other, shape (n, width)."""
     _, first = np.unique(like.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
@@ -128,13 +130,13 @@ def _with_features(dataset: Dataset, like: Likeness, features: np.ndarray) -> Le
     known, codes = (np.asarray(some) @ np.array([len(first), 1]) for some in (like.pairs, pairs))
     new = pairs[~np.isin(codes, known)]
     how = np.append(like.how, np.full(len(new), FEATURES, np.uint8))
-    return find_leaks(dataset, Likeness(like.content, np.concatenate([like.pairs, new]), how))
+    return find_leaks(dataset, Duplicates(like.content, np.concatenate([like.pairs, new]), how))
 
 
 def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
     """Examples for training and validation whose label is doubted, the worst first: part, example, label, suspected label,
     and the probabilities of both."""
-    from headstart.train.folds import out_of_fold
+    from headstart.train.cross_validation import out_of_fold
 
     parts, labels = dataset.for_learning(), dataset.labels
     where = [role for role, part in parts.items() for _ in range(len(part))]

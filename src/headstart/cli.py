@@ -14,7 +14,7 @@ import typer
 
 from headstart import cli_runs
 from headstart.errors import HeadstartError
-from headstart.memory import collect_less, keep_freed_memory, leave
+from headstart.runtime.allocator import collect_less, keep_freed_memory, leave
 from headstart.runtime.threads import share_cores
 
 LONGEST_MESSAGE = 4_000  # characters

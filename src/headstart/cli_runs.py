@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.data.names import printable
+from headstart.data.display import printable
 from headstart.errors import HeadstartError
 from headstart.runtime.bars import Bar
 
@@ -59,7 +59,7 @@ def predict(
     refuse_below: Refuse = None,
 ) -> None:
     """Print label and probability of each example, tab-separated, or write a table; exit code 1 if some could not be read."""
-    from headstart.data.gather import taken_for
+    from headstart.data.inputs import taken_for
     from headstart.inference.predict import Unreadable, load
 
     runs = _several(run)
@@ -194,7 +194,7 @@ def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
 def _bar(predictor: Predictor, paths: list[str], out: Path | None) -> Bar:
     """How far a prediction is, on standard error, unless its lines go to the terminal themselves."""
     shown = out is not None or not sys.stdout.isatty()
-    from headstart.data.gather import STDIN
+    from headstart.data.inputs import STDIN
 
     count = None
     if shown and sys.stderr.isatty() and STDIN not in paths:

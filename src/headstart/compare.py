@@ -21,14 +21,14 @@ from itertools import product
 from pathlib import Path
 
 from headstart.catalogue import read_recipe
+from headstart.data.assign import write_split
 from headstart.data.cache import write_whole
-from headstart.data.roles import write_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.comparison import compared
 from headstart.recipe import Recipe
 from headstart.report.comparison import Comparison, Cost
 from headstart.report.comparison_page import Compared, write_comparisons
-from headstart.report.folder import MODEL, SPLIT, check_free, claimed
+from headstart.report.folder import MODEL, SPLIT, check_free, try_lock
 from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
 from headstart.sections import Split
@@ -49,7 +49,7 @@ DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedRun:
     """One way to train with one seed; its run and what belongs to it lie in `folder`."""
 
     name: str
@@ -112,7 +112,7 @@ def compare(
 
 def _cells(
     recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]], seeds: int
-) -> tuple[list[Cell], Path]:
+) -> tuple[list[PlannedRun], Path]:
     """All runs there are to make, on one split."""
     if not recipes:
         raise HeadstartError("compare: found no recipe; expected one or more TOML files before any KEY=VALUE")
@@ -157,10 +157,10 @@ def _cells(
     cells = []
     for name, recipe in read:
         for seed in range(first.seed, first.seed + seeds):
-            one = recipe.but(data={"split": Split(file=str(split))}, evaluate={"beside": ()})
+            one = recipe.with_changes(data={"split": Split(file=str(split))}, evaluate={"beside": ()})
             one = one.model_copy(update={"seed": seed, "search": None})
             home = folder / "cells" / f"{_slug(name)}-seed{seed}-{one.digest()[:8]}"
-            cells.append(Cell(name, seed, one.model_copy(update={"output": str(home / "run")}), home))
+            cells.append(PlannedRun(name, seed, one.model_copy(update={"output": str(home / "run")}), home))
     return cells, folder
 
 
@@ -168,14 +168,14 @@ def _slug(name: str) -> str:
     return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in name)[:60]
 
 
-def _work_on(cells: Sequence[Cell], say: Progress) -> None:
+def _work_on(cells: Sequence[PlannedRun], say: Progress) -> None:
     """Make all runs that are not made yet, also while other processes do."""
     waiting = list(cells)
     while waiting:
         left = []
         for cell in waiting:
             cell.folder.mkdir(parents=True, exist_ok=True)
-            with claimed(cell.folder / CLAIM) as ours:
+            with try_lock(cell.folder / CLAIM) as ours:
                 if not ours:
                     left.append(cell)
                 elif not _is_done(cell):
@@ -186,11 +186,11 @@ def _work_on(cells: Sequence[Cell], say: Progress) -> None:
         waiting = left
 
 
-def _is_done(cell: Cell) -> bool:
+def _is_done(cell: PlannedRun) -> bool:
     return (cell.run / FILE).is_file() and (cell.folder / COST).is_file()
 
 
-def _cost(cell: Cell) -> Cost:
+def _cost(cell: PlannedRun) -> Cost:
     """What a finished run took.
 
     Raises:
@@ -202,14 +202,14 @@ def _cost(cell: Cell) -> Cost:
         raise HeadstartError(f"{cell.folder / COST}: damaged; delete {cell.folder} and start again") from None
 
 
-def _failure(cell: Cell) -> str:
+def _failure(cell: PlannedRun) -> str:
     try:
         return (cell.folder / FAILED).read_text(encoding="utf-8")
     except OSError:  # another process has begun it anew
         return "not finished"
 
 
-def _made(cell: Cell) -> str:
+def _made(cell: PlannedRun) -> str:
     """Make a run in a process of its own, so that its memory is its own and its end ends nothing else: how it went."""
     (cell.folder / FAILED).unlink(missing_ok=True)
     processes = multiprocessing.get_context("forkserver")
@@ -231,7 +231,7 @@ def _made(cell: Cell) -> str:
     return f"failed: {_failure(cell)}"
 
 
-def _run(cell: Cell) -> None:
+def _run(cell: PlannedRun) -> None:
     from headstart.runner import run
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C means is told to it by the process that waits for it

@@ -13,7 +13,7 @@ import numpy as np
 from headstart.errors import HeadstartError, first_line
 from headstart.finished import finished
 from headstart.inference.agreement import Agreement
-from headstart.inference.member import NetworkMember
+from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.predict import Predictor, load
 from headstart.report.report import Report
 
@@ -65,7 +65,7 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
         raise HeadstartError(f"--out: {path} is there already; move it away, or give another name with --out")
     before = load(run)
     (member,) = before.members
-    if not isinstance(member, NetworkMember):
+    if not isinstance(member, NetworkModel):
         raise HeadstartError(f"{run}: is an exported file already; expected the folder of a run")
     checked, labels, calibrated = _examples(run, before, examples)
     precision, own = member.precision, before.probabilities(checked)
@@ -118,7 +118,7 @@ def _spread(n: int, count: int) -> list[int]:
 Answers = dict[str, np.ndarray]  # probabilities of the checked examples by the line that tells how to get them
 
 
-def _onnx(member: NetworkMember, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> Answers:
+def _onnx(member: NetworkModel, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> Answers:
     from headstart.inference.onnx_file import write_onnx
 
     write_onnx(member, checked[:TRACED], draft)
@@ -137,21 +137,21 @@ def _onnx(member: NetworkMember, draft: Path, path: Path, checked: list[Any], ca
     return {f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)}
 
 
-def _batches(member: NetworkMember, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
-    from headstart.inference.trace import inputs_of
+def _batches(member: NetworkModel, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
+    from headstart.inference.exportable import inputs_of
 
     for start in range(0, len(items), BATCH):
         yield {name: value.numpy() for name, value in inputs_of(member, items[start : start + BATCH]).items()}
 
 
-def _torch_export(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
+def _torch_export(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
     from headstart.inference.torch_file import read_torch_file, write_torch_file
 
     write_torch_file(member, checked[:TRACED], draft)
     return {f'torch.export.load("{path}").module()': read_torch_file(draft, member, checked)}
 
 
-def _hf(member: NetworkMember, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
+def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
     from headstart.inference.hub_folder import write_hub_folder
     from headstart.report.model_card import model_card
 

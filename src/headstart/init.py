@@ -15,10 +15,10 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.checks.leaks import Leaks
+from headstart.data.class_folders import Kind
 from headstart.data.columns import ITEMS, LABELS, example_in_header, is_number, split_of
 from headstart.data.dataset import Dataset
 from headstart.data.formats import is_image, is_image_name
-from headstart.data.listing import Kind
 from headstart.data.read import IMAGES as IMAGE_FILES
 from headstart.data.read import TEXT_FILES
 from headstart.data.sources import places

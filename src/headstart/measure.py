@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.data.assign import written_split
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.roles import written_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import majority
 from headstart.evaluate.metrics import score

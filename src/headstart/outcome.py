@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.checks.leaks import table
+from headstart.data.assign import write_split
 from headstart.data.dataset import Dataset
-from headstart.data.roles import write_split
 from headstart.evaluate.baselines import majority
 from headstart.evaluate.calibration import calibrated, risk_coverage
 from headstart.evaluate.comparison import with_chances

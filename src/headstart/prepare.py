@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.checks.counts import class_notes
-from headstart.checks.leaks import Leaks, settled
-from headstart.checks.likeness import remembered
+from headstart.checks.duplicates import remembered
+from headstart.checks.leaks import Leaks, apply_leak_policy
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.names import quoted
+from headstart.data.display import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
-from headstart.models import classifier
+from headstart.models import sklearn_head
 from headstart.prepared import Machine, Prepared, estimate, setting_of
 from headstart.recipe import EMBEDDING, Recipe
 from headstart.registry import unknown
-from headstart.report.report import Phase
+from headstart.report.report import PhaseRecord
 from headstart.sections import Head
 from headstart.sections.transfer import AUTO, FROZEN
 from headstart.tasks import Task, task_for
@@ -45,8 +45,8 @@ def read_checked(recipe: Recipe, task: Task) -> tuple[Dataset, Leaks]:
     """
     dataset = task.read(recipe)
     everything = joined(dataset.parts().values())
-    checked, leaks = settled(dataset, remembered(task.like, everything), recipe.data.leaks)
-    return checked.noting(*class_notes(checked), *task.notes(everything)), leaks
+    checked, leaks = apply_leak_policy(dataset, remembered(task.like, everything), recipe.data.leaks)
+    return checked.with_notes(*class_notes(checked), *task.notes(everything)), leaks
 
 
 def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None = None) -> Prepared:
@@ -57,7 +57,7 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
     """
     import torch
 
-    from headstart.models.encoder import Mixer
+    from headstart.models.preprocessor import Mixer
     from headstart.train.memory import batch_size
     from headstart.train.precision import choose_precision
     from headstart.transfer.adapters import put_in
@@ -65,7 +65,7 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
 
     if recipe.transfer.strategy == AUTO:
         return _prepare_what_is_best(recipe, machine, read)
-    recipe = recipe.but(evaluate={"beside": recipe.rivals})
+    recipe = recipe.with_changes(evaluate={"beside": recipe.rivals})
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(
@@ -88,12 +88,12 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
     dataset, leaks = read or read_checked(recipe, task)
     torch.manual_seed(recipe.seed)
     head = recipe.head()
-    asked = recipe.but(model={"head": head})
+    asked = recipe.with_changes(model={"head": head})
     network, notes = task.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
-        classifier.try_out(head, network.spec["width"], len(dataset.labels))
+        sklearn_head.try_out(head, network.spec["width"], len(dataset.labels))
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
-            classifier.check_weights(head)
+            sklearn_head.check_weights(head)
     if recipe.transfer.adapted:
         asked_for = recipe.transfer.adapters
         put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)
@@ -114,21 +114,21 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
     prepared = Prepared(
         recipe=recipe,
         task=task,
-        dataset=dataset.noting(*notes),
+        dataset=dataset.with_notes(*notes),
         network=network,
         plan=made,
         precision=precision,
         batch_size=size,
         accumulation=1,
         sizes={name: blocks.size(name) for name in blocks.names},
-        phases=tuple(Phase(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
+        phases=tuple(PhaseRecord(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
         leaks=leaks,
     )
     _check_metric(prepared)
     held_out = prepared.dataset.validation
     if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
         note = f"only {len(held_out)} validation examples choose the epoch, so which one is best is partly luck"
-        prepared = replace(prepared, dataset=prepared.dataset.noting(note))
+        prepared = replace(prepared, dataset=prepared.dataset.with_notes(note))
     return replace(prepared, accumulation=_accumulation(prepared, machine))
 
 
@@ -136,7 +136,7 @@ def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset,
     """A recipe with the strategy that its data calls for, and a note that says why, and what it expects."""
     from headstart.train.probe import frozen_fit
 
-    frozen = prepare(recipe.but(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read)
+    frozen = prepare(recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read)
     with tempfile.TemporaryDirectory() as folder:
         fit = frozen_fit(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
     tested = len(frozen.dataset.test)
@@ -144,13 +144,13 @@ def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset,
     choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
     known = frozen.dataset, frozen.leaks
     if choice.table == FROZEN:
-        return prepare(_with(recipe, FROZEN), machine, known).noting(choice.reason)
+        return prepare(_with(recipe, FROZEN), machine, known).with_notes(choice.reason)
     trained = prepare(_with(recipe, choice.table), machine, known)
     expected = (
         f"{choice.reason}; {choice.table} would train for about {estimate(trained, machine):,.0f} s on this machine"
     )
     chosen = trained if choice.strategy == choice.table else prepare(_with(recipe, choice.strategy), machine, known)
-    return chosen.noting(expected)
+    return chosen.with_notes(expected)
 
 
 def _with(recipe: Recipe, strategy: str) -> Recipe:
@@ -158,7 +158,7 @@ def _with(recipe: Recipe, strategy: str) -> Recipe:
     head = recipe.model.head
     if head.is_estimator and strategy != FROZEN:
         head = head.model_copy(update={"classifier": None, "options": {}})
-    return recipe.but(transfer={"strategy": strategy}, model={"head": head})
+    return recipe.with_changes(transfer={"strategy": strategy}, model={"head": head})
 
 
 def _check_metric(prepared: Prepared) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 
 from headstart.checks.leaks import Leaks
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.names import composed
+from headstart.data.display import composed
 from headstart.errors import HeadstartError
-from headstart.memory import keep_freed_memory
 from headstart.recipe import Recipe
 from headstart.registry import unknown
-from headstart.report.report import Phase
+from headstart.report.report import PhaseRecord
+from headstart.runtime.allocator import keep_freed_memory
 from headstart.runtime.bars import Bar
 from headstart.runtime.threads import share_cores
 from headstart.tasks import Task
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from headstart.models.network import Network
-    from headstart.train.setting import Setting
+    from headstart.train.context import TrainContext
     from headstart.transfer.plan import Plan
 
 KEPT = 0.25  # of the free memory, for decoded training examples
@@ -56,12 +56,12 @@ class Prepared:
     batch_size: int
     accumulation: int
     sizes: dict[str, int]
-    phases: tuple[Phase, ...]
+    phases: tuple[PhaseRecord, ...]
     leaks: Leaks
 
-    def noting(self, note: str) -> Prepared:
+    def with_notes(self, note: str) -> Prepared:
         """The same with a further note on the data."""
-        return replace(self, dataset=self.dataset.noting(note))
+        return replace(self, dataset=self.dataset.with_notes(note))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -126,22 +126,24 @@ def class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> n
     return weights
 
 
-def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]) -> Setting:
+def setting_of(
+    prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]
+) -> TrainContext:
     """What training needs beside network and plan.
 
     A head that is fitted as a whole has no epoch to choose, so the validation part is training data to it.
     """
     import torch
 
-    from headstart.train.draws import Shard
-    from headstart.train.kept import Kept
+    from headstart.train.context import TrainContext
+    from headstart.train.decoded_cache import DecodedCache
     from headstart.train.memory import free_memory
-    from headstart.train.setting import Setting
+    from headstart.train.sampling import Shard
 
     dataset, recipe = prepared.dataset, prepared.recipe
     train = dataset.train if prepared.chooses_an_epoch else joined(dataset.for_learning().values())
     again = sum(phase.epochs for phase in prepared.plan.tuned) > 1  # than once an example is read
-    return Setting(
+    return TrainContext(
         train=train,
         selection=prepared.selection,
         augmented=prepared.network.encoder(prepared.policy),
@@ -159,7 +161,7 @@ def setting_of(prepared: Prepared, machine: Machine, folder: Path, tell: Callabl
         shard=Shard(machine.rank, machine.world),
         folder=folder,
         tell=tell,
-        kept=Kept(len(train) if again else 0, int(KEPT * free_memory(torch.device("cpu")))),
+        kept=DecodedCache(len(train) if again else 0, int(KEPT * free_memory(torch.device("cpu")))),
     )
 
 

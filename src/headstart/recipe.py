@@ -123,8 +123,8 @@ class Recipe(Section):
             )
         return self
 
-    def but(self, **changes: Mapping[str, Any]) -> Recipe:
-        """A copy with some fields of its sections changed: `recipe.but(train={"lr": 0.1})`."""
+    def with_changes(self, **changes: Mapping[str, Any]) -> Recipe:
+        """A copy with some fields of its sections changed: `recipe.with_changes(train={"lr": 0.1})`."""
         return self.model_copy(
             update={section: getattr(self, section).model_copy(update=fields) for section, fields in changes.items()}
         )

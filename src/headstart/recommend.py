@@ -108,11 +108,11 @@ def _marked(row: Ranked, others: Sequence[Ranked]) -> Ranked:
 
 def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Machine) -> Ranked:
     from headstart.evaluate.logme import logme
-    from headstart.train.folds import out_of_fold
+    from headstart.train.cross_validation import out_of_fold
 
     chance = name.startswith(RANDOM)
     recipe = read_recipe(path, [*overrides, f'model.backbone="{name.removeprefix(RANDOM)}"'])
-    recipe = recipe.but(
+    recipe = recipe.with_changes(
         transfer={"strategy": "scratch" if chance else FROZEN}, model={"head": Head()}, evaluate={"beside": ()}
     )
     prepared = prepare(recipe, machine, read_checked(recipe, task_for(recipe.task, recipe.model.backbone)))

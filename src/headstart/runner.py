@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.catalogue import read_recipe
+from headstart.data.assign import changes_since
 from headstart.data.dataset import Examples, joined
-from headstart.data.roles import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.baselines import baselines, majority
 from headstart.prepare import prepare
 from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.preview import describe
 from headstart.recipe import Recipe
-from headstart.report.folder import HARMLESS, SPLIT, check_free, checkpoints_of, drafted
+from headstart.report.folder import NO_EFFECT_ON_RESULT, SPLIT, check_free, checkpoints_of, run_directory
 from headstart.report.progress import Progress
 from headstart.report.report import Report, Result, Scores
 from headstart.report.trackers import check_trackers, tracked
@@ -33,7 +33,7 @@ from headstart.transfer.strategies import strategies
 
 if TYPE_CHECKING:
     from headstart.train.checkpoints import Checkpoints
-    from headstart.train.setting import History, Setting
+    from headstart.train.context import History, TrainContext
 
 RESULT = "result"  # the name of the last checkpoint of a strategy
 
@@ -60,7 +60,7 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
-    with _writable(recipe), drafted(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
+    with _writable(recipe), run_directory(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
         trackers = recipe.train.trackers if machine.rank == 0 else ()
@@ -97,7 +97,7 @@ def _replacing(prepared: Prepared) -> Prepared:
     if not changes.words:
         return prepared
     note = f"the run in {folder}, whose place this one takes, had other data: {changes.words}; its test examples stay unseen"
-    return replace(prepared, dataset=prepared.dataset.noting(note))
+    return replace(prepared, dataset=prepared.dataset.with_notes(note))
 
 
 def _beside(
@@ -161,13 +161,13 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: P
     return result, probabilities
 
 
-def _checkpoints(prepared: Prepared, part: str, setting: Setting) -> Checkpoints:
+def _checkpoints(prepared: Prepared, part: str, setting: TrainContext) -> Checkpoints:
     """Those of one strategy of a run; another one's, or another data set's, do not serve it."""
     from headstart.train.checkpoints import Checkpoints
 
     asked = prepared.recipe.model_copy(update={"search": None})
     key = {
-        "the recipe": asked.but(train=HARMLESS).digest(),
+        "the recipe": asked.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
         **{f"the {role} part": part.sequence() for role, part in prepared.dataset.parts().items()},
         "the weights": (prepared.network.spec["pretrained"] or {}).get("sha256"),
         "the number format": prepared.precision,
@@ -176,7 +176,7 @@ def _checkpoints(prepared: Prepared, part: str, setting: Setting) -> Checkpoints
     return Checkpoints(folder, key, prepared.recipe.train.checkpoint_seconds, setting.tell)
 
 
-def learn(prepared: Prepared, setting: Setting) -> History:
+def learn(prepared: Prepared, setting: TrainContext) -> History:
     """The two ways to learn, on the training part, in place."""
     if prepared.plan.tuned:
         from headstart.train.engine import tune
@@ -197,7 +197,7 @@ def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray 
     return _probabilities(prepared, setting_of(prepared, machine, folder, lambda event: None), "validation", validation)
 
 
-def _probabilities(prepared: Prepared, setting: Setting, role: str, part: Examples) -> np.ndarray:
+def _probabilities(prepared: Prepared, setting: TrainContext, role: str, part: Examples) -> np.ndarray:
     """Of a part, shape (n, classes), in the way the network has learned."""
     from headstart.train.forward import classify, head_outputs, logits
 
@@ -205,7 +205,7 @@ def _probabilities(prepared: Prepared, setting: Setting, role: str, part: Exampl
     if prepared.plan.tuned:
         return classify(network, logits(network, part.items, setting.plain, setting.device, setting.precision))
     from headstart.train.features import extract
-    from headstart.train.processes import from_main
+    from headstart.train.processes import broadcast_from_main
 
     features, _ = extract(network, role, part, setting)
 
@@ -213,7 +213,7 @@ def _probabilities(prepared: Prepared, setting: Setting, role: str, part: Exampl
         assert features is not None
         return classify(network, head_outputs(network, features))
 
-    return from_main(probabilities)
+    return broadcast_from_main(probabilities)
 
 
 def _merge_if_asked(prepared: Prepared) -> None:
@@ -230,7 +230,9 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
     rival = prepare(
-        prepared.recipe.but(transfer={"strategy": other.name}, train=train), machine, (prepared.dataset, prepared.leaks)
+        prepared.recipe.with_changes(transfer={"strategy": other.name}, train=train),
+        machine,
+        (prepared.dataset, prepared.leaks),
     )
     if train and not rival.chooses_an_epoch:
         raise HeadstartError(f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs")
@@ -239,12 +241,12 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
 
 def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.ndarray]:
     """A baseline without a network, on the same split: the result and the probabilities, shape (n, classes)."""
-    from headstart.train.processes import from_main
+    from headstart.train.processes import broadcast_from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
     everything = joined(dataset.for_learning().values())  # it chooses nothing on the validation part
     started = time.perf_counter()
-    probabilities = from_main(lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed))
+    probabilities = broadcast_from_main(lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed))
     seconds = time.perf_counter() - started
     test = _score(prepared, probabilities)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})

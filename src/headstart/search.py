@@ -39,7 +39,7 @@ WARM_TRIALS, WARM_EPOCHS = 5, 1  # before a trial is compared with the median of
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best recipe as a file, its metric on the held-out part, and the table of all trials."""
 
     recipe: Path
@@ -49,7 +49,7 @@ class Found:
     trials: int
 
 
-def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> Found:
+def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> SearchResult:
     """Try what a recipe's [search] spans, and write the best recipe and a table of all trials beside the run directory.
 
     Trials are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); those whose metric is below the
@@ -116,7 +116,9 @@ def _study(recipe: Recipe, folder: Path) -> optuna.Study:
             database = optuna.storages.get_storage(storage)
         return optuna.create_study(
             storage=database,
-            study_name=recipe.but(search={"trials": 1, "storage": None}).digest()[:16],  # a changed recipe begins anew
+            study_name=recipe.with_changes(search={"trials": 1, "storage": None}).digest()[
+                :16
+            ],  # a changed recipe begins anew
             sampler=optuna.samplers.TPESampler(),
             pruner=optuna.pruners.MedianPruner(WARM_TRIALS, WARM_EPOCHS),
             direction="maximize",
@@ -251,7 +253,9 @@ def _score_of_whole(
     return metrics.get(prepared.recipe.train.metric)(held_out.labels, np.log(np.maximum(probabilities, 1e-12)))
 
 
-def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], recipe: Recipe, folder: Path) -> Found:
+def _written(
+    study: optuna.Study, path: str | Path, overrides: Sequence[str], recipe: Recipe, folder: Path
+) -> SearchResult:
     import optuna
 
     assert recipe.search
@@ -285,7 +289,7 @@ def _written(study: optuna.Study, path: str | Path, overrides: Sequence[str], re
             state = "interrupted"
         rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
     write_whole(folder / "trials.csv", table.getvalue())
-    return Found(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study)))
+    return SearchResult(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study)))
 
 
 def _chosen(values: Range | list[Any], drawn: Any) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headstart.data.assign import DataChangedError, in_order_of_contents, written_split
 from headstart.data.dataset import Dataset
-from headstart.data.roles import DataChangedError, in_order_of_contents, written_split
 from headstart.errors import HeadstartError, first_line
 from headstart.finished import finished
 from headstart.inference.predict import load

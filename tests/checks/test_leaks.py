@@ -10,8 +10,8 @@ import pytest
 
 from headstart.catalogue import read_recipe
 from headstart.checks.counts import class_notes
+from headstart.checks.label_errors import suspects
 from headstart.checks.leaks import Leaks, table
-from headstart.checks.suspects import suspects
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.prepare import read_checked

@@ -25,7 +25,7 @@ from PIL import Image
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.data import archive, download
-from headstart.data.listing import Listing, list_classes
+from headstart.data.class_folders import Listing, list_classes
 from headstart.data.read import IMAGES, read_images
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
@@ -499,7 +499,7 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     wanted = data(server)
     code = (
         "from headstart.sections import Data; from headstart.data.read import IMAGES;"
-        "from headstart.data.listing import list_classes; from headstart.data.sources import places;"
+        "from headstart.data.class_folders import list_classes; from headstart.data.sources import places;"
         f"train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), IMAGES).places['train'];"
         "print(sum(map(len, list_classes(train, IMAGES).files.values())))"
     )

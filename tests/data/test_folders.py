@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.catalogue import read_recipe
+from headstart.data.class_folders import Listing, list_classes
 from headstart.data.formats import heif_version, is_image
-from headstart.data.gather import images_at
-from headstart.data.listing import Listing, list_classes
+from headstart.data.inputs import images_at
 from headstart.data.parts import role_of
 from headstart.data.pictures import look
 from headstart.data.read import IMAGES, TEXT_FILES, read_images, read_texts

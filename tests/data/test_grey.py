@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from headstart.checks.likeness import PICTURE
-from headstart.checks.pictures import like_images
+from headstart.checks.duplicate_images import like_images
+from headstart.checks.duplicates import PICTURE
 from headstart.data.dataset import Examples
 from headstart.data.grey import NODATA_TAG
 from headstart.data.images import open_rgb

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from headstart.data.classes import Classes
 from headstart.data.columns import choose
-from headstart.data.names import printable, twins
+from headstart.data.display import printable, twins
 from headstart.data.read import read_images
 from headstart.data.tables import open_table
 from headstart.data.texts import of_table

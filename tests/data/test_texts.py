@@ -17,7 +17,7 @@ import pytest
 
 from headstart.data.column import Column
 from headstart.data.dataset import Dataset
-from headstart.data.gather import images_at
+from headstart.data.inputs import images_at
 from headstart.data.read import read_images, read_texts
 from headstart.data.tables import open_table
 from headstart.errors import HeadstartError

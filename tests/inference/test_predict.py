@@ -18,7 +18,7 @@ from PIL import Image
 import headstart
 from headstart.data.formats import heif_version
 from headstart.errors import HeadstartError
-from headstart.inference.member import open_member
+from headstart.inference.loaded_model import open_model
 from headstart.inference.predict import Prediction, Predictor, Unreadable
 from tests.conftest import MakeRun, reviews, write_table
 from tests.test_cli import call
@@ -165,7 +165,7 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
         HeadstartError, match="a run of text_classification, and .* of image_classification; only models of"
     ):
         headstart.load([runs[0], make_run("text")])
-    members = [open_member(run) for run in runs]
+    members = [open_model(run) for run in runs]
     members[1].spec["labels"] = ["black", *members[1].spec["labels"][1:]]
     with pytest.raises(
         HeadstartError, match=r"tells other classes apart than .* \(black, green, red; blue, green, red\)"

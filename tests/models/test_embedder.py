@@ -23,7 +23,7 @@ from headstart.models import embedder as module
 from headstart.models.text import TextNetwork, load_text_network, text_network
 from headstart.sections import Model, Preprocessing
 from tests.conftest import MakeRun
-from tests.models.test_text_encoder import TEXTS, dataset
+from tests.models.test_text_preprocessor import TEXTS, dataset
 
 Parts = list[tuple[str, str, dict[str, Any]]]
 DENSE = {"in_features": 16, "out_features": 5, "bias": True, "activation_function": "torch.nn.modules.activation.Tanh"}

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from headstart.data.dataset import Examples
-from headstart.models.encoder import stack
 from headstart.models.network import Network
+from headstart.models.preprocessor import stack
 from headstart.models.vision import vision_network
 from headstart.sections import Augment, Model, Preprocessing, Train, Transfer
-from headstart.train.draws import Shard
-from headstart.train.setting import Setting
+from headstart.train.context import TrainContext
+from headstart.train.sampling import Shard
 
 
 def examples(count: int) -> Examples:
@@ -54,11 +54,11 @@ encode = Pixels()
 
 
 @pytest.fixture
-def make_setting(tmp_path: Path) -> Callable[..., Setting]:
-    def make(train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any) -> Setting:
+def make_setting(tmp_path: Path) -> Callable[..., TrainContext]:
+    def make(train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any) -> TrainContext:
         options = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "workers": 0, "optimizer": "sgd", **options}
         read = Train.model_validate(options)
-        return Setting(
+        return TrainContext(
             train=examples(train),
             selection=examples(selection) if selection else None,
             augmented=encode,

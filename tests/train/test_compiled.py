@@ -15,8 +15,8 @@ from torch import nn
 from headstart.train import compiled
 from headstart.train.compiled import _fault as fault
 from headstart.train.compiled import compile_steps, plain_steps
+from headstart.train.context import TrainContext
 from headstart.train.engine import tune
-from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
@@ -30,13 +30,15 @@ def working(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def trained(setting: Setting) -> Any:
+def trained(setting: TrainContext) -> Any:
     network = small_network("test_resnet")
     phases = (Phase("head", {"head": 0.01}, 1), Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 2))
     return network, tune(network, Plan("two", phases), setting)
 
 
-def test_compiled_steps_come_to_the_same(make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_steps_come_to_the_same(
+    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the compiler's own front end, whose back end here calls torch's operations one by one."""
     from torch._dynamo.utils import counters
 
@@ -53,7 +55,7 @@ def test_compiled_steps_come_to_the_same(make_setting: Callable[..., Setting], m
 
 
 def test_what_cannot_be_compiled_runs_as_it_was(
-    make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
 
@@ -70,7 +72,7 @@ def test_what_cannot_be_compiled_runs_as_it_was(
 
 
 def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
-    make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no compiler here\nand much more")
@@ -96,7 +98,7 @@ def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
     ],
 )
 def test_long_phases_on_a_gpu_are_compiled(
-    wanted: bool | str, device: str, left: float, compiles: bool, make_setting: Callable[..., Setting]
+    wanted: bool | str, device: str, left: float, compiles: bool, make_setting: Callable[..., TrainContext]
 ) -> None:
     network = small_network()
     compile_steps(network, replace(make_setting(compile=wanted), device=torch.device(device)), left)

@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 
 from headstart.errors import HeadstartError
-from headstart.models.image_encoder import POLICIES, ImageEncoder
+from headstart.models.image_preprocessor import POLICIES, ImagePreprocessor
 from headstart.runtime import threads
 from headstart.train import loader
+from headstart.train.context import TrainContext
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
-from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import encode, examples, small_network
 
-MakeSetting = Callable[..., Setting]
+MakeSetting = Callable[..., TrainContext]
 
 
 def state(network: Any) -> dict[str, torch.Tensor]:
@@ -182,7 +182,7 @@ def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> None:
     preprocessing = small_network().spec["preprocessing"]
-    encoder = ImageEncoder(preprocessing, policy)
+    encoder = ImagePreprocessor(preprocessing, policy)
     path = str(next((photos / "train").rglob("*.png")))
     torch.manual_seed(0)
     first = encoder(path, 5)["pixel_values"]

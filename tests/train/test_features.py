@@ -18,8 +18,8 @@ from headstart.data.cache import STALE_SECONDS
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.train.context import TrainContext
 from headstart.train.features import FeatureCache, extract
-from headstart.train.setting import Setting
 from tests.train.conftest import Pixels, digests, encode, examples, small_network
 
 DIGESTS = digests(range(200))
@@ -40,7 +40,7 @@ def some(count: int) -> Examples:
     return replace(examples(count), digests=DIGESTS[:count])
 
 
-def rows(network: Network, part: str, wanted: Examples, setting: Setting) -> Any:
+def rows(network: Network, part: str, wanted: Examples, setting: TrainContext) -> Any:
     return extract(network, part, wanted, setting)[0]
 
 
@@ -59,7 +59,7 @@ class Log(list[dict[str, Any]]):
         return [event["computed"] for event in self if event["event"] == "features"]
 
 
-def test_each_example_passes_through_the_network_once(make_setting: Callable[..., Setting]) -> None:
+def test_each_example_passes_through_the_network_once(make_setting: Callable[..., TrainContext]) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     network = pretrained()
@@ -74,7 +74,7 @@ def test_each_example_passes_through_the_network_once(make_setting: Callable[...
     np.testing.assert_allclose(first[33:34], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_exact_copies_are_computed_once(make_setting: Callable[..., Setting]) -> None:
+def test_exact_copies_are_computed_once(make_setting: Callable[..., TrainContext]) -> None:
     log = Log()
     twice = replace(examples(6), digests=DIGESTS[:3] * 2)
     found = rows(pretrained(), "train", twice, make_setting(tell=log.append))
@@ -100,7 +100,9 @@ def test_exact_copies_are_computed_once(make_setting: Callable[..., Setting]) ->
     ],
     ids=["weights", "architecture", "preprocessing", "number format", "contents"],
 )  # fmt: skip
-def test_nothing_stale_is_read(change: Callable[[Setting], Any], make_setting: Callable[..., Setting]) -> None:
+def test_nothing_stale_is_read(
+    change: Callable[[TrainContext], Any], make_setting: Callable[..., TrainContext]
+) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     rows(pretrained(), "train", some(20), setting)
@@ -109,7 +111,7 @@ def test_nothing_stale_is_read(change: Callable[[Setting], Any], make_setting: C
     assert log.computed() == [20, 20]
 
 
-def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., Setting]) -> None:
+def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., TrainContext]) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     rows(pretrained(), "train", some(20), setting)
@@ -120,7 +122,7 @@ def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., 
     assert log.computed() == [20, 1]
 
 
-def test_features_that_are_no_numbers_are_refused_and_not_kept(make_setting: Callable[..., Setting]) -> None:
+def test_features_that_are_no_numbers_are_refused_and_not_kept(make_setting: Callable[..., TrainContext]) -> None:
     network = pretrained()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
@@ -131,7 +133,7 @@ def test_features_that_are_no_numbers_are_refused_and_not_kept(make_setting: Cal
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "json"])
 def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
-    damage: str, make_setting: Callable[..., Setting]
+    damage: str, make_setting: Callable[..., TrainContext]
 ) -> None:
     log = Log()
     setting, network = make_setting(tell=log.append), pretrained()
@@ -146,7 +148,7 @@ def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
     assert not file.exists()
 
 
-def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., Setting]) -> None:
+def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., TrainContext]) -> None:
     log = Log()
     setting, network = make_setting(tell=log.append), pretrained()
 
@@ -162,7 +164,9 @@ def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., Setting])
     assert 50 <= log.computed()[0] < 150
 
 
-def test_the_cache_keeps_to_its_limit(make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_keeps_to_its_limit(
+    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     networks = [pretrained(seed) for seed in range(3)]
@@ -188,7 +192,7 @@ def test_the_cache_keeps_to_its_limit(make_setting: Callable[..., Setting], monk
 
 
 def test_a_cache_that_cannot_be_written_is_no_trouble(
-    make_setting: Callable[..., Setting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))

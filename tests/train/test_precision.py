@@ -11,10 +11,10 @@ from torch import nn
 
 from headstart.errors import HeadstartError
 from headstart.train import precision
+from headstart.train.context import TrainContext
 from headstart.train.depthwise import DepthwiseGradients
 from headstart.train.engine import tune
 from headstart.train.precision import choose_precision
-from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import small_network
@@ -93,7 +93,7 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(monkeypatch: pytest
 
 @pytest.mark.parametrize("launched", ["bf16", "fp8", ""])
 def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
-    launched: str, make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+    launched: str, make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained() -> torch.Tensor:
         network = small_network()

@@ -16,16 +16,16 @@ import torch
 
 import headstart
 from headstart.errors import HeadstartError
-from headstart.models.classifier import build
 from headstart.models.network import build_head
+from headstart.models.sklearn_head import build
 from headstart.models.vision import vision_network
 from headstart.report.report import Report
 from headstart.sections import Head, Model, Preprocessing
 from headstart.train import probe as module
+from headstart.train.context import TrainContext
 from headstart.train.features import extract
 from headstart.train.forward import classify, head_outputs
 from headstart.train.probe import probe
-from headstart.train.setting import Setting
 from headstart.transfer.plan import Phase
 from tests.conftest import WriteRecipe
 
@@ -51,13 +51,13 @@ def phase_for(head: Head) -> Phase:
 
 
 @pytest.fixture
-def setting(make_setting: Callable[..., Setting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+def setting(make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainContext:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     return make_setting(train=60, selection=30)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> None:
+def test_a_head_learns_and_nothing_else_moves(name: str, setting: TrainContext) -> None:
     network = network_for(HEADS[name])
     before = {key: value.clone() for key, value in network.net.state_dict().items()}
     history = probe(network, phase_for(HEADS[name]), setting)
@@ -75,7 +75,7 @@ def test_a_head_learns_and_nothing_else_moves(name: str, setting: Setting) -> No
     assert history.fitted
 
 
-def test_the_logistic_regression_is_scikit_learns(setting: Setting) -> None:
+def test_the_logistic_regression_is_scikit_learns(setting: TrainContext) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -102,7 +102,7 @@ WEIGHED = ["LogisticRegression", "SVC", "GaussianNB", *FORESTS]
 
 
 @pytest.mark.parametrize("name", WEIGHED)
-def test_class_weights_reach_every_classifier(name: str, setting: Setting) -> None:
+def test_class_weights_reach_every_classifier(name: str, setting: TrainContext) -> None:
     random = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], [60, 20, 10])
     features = (random.normal(size=(90, 5)) + 0.5 * targets[:, None]).astype(np.float32)
@@ -135,7 +135,7 @@ def test_class_weights_reach_every_classifier(name: str, setting: Setting) -> No
         ("NuSVC", "nu is infeasible; lower nu, such as model.head.options.nu = 0.1, or choose SVC"),
     ],
 )
-def test_what_a_classifier_cannot_do_is_said_of_it(name: str, said: str, setting: Setting) -> None:
+def test_what_a_classifier_cannot_do_is_said_of_it(name: str, said: str, setting: TrainContext) -> None:
     targets = np.repeat([0, 1, 2], [50, 5, 5])
     head = Head(classifier=name)
     network = network_for(head)
@@ -167,7 +167,9 @@ def test_a_classifier_that_cannot_weigh_classes_is_refused(
             headstart.run(path)
 
 
-def test_a_strength_chosen_on_some_examples_is_used_on_all(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strength_chosen_on_some_examples_is_used_on_all(
+    setting: TrainContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "ENOUGH", 30)
     rows = module._some_of_each(setting.train.labels, 0)
     assert np.bincount(setting.train.labels[rows]).tolist() == [10, 10, 10]
@@ -176,13 +178,13 @@ def test_a_strength_chosen_on_some_examples_is_used_on_all(setting: Setting, mon
     assert history.fitted.startswith("logistic regression, C = ")
 
 
-def test_classes_too_small_to_cross_validate(setting: Setting) -> None:
+def test_classes_too_small_to_cross_validate(setting: TrainContext) -> None:
     few = replace(setting, train=setting.train.take([0, 1, 2]))
     history = probe(network_for(Head()), WHOLE, few)
     assert history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
 
 
-def test_the_best_epoch_of_a_gradient_head_is_kept(setting: Setting) -> None:
+def test_the_best_epoch_of_a_gradient_head_is_kept(setting: TrainContext) -> None:
     network = network_for(Head(classifier="gradient"))
     history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), setting)
     scores = [(row["selection_accuracy"], -row["selection_loss"]) for row in history.epochs]
@@ -192,7 +194,7 @@ def test_the_best_epoch_of_a_gradient_head_is_kept(setting: Setting) -> None:
     assert np.mean(found == setting.selection.labels) == max(scores)[0]  # type: ignore[union-attr]
 
 
-def test_a_head_that_diverges_says_so(setting: Setting) -> None:
+def test_a_head_that_diverges_says_so(setting: TrainContext) -> None:
     with pytest.raises(HeadstartError, match=r"the loss of the head is (nan|inf) in epoch"):
         probe(network_for(Head(classifier="gradient")), Phase("head", {"head": 1e38}, 4, probe=True), setting)
 

@@ -13,24 +13,24 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, matthew
 from torch import Tensor, nn
 
 from headstart.evaluate.metrics import metrics, softmax
-from headstart.models.image_encoder import ImageEncoder
+from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.sections import Augment, Train, Transfer
 from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import epochs_since_the_best
-from headstart.train.draws import Batches, Pick, Shard, TrainingSet
+from headstart.train.context import TrainContext
+from headstart.train.decoded_cache import DecodedCache
 from headstart.train.engine import tune
-from headstart.train.kept import Kept
 from headstart.train.loss import Loss, balanced
 from headstart.train.overfitting import overfitting
-from headstart.train.setting import Setting
+from headstart.train.sampling import Batches, SampleSpec, Shard, TrainingSet
 from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import Distance
+from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import encode, examples, small_network
 
 CPU = torch.device("cpu")
-MakeSetting = Callable[..., Setting]
+MakeSetting = Callable[..., TrainContext]
 
 
 def by_definition(
@@ -89,7 +89,7 @@ def test_metrics_are_scikit_learns(name: str) -> None:
     assert metrics.get(name)(truth, logits) == pytest.approx(expected[name], rel=1e-6)
 
 
-def picks(batches: Batches, epoch: int = 0) -> list[list[Pick]]:
+def picks(batches: Batches, epoch: int = 0) -> list[list[SampleSpec]]:
     batches.epoch = epoch
     return list(batches)
 
@@ -109,7 +109,7 @@ def test_balanced_sampling_draws_each_class_equally_often() -> None:
 def test_partners_and_shares_belong_to_the_example_not_to_the_split(
     augment: Augment, world: int, accumulation: int
 ) -> None:
-    def all_of(world: int, accumulation: int) -> dict[tuple[int, int], Pick]:
+    def all_of(world: int, accumulation: int) -> dict[tuple[int, int], SampleSpec]:
         found = {}
         for rank in range(world):
             batches = Batches(40, 8, accumulation, 3, 1, Shard(rank, world), mixing=augment)
@@ -135,7 +135,7 @@ def test_partners_of_a_batch_are_in_one_part_where_its_size_allows() -> None:
 
 @pytest.mark.parametrize("how", ["mixup", "cutmix"])
 def test_mixed_images_hold_the_shares_that_their_labels_say(how: str) -> None:
-    encoder = ImageEncoder(small_network().spec["preprocessing"])
+    encoder = ImagePreprocessor(small_network().spec["preprocessing"])
     one, other = {"pixel_values": torch.zeros(3, 20, 30)}, {"pixel_values": torch.ones(3, 20, 30)}
     shares = []
     for seed in range(60):
@@ -155,7 +155,7 @@ def test_labels_are_mixed_as_the_inputs_are() -> None:
             return {key: share * one[key] + (1 - share) * other[key] for key in one}, share
 
     part = examples(9)
-    data = TrainingSet(part, Mixing(), 3, Kept(0, 0))
+    data = TrainingSet(part, Mixing(), 3, DecodedCache(0, 0))
     (drawn, *_) = picks(Batches(9, 9, 1, 0, 0, mixing=Augment(mixup=1.0)))
     batch = data.collate(data.__getitems__(drawn))
     for pick, pixels, target in zip(drawn, batch["pixel_values"], batch["labels"], strict=True):
@@ -232,7 +232,7 @@ def pretrained() -> Any:
 
 def test_l2_sp_is_half_the_strength_times_the_squared_distance() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
-    penalty = Distance({"w": torch.tensor([0.0, 4.0])}, 0.1).of({"w": weight})
+    penalty = L2SP({"w": torch.tensor([0.0, 4.0])}, 0.1).of({"w": weight})
     value = penalty()
     value.backward()
     assert value.item() == pytest.approx(0.1 / 2 * (1 + 4))

@@ -85,7 +85,7 @@ def test_a_probe_trains_its_head_alone_by_gradient_or_as_a_whole() -> None:
     (whole,) = plan(chosen, BLOCKS).phases
     assert whole.probe
     assert plan(chosen, BLOCKS).tuned == ()
-    (gradient,) = plan(chosen.but(model={"head": Head(hidden=(4,))}), BLOCKS).phases
+    (gradient,) = plan(chosen.with_changes(model={"head": Head(hidden=(4,))}), BLOCKS).phases
     assert (gradient.epochs, dict(gradient.rates), gradient.probe) == (3, {"head": 0.1}, True)
     for name in set(ROWS) - {"feature_extraction", "lp_ft"}:
         made = plan(recipe(strategy=name, **ROWS[name][0]), ADAPTED)
@@ -107,7 +107,7 @@ def test_a_probe_trains_its_head_alone_by_gradient_or_as_a_whole() -> None:
 def test_unfreezing_takes_all_epochs_and_ends_with_everything(
     epochs: int, every: int, lengths: list[int], groups: list[int]
 ) -> None:
-    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).but(train={"epochs": epochs})
+    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(train={"epochs": epochs})
     phases = plan(chosen, BLOCKS).phases
     assert [phase.epochs for phase in phases] == lengths
     assert [list(phase.rates) for phase in phases] == [list(BLOCKS[-size:]) for size in groups]
@@ -116,7 +116,7 @@ def test_unfreezing_takes_all_epochs_and_ends_with_everything(
 
 @pytest.mark.parametrize(("epochs", "every"), [(3, 3), (3, 5), (1, 1)])
 def test_unfreezing_that_never_comes_is_refused(epochs: int, every: int) -> None:
-    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).but(train={"epochs": epochs})
+    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(train={"epochs": epochs})
     with pytest.raises(HeadstartError, match=f"transfer.unfreeze_every: found {every} with {epochs} epochs"):
         plan(chosen, BLOCKS)
 

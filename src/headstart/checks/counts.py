@@ -8,7 +8,7 @@ import numpy as np
 
 from headstart.data.column import Column
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.names import quoted, twins
+from headstart.data.display import quoted, twins
 from headstart.data.pictures import SIDE, pictures
 
 FEW, UNEVEN = 20, 10.0  # examples of a training class; the largest class as a multiple of the smallest

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstart.checks.likeness import COPY, GROUP, HOW, Likeness
+from headstart.checks.duplicates import COPY, GROUP, HOW, Duplicates
+from headstart.data.assign import UNUSED
 from headstart.data.dataset import Dataset, joined
-from headstart.data.roles import UNUSED
 from headstart.data.splits import group_numbers
 from headstart.errors import HeadstartError
 
@@ -45,7 +45,7 @@ class Leaks:
     given_away: dict[str, np.ndarray]
 
 
-def find_leaks(dataset: Dataset, like: Likeness) -> Leaks:
+def find_leaks(dataset: Dataset, like: Duplicates) -> Leaks:
     """What `like`, of the parts one after the other, says about them."""
     rows = _Rows(dataset, like)
     partner, how = rows.in_another_part(1)
@@ -55,7 +55,7 @@ def find_leaks(dataset: Dataset, like: Likeness) -> Leaks:
     return Leaks(leaks, rows.copies(labelled=True), rows.by_part(leaked), rows.by_part(given_away))
 
 
-def copies(dataset: Dataset, like: Likeness) -> tuple[Pair, ...]:
+def copies(dataset: Dataset, like: Duplicates) -> tuple[Pair, ...]:
     """Each example that has the content of an earlier one, in its own part or another."""
     return _Rows(dataset, like).copies(labelled=False)
 
@@ -84,7 +84,7 @@ def without(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
     )
 
 
-def settled(dataset: Dataset, like: Likeness, policy: str) -> tuple[Dataset, Leaks]:
+def apply_leak_policy(dataset: Dataset, like: Duplicates, policy: str) -> tuple[Dataset, Leaks]:
     """The data as data.leaks wants it, with sentences on what was found, and what leaks remain.
 
     Raises:
@@ -107,10 +107,10 @@ def settled(dataset: Dataset, like: Likeness, policy: str) -> tuple[Dataset, Lea
                 'is left; mend the data, or set data.leaks = "report"'
             )
         notes.append(f'data.leaks = "drop": left out of training and validation for that are {count} examples')
-    return dataset.noting(*notes), found
+    return dataset.with_notes(*notes), found
 
 
-def _notes(dataset: Dataset, like: Likeness, found: Leaks) -> list[str]:
+def _notes(dataset: Dataset, like: Duplicates, found: Leaks) -> list[str]:
     notes = []
     for role, rows in found.leaked.items():
         own = [pair for pair in found.leaks if pair.part == role]
@@ -146,7 +146,7 @@ def table(pairs: Iterable[Pair]) -> str:
 class _Rows:
     """All parts as one, with what is like what by row; `role` is the number of each row's part."""
 
-    def __init__(self, dataset: Dataset, like: Likeness) -> None:
+    def __init__(self, dataset: Dataset, like: Duplicates) -> None:
         parts = dataset.parts()
         self._roles, self._labels, self._like = list(parts), dataset.labels, like
         self._all = joined(parts.values())

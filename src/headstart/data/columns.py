@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from headstart.data.names import quoted
+from headstart.data.display import quoted
 from headstart.data.parts import role_of
 from headstart.data.tables import Table
 from headstart.errors import HeadstartError

@@ -104,7 +104,7 @@ class Dataset:
         found = np.bincount(self.parts()[role].labels, minlength=len(self.labels))
         return dict(zip(self.labels, found.tolist(), strict=True))
 
-    def noting(self, *notes: str, parts: Iterable[str] = ()) -> Dataset:
+    def with_notes(self, *notes: str, parts: Iterable[str] = ()) -> Dataset:
         """The same data with further notes, which are about these parts."""
         of_parts = {role: (*self.notes_of.get(role, ()), *notes) for role in parts}
         return replace(self, notes=(*self.notes, *notes), notes_of={**self.notes_of, **of_parts})

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from headstart.data.gather import Found, images_in, some, text_of, texts_in
-from headstart.data.names import printable
+from headstart.data.display import printable
+from headstart.data.inputs import Input, images_in, some, text_of, texts_in
 from headstart.data.tables import KINDS
 from headstart.errors import HeadstartError
 
@@ -36,7 +36,7 @@ def items_of(given: Any) -> list[Any]:
     return list(given.tolist() if hasattr(given, "tolist") else given)
 
 
-def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
+def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
     """Examples for a model of texts: a string is a text, unless it is the path of a file with a known ending; a `Path` is a
     file, a folder of .txt files or a table; bytes are UTF-8. What cannot be read is an example with a fault.
 
@@ -44,7 +44,7 @@ def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
         column: of the tables that the model was trained on, if it was.
     """
 
-    def examples(item: Any, place: int) -> Iterable[Found]:
+    def examples(item: Any, place: int) -> Iterable[Input]:
         if isinstance(item, PathLike) or _is_file_of_texts(item):
             return texts_in(Path(fspath(item)), column)
         if isinstance(item, str):
@@ -56,7 +56,7 @@ def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
     return _each(items, examples)
 
 
-def images_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
+def images_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
     """Examples for a model of images: strings and `Path`s are files, folders or tables, bytes what a file holds. What cannot be
     read is an example with a fault.
 
@@ -64,27 +64,27 @@ def images_of(items: Iterable[Any], column: str | None) -> Iterator[Found]:
         column: of the tables that the model was trained on, if it was.
     """
 
-    def examples(item: Any, place: int) -> Iterable[Found]:
+    def examples(item: Any, place: int) -> Iterable[Input]:
         if isinstance(item, str | PathLike):
             return some(images_in(fspath(item), column), f"{fspath(item)}: found no image", "images")
         if isinstance(item, Image.Image):
-            return [Found(printable(str(getattr(item, "filename", ""))) or _name(place), item)]
+            return [Input(printable(str(getattr(item, "filename", ""))) or _name(place), item)]
         if isinstance(item, bytes | bytearray):
-            return [Found(_name(place), io.BytesIO(item))]
+            return [Input(_name(place), io.BytesIO(item))]
         expected = "an image: a path, bytes, or one opened with Pillow (Image.fromarray for pixels)"
         return [_unknown(item, place, expected)]
 
     return _each(items, examples)
 
 
-def _each(items: Iterable[Any], examples: Callable[[Any, int], Iterable[Found]]) -> Iterator[Found]:
+def _each(items: Iterable[Any], examples: Callable[[Any, int], Iterable[Input]]) -> Iterator[Input]:
     """The examples of each item in turn. Where an item cannot be read, or read any further, one with the reason follows."""
     for place, item in enumerate(items):
         try:
             yield from examples(item, place)
         except HeadstartError as error:
             name = fspath(item)
-            yield Found(printable(name), "", str(error).removeprefix(name).lstrip(":, "))
+            yield Input(printable(name), "", str(error).removeprefix(name).lstrip(":, "))
 
 
 def _is_file_of_texts(item: Any) -> bool:
@@ -96,9 +96,9 @@ def _is_file_of_texts(item: Any) -> bool:
         return False
 
 
-def _unknown(item: Any, place: int, expected: str) -> Found:
+def _unknown(item: Any, place: int, expected: str) -> Input:
     missing = item is None or item != item
-    return Found(
+    return Input(
         _name(place), "", f"{'nothing is there' if missing is True else f'found {_kind(item)}'}; expected {expected}"
     )
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from headstart.data.columns import Chosen, is_tag, pair
+from headstart.data.display import quoted
 from headstart.data.formats import is_image_name
-from headstart.data.names import quoted
 from headstart.data.tables import Table
 
 ORDERED = re.compile(r"(stars?|ratings?|scores?|grades?|levels?|severity|overall)(_.*)?", re.IGNORECASE)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from headstart.data.listing import Kind, Listing
-from headstart.data.names import composed, printable, quoted
+from headstart.data.class_folders import Kind, Listing
+from headstart.data.display import composed, printable, quoted
 from headstart.data.tables import is_table_name
 from headstart.data.walk import entries, folders_in, kind_of, walk
 from headstart.errors import HeadstartError

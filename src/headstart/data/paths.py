@@ -10,12 +10,12 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from headstart.data.class_folders import Listing
 from headstart.data.classes import check_few, label_of
 from headstart.data.columns import Chosen
+from headstart.data.display import printable, quoted
 from headstart.data.formats import is_image_name
 from headstart.data.left_out import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
-from headstart.data.listing import Listing
-from headstart.data.names import printable, quoted
 from headstart.data.parts import role_of
 from headstart.data.tables import Table
 from headstart.data.walk import entries

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from headstart.data.assign import assign_roles
+from headstart.data.class_folders import Kind, Listing, list_classes
 from headstart.data.classes import Classes
 from headstart.data.columns import Chosen, choose, split_of
 from headstart.data.dataset import Dataset, Examples
+from headstart.data.display import printable, twins
 from headstart.data.formats import is_image
 from headstart.data.left_out import LeftRows, leave_out, left_out_notes, reasons
-from headstart.data.listing import Kind, Listing, list_classes
-from headstart.data.names import printable, twins
 from headstart.data.other_tasks import other_tasks
 from headstart.data.parts import check_no_parts, only_class
 from headstart.data.paths import images_folder, list_table
 from headstart.data.pictures import digests, pictures
-from headstart.data.roles import assign_roles
 from headstart.data.sources import naming_archives, places
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
@@ -183,7 +183,7 @@ def _finished(
         _enough(dataset.train, labels, Path("data.limit"), "examples")
     dataset = replace(dataset, column=column)
     for role, some in notes.items():
-        dataset = dataset.noting(*some, parts=[role] if role else [])
+        dataset = dataset.with_notes(*some, parts=[role] if role else [])
     return dataset
 
 

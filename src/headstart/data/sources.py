@@ -13,11 +13,11 @@ from pathlib import Path
 
 from headstart.data.archive import is_archive, is_archive_name, is_whole, notes_on, unpack
 from headstart.data.cache import cache_folder, locked, make_once
+from headstart.data.class_folders import Kind
 from headstart.data.dataset import Dataset
+from headstart.data.display import composed, printable
 from headstart.data.download import download
 from headstart.data.hub import hub_tables
-from headstart.data.listing import Kind
-from headstart.data.names import composed, printable
 from headstart.data.parts import Parts, descended, descent, parts_of, tables_in
 from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import KINDS, is_table_name

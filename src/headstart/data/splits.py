@@ -1,6 +1,6 @@
 """Held-out parts and subsets, from (seed, contents) alone: the same in every process and for every order of the rows.
 
-Copies of one content draw the same lot, so that a class is cut between two of them only where it has to be cut.
+Examples with equal content get the same random number, so that a cut goes between two of them only where it must.
 """
 
 from __future__ import annotations

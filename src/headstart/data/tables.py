@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from headstart.data.delimited import reading_of
-from headstart.data.names import printable, quoted
+from headstart.data.display import printable, quoted
 from headstart.data.utf8 import open_utf8
 from headstart.errors import HeadstartError, first_line
 

@@ -18,13 +18,13 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.data.cache import cache_folder, cache_limit, locked, make_once, make_room
+from headstart.data.class_folders import Listing
 from headstart.data.classes import check_few, label_of
 from headstart.data.column import Column, arrow_table
 from headstart.data.columns import Chosen, is_number
 from headstart.data.dataset import Examples
+from headstart.data.display import printable
 from headstart.data.left_out import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
-from headstart.data.listing import Listing
-from headstart.data.names import printable
 from headstart.data.parts import role_of
 from headstart.data.tables import LOOKED_AT, Table
 from headstart.data.utf8 import SAMPLE, is_utf16

@@ -32,12 +32,12 @@ def with_grey_range(dataset: Dataset, asked: GreyRange | None) -> Dataset:
     }
     measured = common_range(own for _, own in deep["train"])
     used = asked or measured
-    dataset = replace(dataset, grey_range=used).noting(*_range_note(measured, asked))
+    dataset = replace(dataset, grey_range=used).with_notes(*_range_note(measured, asked))
     everything = [named for some in deep.values() for named in some]
     about = [role for role, some in deep.items() if some]
     notes = [*_mix_note(everything, sum(map(len, seen.values())), used), *_dark_note(everything, used)]
     notes += _dim_note([own for own in seen["train"] if not is_deep(own.mode)])
-    return dataset.noting(*notes, parts=about)
+    return dataset.with_notes(*notes, parts=about)
 
 
 def unscaled_note(name: str) -> str:

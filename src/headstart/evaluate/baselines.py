@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
+from headstart.data.display import composed
 from headstart.data.grey import GreyRange
 from headstart.data.images import open_rgb
-from headstart.data.names import composed
 from headstart.data.words import has_spaced_words, words
 from headstart.errors import HeadstartError
 from headstart.registry import Registry

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 import numpy as np
 
 from headstart.inference.predict import Encoded, Predictor
-from headstart.memory import give_back_memory
+from headstart.runtime.allocator import give_back_memory
 
 BATCH = 32  # examples
 REST = 2.0  # seconds without work until memory is given back

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.member import NetworkMember
-from headstart.inference.trace import exportable
+from headstart.inference.exportable import exportable
+from headstart.inference.loaded_model import NetworkModel
 from headstart.models import pooled_encoder
 from headstart.models.network import Network
-from headstart.models.text_encoder import save_tokenizer
+from headstart.models.text_preprocessor import save_tokenizer
 from headstart.models.text_source import quiet
 
 # What a backbone's config may say of a task that it was used for before, and of its number format
@@ -70,7 +70,7 @@ class Pipeline:
         return np.array([[row[label] for label in labels] for row in named])
 
 
-def write_hub_folder(member: NetworkMember, folder: Path) -> list[Timm | Pipeline]:
+def write_hub_folder(member: NetworkModel, folder: Path) -> list[Timm | Pipeline]:
     """Write a run's network in the layout of the hub: the calls that load it.
 
     Raises:
@@ -85,7 +85,7 @@ def write_hub_folder(member: NetworkMember, folder: Path) -> list[Timm | Pipelin
     return calls
 
 
-def _of_timm(member: NetworkMember, network: Network, folder: Path) -> list[Timm | Pipeline]:
+def _of_timm(member: NetworkModel, network: Network, folder: Path) -> list[Timm | Pipeline]:
     from timm.models import save_for_hf
 
     if not isinstance(network.head, nn.Linear):
@@ -129,7 +129,7 @@ def _leave_to_callers(path: Path) -> None:
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _of_transformers(member: NetworkMember, network: Any, folder: Path) -> list[Timm | Pipeline]:
+def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[Timm | Pipeline]:
     """An architecture of transformers' own where one gives the same; else the encoder with the code that pools it."""
     if network.spec["preprocessing"].get("keep") == "both":
         raise HeadstartError(

@@ -18,14 +18,14 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.member import NetworkMember, check_labels
-from headstart.inference.trace import OUTPUT, Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.inference.exportable import OUTPUT, Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.inference.loaded_model import NetworkModel, check_labels
 from headstart.tasks import tasks
 
 SPEC, TOKENIZER = "headstart", "headstart_tokenizer"  # in the file's metadata
 
 
-class OnnxMember:
+class OnnxModel:
     """The model in an ONNX file that `write_onnx` wrote, run by onnxruntime on the processor."""
 
     def __init__(self, path: Path) -> None:
@@ -67,19 +67,19 @@ class OnnxMember:
     def _encoder(self, held: dict[str, str]) -> Any:
         look = self.spec["preprocessing"]
         if self.spec["kind"] == "vision":
-            from headstart.models.image_encoder import ImageEncoder
-            from headstart.models.look import check_look
+            from headstart.models.image_preprocessing import check_look
+            from headstart.models.image_preprocessor import ImagePreprocessor
 
             check_look(look, self.source)
-            return ImageEncoder(look)
-        from headstart.models.text_encoder import TextEncoder, stated_keep
+            return ImagePreprocessor(look)
+        from headstart.models.text_preprocessor import TextPreprocessor, stated_keep
         from headstart.models.text_source import read_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             for name, content in json.loads(held[TOKENIZER]).items():
                 (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
             tokenizer = read_tokenizer(Path(folder))
-        return TextEncoder(tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer))
+        return TextPreprocessor(tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer))
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         batch = self.encoder.collate(list(samples))
@@ -89,7 +89,7 @@ class OnnxMember:
         return found
 
 
-def write_onnx(member: NetworkMember, items: Sequence[Any], path: Path) -> None:
+def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
     """Write the network of a run to an ONNX file: in float32, for batches and texts of any size.
 
     Args:
@@ -124,7 +124,7 @@ def write_onnx(member: NetworkMember, items: Sequence[Any], path: Path) -> None:
             ) from None
     held = {SPEC: json.dumps(spec_of(member), ensure_ascii=False)}
     if member.spec["kind"] == "text":
-        from headstart.models.text_encoder import save_tokenizer
+        from headstart.models.text_preprocessor import save_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             save_tokenizer(member.network.tokenizer, Path(folder))

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.data.gather import Found
+from headstart.data.display import printable
 from headstart.data.given import images_of, items_of, texts_of
 from headstart.data.images import fault_of, holds_deep
-from headstart.data.names import printable
+from headstart.data.inputs import Input
 from headstart.data.value_range import unscaled_note
 from headstart.errors import HeadstartError
-from headstart.inference.member import Member, open_member
+from headstart.inference.loaded_model import LoadedModel, open_model
 from headstart.inference.refusal import Refusal, refusal_of
-from headstart.memory import keep_freed_memory
+from headstart.runtime.allocator import keep_freed_memory
 from headstart.runtime.threads import share_cores
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Predictor:
     """
 
     def __init__(
-        self, members: Sequence[Member], weights: Sequence[float] | None = None, refusal: Refusal | None = None
+        self, members: Sequence[LoadedModel], weights: Sequence[float] | None = None, refusal: Refusal | None = None
     ) -> None:
         first = members[0]
         self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
@@ -122,11 +122,11 @@ class Predictor:
             predictions.append(outcome)
         return predictions
 
-    def gather(self, paths: Sequence[str]) -> Iterator[Found]:
+    def gather(self, paths: Sequence[str]) -> Iterator[Input]:
         """The examples that arguments of the command line stand for: files, folders, tables, "-" for standard input, texts."""
         return self.task.gather(paths, self.spec.get("column"))
 
-    def found(self, items: Iterable[Any]) -> Iterator[Found]:
+    def found(self, items: Iterable[Any]) -> Iterator[Input]:
         """The examples that items in Python stand for."""
         return (images_of if self.reads_images else texts_of)(items, self.spec.get("column"))
 
@@ -135,7 +135,7 @@ class Predictor:
         """Whether examples are images; else they are texts."""
         return self.spec["kind"] == "vision"
 
-    def stream(self, found: Iterable[Found], tta: bool = False) -> Iterator[Prediction | Unreadable]:
+    def stream(self, found: Iterable[Input], tta: bool = False) -> Iterator[Prediction | Unreadable]:
         """Predictions of examples as they come, in constant memory."""
         for example, outcome in self._outcomes(iter(found), tta):
             if isinstance(outcome, str):
@@ -158,7 +158,7 @@ class Predictor:
             HeadstartError: one of them cannot be read.
         """
         rows = []
-        for example, outcome in self._outcomes((Found(str(item), item) for item in items), tta):
+        for example, outcome in self._outcomes((Input(str(item), item) for item in items), tta):
             if isinstance(outcome, str):
                 raise HeadstartError(f"{example.name[:200]}: cannot be read ({outcome})")
             rows.append(outcome)
@@ -188,12 +188,12 @@ class Predictor:
         Raises:
             HeadstartError: they cannot.
         """
-        from headstart.models.encoder import Viewer
+        from headstart.models.preprocessor import Viewer
 
         if not all(isinstance(encoder, Viewer) for encoder in self._encoders.values()):
             raise HeadstartError("--tta: looks at images in several ways; this model reads texts. Leave it out")
 
-    def _outcomes(self, found: Iterator[Found], tta: bool) -> Iterator[tuple[Found, np.ndarray | str]]:
+    def _outcomes(self, found: Iterator[Input], tta: bool) -> Iterator[tuple[Input, np.ndarray | str]]:
         """Each example with its probabilities, shape (classes,), or why it could not be read."""
         from headstart.runtime.threads import readers
         from headstart.train.forward import BATCH
@@ -205,7 +205,7 @@ class Predictor:
             while chunk := list(islice(found, count)):
                 yield from zip(chunk, self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta), strict=True)
 
-    def _chunk(self, chunk: list[Found], pool: ThreadPoolExecutor, size: int, tta: bool) -> list[np.ndarray | str]:
+    def _chunk(self, chunk: list[Input], pool: ThreadPoolExecutor, size: int, tta: bool) -> list[np.ndarray | str]:
         from headstart.train.forward import in_order
 
         outcomes: list[np.ndarray | str] = [example.fault for example in chunk]
@@ -272,10 +272,10 @@ def load(
     if not sources:
         raise HeadstartError("load: found no run; expected the folder of a finished run, or several")
     refusal = None if refuse_below is None else refusal_of(sources, refuse_below)
-    return Predictor([open_member(source) for source in sources], weights, refusal)
+    return Predictor([open_model(source) for source in sources], weights, refusal)
 
 
-def _look(member: Member) -> str:
+def _look(member: LoadedModel) -> str:
     return json.dumps(member.spec["preprocessing"], sort_keys=True)
 
 
@@ -283,7 +283,7 @@ def _name(item: Any) -> str:
     return printable(str(item)) if isinstance(item, str | Path) else "one that was given"
 
 
-def _few(member: Member) -> str:
+def _few(member: LoadedModel) -> str:
     labels = member.spec["labels"]
     return ", ".join(map(str, labels[:4])) + (", …" if len(labels) > 4 else "")
 

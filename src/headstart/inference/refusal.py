@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.evaluate.calibration import at
-from headstart.inference.member import ONNX
+from headstart.inference.loaded_model import ONNX
 from headstart.report.report import Report
 
 

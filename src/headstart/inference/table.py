@@ -10,11 +10,11 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
-from headstart.data.gather import STDIN, Found
-from headstart.data.names import printable
+from headstart.data.display import printable
+from headstart.data.inputs import STDIN, Input
 from headstart.errors import HeadstartError
 from headstart.inference.predict import Prediction, Predictor, Unreadable
-from headstart.report.folder import claimed
+from headstart.report.folder import try_lock
 from headstart.report.predictions import AFTER, BEFORE, Row, columns, row_of, write_csv
 
 ROWS = 10_000  # of a table in memory
@@ -42,7 +42,7 @@ def write_table(
         raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
     part, lock, draft = (out.with_name(f".{out.name}.headstart-{kind}") for kind in ("part", "lock", "draft"))
-    with claimed(lock) as ours:
+    with try_lock(lock) as ours:
         if not ours:
             raise HeadstartError(f"--out: another process is writing {out}; wait for it, or give another name")
         header = columns(predictor.labels)
@@ -154,7 +154,7 @@ def _example(row: bytes, columns: list[str], part: Path) -> str:
     return str(read["example"])
 
 
-def _new(found: Iterator[Found], done: set[str]) -> Iterator[Found]:
+def _new(found: Iterator[Input], done: set[str]) -> Iterator[Input]:
     for example in found:
         if example.name not in done:
             done.add(example.name)

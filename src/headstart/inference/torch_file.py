@@ -11,15 +11,15 @@ import numpy as np
 import torch
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.member import NetworkMember
+from headstart.inference.exportable import Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.onnx_file import quiet
-from headstart.inference.trace import Probabilities, exportable, inputs_of, spec_of, varying
 
 SPEC = "headstart.json"
 BATCH = 32
 
 
-def write_torch_file(member: NetworkMember, items: Sequence[Any], path: Path) -> None:
+def write_torch_file(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
     """Write the network of a run with torch.export, float32, for batches and texts of any size; preprocessing and labels lie
     in it as `headstart.json`, and a text network's tokenizer as `tokenizer.json`.
 
@@ -46,7 +46,7 @@ def write_torch_file(member: NetworkMember, items: Sequence[Any], path: Path) ->
             ) from None
 
 
-def read_torch_file(path: Path, member: NetworkMember, items: Sequence[Any]) -> np.ndarray:
+def read_torch_file(path: Path, member: NetworkModel, items: Sequence[Any]) -> np.ndarray:
     """What the program in a file makes of examples, shape (n, classes)."""
     with quiet(), torch.inference_mode():
         program = torch.export.load(path).module()

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.models import classifier
-from headstart.models.encoder import Encoder
+from headstart.models import sklearn_head
+from headstart.models.preprocessor import Preprocessor
 from headstart.sections import Head
 from headstart.transfer.adapters import own_names
 
@@ -55,7 +55,7 @@ class Network(nn.Module):
     def features(self, **inputs: Tensor) -> Tensor:
         """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
 
-    def settled(self) -> Network:
+    def for_inference(self) -> Network:
         """What has the same features and no use but evaluation, as fast as it can be made; may be the network itself."""
         return self
 
@@ -80,7 +80,7 @@ class Network(nn.Module):
         return [module for module in self.net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     @abstractmethod
-    def encoder(self, policy: str = "none") -> Encoder:
+    def encoder(self, policy: str = "none") -> Preprocessor:
         """How its examples are read, training examples varied by a policy."""
 
     def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None:
@@ -109,7 +109,7 @@ class Network(nn.Module):
         own = self._own_state()
         save_file({name: value.detach().cpu().contiguous().clone() for name, value in own.items()}, folder / WEIGHTS)
         if self.estimator is not None:
-            classifier.save(self.estimator, folder)
+            sklearn_head.save(self.estimator, folder)
         (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading its files
 
@@ -136,7 +136,7 @@ class Network(nn.Module):
             ) from None
         head = Head.model_validate(self.spec["head"])
         if head.is_estimator:
-            self.estimator = classifier.load(folder, head, self.spec["width"], self.spec["classes"])
+            self.estimator = sklearn_head.load(folder, head, self.spec["width"], self.spec["classes"])
 
 
 def _frozen_modules(module: nn.Module) -> list[nn.Module]:

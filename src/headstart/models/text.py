@@ -18,7 +18,7 @@ from headstart.models.embedder import embedder, load_dense
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.pooled_encoder import POOLINGS, dense_layers
 from headstart.models.text_blocks import text_blocks
-from headstart.models.text_encoder import TextEncoder, files_digest, save_tokenizer, stated_keep
+from headstart.models.text_preprocessor import TextPreprocessor, files_digest, save_tokenizer, stated_keep
 from headstart.models.text_source import (
     KIND,
     SHORTEST,
@@ -72,9 +72,9 @@ class TextNetwork(Network):
         words = cast(Any, self.net.get_submodule("encoder")).get_input_embeddings()
         return integrated_gradients(self.forward, words, inputs, targets)
 
-    def encoder(self, policy: str = "none") -> TextEncoder:
+    def encoder(self, policy: str = "none") -> TextPreprocessor:
         look = self.spec["preprocessing"]
-        return TextEncoder(self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer))
+        return TextPreprocessor(self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer))
 
     def save(self, folder: Path) -> None:
         self.spec["tokenizer_sha256"] = save_tokenizer(self.tokenizer, folder / TOKENIZER)
@@ -114,7 +114,7 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
     dense = load_dense(source, stated) if pretrained else dense_layers(stated.dense)
     _drop_pooler(encoder, preprocessing["pooling"])
     check_vocabulary(tokenizer, encoder, model.backbone)
-    reader = TextEncoder(tokenizer, preprocessing["max_length"], keep)
+    reader = TextPreprocessor(tokenizer, preprocessing["max_length"], keep)
     spec = {
         "kind": KIND,
         "backbone": config.model_type,
@@ -145,7 +145,7 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
 
 
 def _reading_notes(
-    name: str, look: dict[str, Any], limit: int | None, reader: TextEncoder, dataset: Dataset
+    name: str, look: dict[str, Any], limit: int | None, reader: TextPreprocessor, dataset: Dataset
 ) -> list[str]:
     """What of the training texts is cut, or unknown to the tokenizer."""
     cut, unknown, seen = reader.look(dataset.train.items)
@@ -234,7 +234,7 @@ def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
 
 
 @torch.inference_mode()
-def _try_out(encoder: nn.Module, dense: nn.Module, reader: TextEncoder, spec: dict[str, Any], name: str) -> int:
+def _try_out(encoder: nn.Module, dense: nn.Module, reader: TextPreprocessor, spec: dict[str, Any], name: str) -> int:
     """Pass a text of the greatest length through, and a short one beside it and alone: the width of what comes out.
 
     Raises:

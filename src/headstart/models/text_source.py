@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
+from headstart.models.detect import kind_of, local_folder
 from headstart.models.embedder import weights_beside
-from headstart.models.kinds import kind_of, local_folder
 from headstart.models.packaged import packaged
 from headstart.models.pooled_encoder import POOLINGS, PooledConfig, encoder_class, without_copy
 from headstart.sections import Model

@@ -17,13 +17,13 @@ from headstart.data.grey import GreyRange
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.attribution import grad_cam
-from headstart.models.image_encoder import ImageEncoder, normalised
-from headstart.models.kinds import local_folder
+from headstart.models.detect import local_folder
+from headstart.models.fused_batchnorm import fused_batchnorm
+from headstart.models.image_preprocessing import check_look, look_of
+from headstart.models.image_preprocessor import ImagePreprocessor, normalised
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
-from headstart.models.look import check_look, look_of
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.packaged import packaged
-from headstart.models.settled import settled
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
     check_offline,
@@ -56,10 +56,10 @@ class VisionNetwork(Network):
         maps = self.net.forward_features(self._read(pixel_values))  # type: ignore[operator]
         return self.net.forward_head(maps, pre_logits=True)  # type: ignore[operator]
 
-    def settled(self) -> Network:
+    def for_inference(self) -> Network:
         device = next(self.net.parameters()).device
         noise = torch.randn(1, *self.spec["preprocessing"]["input_size"], generator=torch.Generator().manual_seed(0))
-        net = settled(self.net, noise.to(device))
+        net = fused_batchnorm(self.net, noise.to(device))
         if net is self.net:
             return self
         return VisionNetwork(net, self.head_name, dict(self.partition), self.spec).to(device).eval()
@@ -81,8 +81,8 @@ class VisionNetwork(Network):
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         return None if self.estimator is not None else grad_cam(self.net, inputs["pixel_values"], targets)
 
-    def encoder(self, policy: str = "none") -> ImageEncoder:
-        return ImageEncoder(self.spec["preprocessing"], policy)
+    def encoder(self, policy: str = "none") -> ImagePreprocessor:
+        return ImagePreprocessor(self.spec["preprocessing"], policy)
 
 
 def vision_network(

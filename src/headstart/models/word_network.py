@@ -16,17 +16,17 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.data.dataset import Dataset
-from headstart.data.names import quoted
+from headstart.data.display import quoted
 from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head
-from headstart.models.text_encoder import text_digest
+from headstart.models.text_preprocessor import text_digest
 from headstart.models.word_vectors import KIND, WordVectorizer, WordVectors, read_vectors
 from headstart.sections import Head, Model
 
 VECTORS, WORDS = "vectors.safetensors", "words.json"
 
 
-class WordEncoder:
+class WordPreprocessor:
     """Texts become the pooled vectors of their words."""
 
     def __init__(self, vectorizer: WordVectorizer) -> None:
@@ -69,8 +69,8 @@ class WordVectorNetwork(Network):
         case = "in lower case" if look["lower"] else "as they are written"
         return f"{self.spec['words']:,} words {case}, {self.spec['width']} numbers each, pooling: {look['pooling']}"
 
-    def encoder(self, policy: str = "none") -> WordEncoder:
-        return WordEncoder(self._vectorizer)
+    def encoder(self, policy: str = "none") -> WordPreprocessor:
+        return WordPreprocessor(self._vectorizer)
 
     def save(self, folder: Path) -> None:
         super().save(folder)

@@ -17,8 +17,8 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from headstart.data.display import composed
 from headstart.data.hub import hub
-from headstart.data.names import composed
 from headstart.data.words import pieces
 from headstart.errors import HeadstartError, first_line
 from headstart.models.packaged import packaged

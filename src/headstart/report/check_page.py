@@ -16,7 +16,7 @@ from headstart.data.dataset import Dataset
 from headstart.report.pages import figure, render
 
 if TYPE_CHECKING:
-    from headstart.models.encoder import Encoder
+    from headstart.models.preprocessor import Preprocessor
 
 EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60  # examples a class, classes, pairs and doubtful labels on the page
 
@@ -33,7 +33,7 @@ class CheckPage:
     seed: int
 
 
-def write_check_page(page: CheckPage, plain: Encoder, varied: Encoder, path: Path) -> None:
+def write_check_page(page: CheckPage, plain: Preprocessor, varied: Preprocessor, path: Path) -> None:
     """Write the page; every name and text from the data is shown as text, whatever it holds."""
     pairs, doubts = _worst(page.leaks), page.doubts[:DOUBTS]
     shown = {(pair.part, pair.name) for pair in pairs} | {(pair.other_part, pair.other_name) for pair in pairs}
@@ -58,7 +58,9 @@ def _worst(leaks: Leaks) -> list[Pair]:
     return [*leaks.conflicts[: PAIRS // 3], *(pair for pairs in by_kind.values() for pair in pairs[:share])]
 
 
-def _classes(page: CheckPage, plain: Encoder, varied: Encoder) -> list[tuple[str, int, list[tuple[Markup, Markup]]]]:
+def _classes(
+    page: CheckPage, plain: Preprocessor, varied: Preprocessor
+) -> list[tuple[str, int, list[tuple[Markup, Markup]]]]:
     """For each class its name, how many training examples it has, and some of them as read and as varied."""
     train, random = page.dataset.train, np.random.default_rng(page.seed)
     found = []
@@ -70,7 +72,7 @@ def _classes(page: CheckPage, plain: Encoder, varied: Encoder) -> list[tuple[str
     return found
 
 
-def _as_it_stands(item: str, encoder: Encoder) -> str | Image.Image:
+def _as_it_stands(item: str, encoder: Preprocessor) -> str | Image.Image:
     """A text without what its tokenizer makes of it, an image as the network reads it."""
     seen = encoder.show(item)
     return item if isinstance(seen, str) else seen

@@ -10,17 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from headstart.data.dataset import Dataset
-from headstart.data.names import printable
+from headstart.data.display import printable
 from headstart.recipe import Recipe
-from headstart.report.folder import HARMLESS
-from headstart.report.report import Phase
+from headstart.report.folder import NO_EFFECT_ON_RESULT
+from headstart.report.report import PhaseRecord
 from headstart.sections import Section
 
 MANY_CLASSES = 12
 
 
 def describe(
-    recipe: Recipe, dataset: Dataset, backbone: str, sizes: dict[str, int], phases: tuple[Phase, ...], where: str,
+    recipe: Recipe, dataset: Dataset, backbone: str, sizes: dict[str, int], phases: tuple[PhaseRecord, ...], where: str,
     detailed: bool,
 ) -> str:  # fmt: skip
     """Task, data, backbone and phases; with `detailed` also the counts a class and each block's size and rates.
@@ -65,12 +65,12 @@ def choices(recipe: Recipe) -> dict[str, Any]:
     for section in (recipe.transfer, recipe.train, recipe.augment):
         for key, field in type(section).model_fields.items():
             value = getattr(section, key)
-            if key not in (*SHOWN, *HARMLESS) and value != field.get_default(call_default_factory=True):
+            if key not in (*SHOWN, *NO_EFFECT_ON_RESULT) and value != field.get_default(call_default_factory=True):
                 found[key] = _stated(value) if isinstance(value, Section) else value
     return found
 
 
-def _course(phase: Phase, dataset: Dataset, total: int, phases: tuple[Phase, ...]) -> str:
+def _course(phase: PhaseRecord, dataset: Dataset, total: int, phases: tuple[PhaseRecord, ...]) -> str:
     if not phase.epochs:
         alone = dataset.validation is None or any(other.epochs for other in phases)
         parts = "training part" if alone else "training and validation part"
@@ -94,18 +94,18 @@ def _classes(dataset: Dataset) -> str:
     return f"{len(counts)} classes of {low if low == high else f'{low} to {high}'} training examples"
 
 
-def _rates(phase: Phase) -> str:
+def _rates(phase: PhaseRecord) -> str:
     low, high = min(phase.rates.values()), max(phase.rates.values())
     return f"{high:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
-def _rate(phase: Phase, block: str) -> str:
+def _rate(phase: PhaseRecord, block: str) -> str:
     if block not in phase.rates:
         return "frozen"
     return f"{phase.rates[block]:.3g}" if phase.epochs else "fitted"
 
 
-def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[Phase, ...]) -> str:
+def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[PhaseRecord, ...]) -> str:
     blocks = Table("block", "parameters", *(f"rate in phase {n}" for n in range(1, len(phases) + 1)), box=SIMPLE_HEAD)
     for name, size in sizes.items():
         blocks.add_row(name, f"{size:,}", *(_rate(phase, name) for phase in phases))

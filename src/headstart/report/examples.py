@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headstart.data.dataset import Dataset
 from headstart.models.network import Network
-from headstart.models.text_encoder import TextEncoder
+from headstart.models.text_preprocessor import TextPreprocessor
 from headstart.report.pages import figure
 
 EACH = 6  # right and wrong ones
@@ -69,7 +69,7 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     inputs = {name: value.to(device) for name, value in encoder.collate([encoder(item)]).items()}
     marks = _marks(network, inputs, torch.tensor([target], device=device))
     if isinstance(seen, str):
-        if marks is None or not isinstance(encoder, TextEncoder):
+        if marks is None or not isinstance(encoder, TextPreprocessor):
             return figure(item), Markup("")
         return Markup(""), _marked_text(encoder.pieces(item), marks)
     if marks is None:

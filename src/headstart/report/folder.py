@@ -16,7 +16,11 @@ import tomli_w
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 
-HARMLESS = {"workers": "auto", "checkpoint_seconds": 180.0, "trackers": ()}  # keys of [train] that change no result
+NO_EFFECT_ON_RESULT = {
+    "workers": "auto",
+    "checkpoint_seconds": 180.0,
+    "trackers": (),
+}  # keys of [train] that change no result
 RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"  # what lies in it under these names
 
 
@@ -76,7 +80,7 @@ def _check_unfinished(recipe: Recipe) -> None:
     ours = recipe.resolved()
     if not isinstance(theirs.get("train"), dict):
         return
-    for key in HARMLESS:
+    for key in NO_EFFECT_ON_RESULT:
         theirs["train"].pop(key, None)
         ours["train"].pop(key, None)
     if differing := _differences(theirs, ours):
@@ -110,7 +114,7 @@ def _shown(value: Any) -> str:
 
 
 @contextmanager
-def drafted(recipe: Recipe) -> Iterator[Path]:
+def run_directory(recipe: Recipe) -> Iterator[Path]:
     """A new folder to write a run into; it becomes the run directory when the block ends, and vanishes if it fails.
 
     Checkpoints beside it stay if the block is interrupted, and vanish with its end or a trouble that would come again.
@@ -164,7 +168,7 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
         path.touch()
     except OSError as error:
         raise _cannot(place, error) from None
-    with claimed(path) as ours:
+    with try_lock(path) as ours:
         if not ours:
             raise HeadstartError(f"output: another process is writing {place}; wait for it or give output=NAME")
         try:
@@ -175,7 +179,7 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Whether this process, and no other, works on what a file stands for; where a system has no file locks, always."""
     try:
         import fcntl

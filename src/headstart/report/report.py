@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from headstart.data.names import quoted
+from headstart.data.display import quoted
 from headstart.errors import HeadstartError
 from headstart.report.significance import DOUBTFUL, equals
 
@@ -101,7 +101,7 @@ class Calibration(Part):
     thresholds: tuple[Threshold, ...]
 
 
-class Phase(Part):
+class PhaseRecord(Part):
     """A phase as it was planned: its rates by block, epochs and trainable parameters, and whether it is a probe."""
 
     name: str
@@ -123,7 +123,7 @@ class Result(Part):
     test: Scores
     p: float | None = None
     seconds: float
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[PhaseRecord, ...] = ()
     epochs: tuple[dict[str, Any], ...] = ()
     kept: dict[str, int] | None = None
     fitted: str | None = None

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
-    from headstart.checks.likeness import Likeness
+    from headstart.checks.duplicates import Duplicates
     from headstart.data.dataset import Dataset, Examples
-    from headstart.data.gather import Found
+    from headstart.data.inputs import Input
     from headstart.models.network import Network
     from headstart.recipe import Recipe
     from headstart.sections import Model
@@ -32,8 +32,8 @@ class Task:
     read: Callable[[Recipe], Dataset]
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
     load: Callable[[Path, dict[str, Any]], Network]
-    gather: Callable[[Sequence[str], str | None], Iterator[Found]]
-    like: Callable[[Examples], Likeness]
+    gather: Callable[[Sequence[str], str | None], Iterator[Input]]
+    like: Callable[[Examples], Duplicates]
     notes: Callable[[Examples], list[str]]
     baselines: tuple[str, ...]
     policies: tuple[str, ...]
@@ -52,6 +52,6 @@ def task_for(name: str, backbone: str) -> Task:
     kinds = tasks.get(name)
     if len(kinds) == 1:
         return next(iter(kinds.values()))()
-    from headstart.models.kinds import kind_of
+    from headstart.models.detect import kind_of
 
     return kinds[kind_of(backbone)]()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.checks.counts import text_notes
-from headstart.checks.wordings import like_texts
-from headstart.data.gather import texts_at
+from headstart.checks.duplicate_texts import like_texts
+from headstart.data.inputs import texts_at
 from headstart.data.read import read_texts
 from headstart.tasks import Task, tasks
 

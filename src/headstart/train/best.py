@@ -12,7 +12,7 @@ from torch import Tensor
 from headstart.evaluate.metrics import metrics
 
 
-class Best:
+class BestEpoch:
     """Keeps the weights of the epoch with the highest score on the selection part; of equals, the one with the lower loss."""
 
     def __init__(self, metric: str) -> None:

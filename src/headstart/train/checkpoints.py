@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headstart.train.processes import from_main, place
+from headstart.train.processes import broadcast_from_main, rank_and_world
 
 STATE = "state.json"
 KEPT = 2
@@ -51,14 +51,14 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Whether enough time has passed since the last one; the same in every process."""
-        return from_main(lambda: time.monotonic() - self._saved >= self._seconds)
+        return broadcast_from_main(lambda: time.monotonic() - self._saved >= self._seconds)
 
     def save(self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Write a checkpoint; names sort in the order of time.
 
         A disk that is full costs the checkpoint, not the run.
         """
-        if place()[0] == 0:
+        if rank_and_world()[0] == 0:
             draft = self._folder / f".{name}.draft"
             try:
                 self._write(draft, dict(state), tensors)
@@ -72,7 +72,7 @@ class Checkpoints:
 
     def latest(self) -> Checkpoint | None:
         """The newest one that is whole and belongs to the key; the same in every process."""
-        return from_main(self._latest)
+        return broadcast_from_main(self._latest)
 
     def _clear(self) -> None:
         for folder in self._whole():

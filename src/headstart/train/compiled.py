@@ -9,12 +9,12 @@ import torch
 
 from headstart.errors import first_line
 from headstart.models.network import Network
-from headstart.train.setting import Setting
+from headstart.train.context import TrainContext
 
 LONG = 600.0  # seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
 
 
-def compile_steps(network: Network, setting: Setting, left: float) -> str | None:
+def compile_steps(network: Network, setting: TrainContext, left: float) -> str | None:
     """Compile the training steps of a network in place, where the recipe says so, or by itself on a GPU where much is left.
 
     Evaluation goes by `features` and stays as it is. What cannot be compiled runs as it was. On processors it hardly pays:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 OPS = torch.ops.aten
 
 
-def eased(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def fp32_depthwise_gradients(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """What a forward pass that wants gradients runs in."""
     return DepthwiseGradients() if device.type == "cpu" and precision == "bf16" else nullcontext()
 

@@ -18,21 +18,21 @@ from torch import Tensor
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.train.average import MovingAverage, towards_start
-from headstart.train.best import Best
-from headstart.train.course import Course
+from headstart.train.best import BestEpoch
+from headstart.train.context import History, TrainContext
 from headstart.train.forward import logits
 from headstart.train.meter import WARMUP_STEPS
 from headstart.train.overfitting import overfitting
-from headstart.train.phase import PhaseRun, Rehearsal
+from headstart.train.phase import DryRun, PhaseRun
 from headstart.train.probe import probe
 from headstart.train.processes import share_buffers
-from headstart.train.setting import History, Setting
+from headstart.train.state import TrainState
 from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import Distance
+from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase, Plan
 
 
-def tune(network: Network, plan: Plan, setting: Setting) -> History:
+def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
     """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
 
     The best epoch is the one with the highest metric on the selection part over all phases (of equals, the one with the
@@ -44,7 +44,7 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
     """
     _refuse_sharding()
     network.to(setting.device)
-    course = Course(Best(setting.options.metric))
+    course = TrainState(BestEpoch(setting.options.metric))
     blocks = Blocks(network)
     for number, phase in enumerate(plan.phases):
         if phase.probe:  # after an interruption again: its features are cached
@@ -54,7 +54,7 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
     if setting.options.ema is not None:
         course.average = MovingAverage(network.net, setting.options.ema)
     _resume(network, setting, course)
-    distance = Distance(start, setting.transfer.l2_sp) if setting.transfer.l2_sp else None
+    distance = L2SP(start, setting.transfer.l2_sp) if setting.transfer.l2_sp else None
     gc.freeze()  # a Trainer collects garbage before its first step: 0.3 s over all that was imported
     try:
         for number, phase in enumerate(plan.phases):
@@ -68,21 +68,21 @@ def tune(network: Network, plan: Plan, setting: Setting) -> History:
     return course.history
 
 
-def seconds_per_epoch(network: Network, phase: Phase, setting: Setting) -> float:
+def seconds_per_epoch(network: Network, phase: Phase, setting: TrainContext) -> float:
     """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not in it."""
-    course = rehearse(network, phase, setting, Rehearsal(WARMUP_STEPS + 2))
+    course = rehearse(network, phase, setting, DryRun(WARMUP_STEPS + 2))
     return len(setting.train) / (course.meter.examples_per_second or math.inf)
 
 
-def rehearse(network: Network, phase: Phase, setting: Setting, rehearsal: Rehearsal) -> Course:
+def rehearse(network: Network, phase: Phase, setting: TrainContext, rehearsal: DryRun) -> TrainState:
     """Some steps of a phase on a copy of the network."""
     twin = copy.deepcopy(network)
-    course = Course(Best(setting.options.metric))
+    course = TrainState(BestEpoch(setting.options.metric))
     PhaseRun(twin, Blocks(twin), phase, setting, course, rehearsal=rehearsal).run()
     return course
 
 
-def _probe(network: Network, phase: Phase, setting: Setting, course: Course) -> None:
+def _probe(network: Network, phase: Phase, setting: TrainContext, course: TrainState) -> None:
     """The head on frozen features that a plan may begin with; what it makes is a candidate for the best epoch."""
     found = probe(network, phase, setting)
     course.history.epochs += found.epochs
@@ -96,7 +96,7 @@ def _probe(network: Network, phase: Phase, setting: Setting, course: Course) -> 
     course.over = True
 
 
-def _start(network: Network, plan: Plan, setting: Setting) -> dict[str, Tensor]:
+def _start(network: Network, plan: Plan, setting: TrainContext) -> dict[str, Tensor]:
     """The weights that training begins with, where something is to stay near them; a head from random numbers is not one."""
     if not (setting.transfer.l2_sp or setting.transfer.wise_ft) or network.spec["pretrained"] is None:
         return {}
@@ -105,7 +105,7 @@ def _start(network: Network, plan: Plan, setting: Setting) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in state.items() if name not in new}
 
 
-def _resume(network: Network, setting: Setting, course: Course) -> None:
+def _resume(network: Network, setting: TrainContext, course: TrainState) -> None:
     if setting.found is None:
         return
     course.unpack(setting.found, network, setting.shard.rank)
@@ -113,7 +113,7 @@ def _resume(network: Network, setting: Setting, course: Course) -> None:
     setting.tell({"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"})
 
 
-def _finish(network: Network, setting: Setting, course: Course, start: dict[str, Tensor]) -> None:
+def _finish(network: Network, setting: TrainContext, course: TrainState, start: dict[str, Tensor]) -> None:
     """The weights that stay: the best epoch's or the last ones, averaged where the recipe says so."""
     history, best, share = course.history, course.best, setting.transfer.wise_ft
     if course.average is not None:
@@ -132,7 +132,7 @@ def _finish(network: Network, setting: Setting, course: Course, start: dict[str,
         if setting.selection is not None:
             before = best.so_far()
             scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
-            after = Best(best.metric)
+            after = BestEpoch(best.metric)
             after.offer(scores, setting.selection.labels, {}, {})
             where = f"{best.metric} on the part that chose the epoch"
             note += f": {where} {before['best']:.3f} before, {abs(after.score):.3f} after"

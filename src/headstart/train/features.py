@@ -25,10 +25,10 @@ from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.train.context import TrainContext
 from headstart.train.forward import BATCH, assemble, features, in_order, share_of
-from headstart.train.processes import from_main, place, to_main
-from headstart.train.reread import assert_unchanged
-from headstart.train.setting import Setting
+from headstart.train.integrity import assert_unchanged
+from headstart.train.processes import broadcast_from_main, gather_to_main, rank_and_world
 
 FORMAT = 3  # raise it when what a feature is changes
 ROWS = 512  # of a file: what a killed extraction loses at most
@@ -75,7 +75,7 @@ class FeatureCache:
                 draft.unlink()
 
 
-def extract(network: Network, part: str, examples: Examples, setting: Setting) -> tuple[np.ndarray | None, int]:
+def extract(network: Network, part: str, examples: Examples, setting: TrainContext) -> tuple[np.ndarray | None, int]:
     """The features of all examples, shape (n, width), float32, and how many the cache had; None in all but the main process.
 
     Each example that the cache lacks passes through the network once, shared out over the processes.
@@ -86,9 +86,9 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     cache = FeatureCache(network, setting.precision)
     started = time.perf_counter()
     digests = list(examples.digests)
-    known = cache.read(set(digests)) if place()[0] == 0 else {}
+    known = cache.read(set(digests)) if rank_and_world()[0] == 0 else {}
     first = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # exact copies count once
-    missing, cached = from_main(
+    missing, cached = broadcast_from_main(
         lambda: (
             in_order([row for digest, row in first.items() if digest not in known], examples.items, setting.plain),
             sum(digest in known for digest in digests),
@@ -96,7 +96,7 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     )
     mine = share_of(len(missing))
     own = _compute(network, part, examples.take([missing[number] for number in mine]), len(missing), cache, setting)
-    parts = to_main((mine, own))
+    parts = gather_to_main((mine, own))
     setting.tell(
         {
             "event": "features",
@@ -115,7 +115,7 @@ def extract(network: Network, part: str, examples: Examples, setting: Setting) -
     return np.stack([known[digest] for digest in digests]), cached
 
 
-def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -> float:
+def seconds_to_extract(network: Network, examples: Examples, setting: TrainContext) -> float:
     """A guess at the time that `extract` will take, from a few real batches of what the cache lacks."""
     digests = list(examples.digests)
     known = FeatureCache(network, setting.precision).read(set(digests))
@@ -126,11 +126,11 @@ def seconds_to_extract(network: Network, examples: Examples, setting: Setting) -
     started = time.perf_counter()
     for batch in features(network, items, setting.plain, setting.device, setting.precision):
         done, seconds = done + len(batch), time.perf_counter() - started
-    return len(missing) * seconds / max(done, 1) / place()[1]
+    return len(missing) * seconds / max(done, 1) / rank_and_world()[1]
 
 
 def _compute(
-    network: Network, part: str, examples: Examples, count: int, cache: FeatureCache, setting: Setting
+    network: Network, part: str, examples: Examples, count: int, cache: FeatureCache, setting: TrainContext
 ) -> np.ndarray:
     """The features of this process's share of `count` examples, put into the cache as they come."""
     rows = np.zeros((0, 0), np.float32)
@@ -147,7 +147,7 @@ def _compute(
             if done - kept >= ROWS:
                 cache.write(examples.digests[kept:done], rows[kept:done])
                 kept = done
-            seen = min(done * place()[1], count)
+            seen = min(done * rank_and_world()[1], count)
             speed = seen / (time.perf_counter() - started)
             setting.tell({"event": "extracting", "part": part, "seen": seen, "of": count, "examples_per_second": speed})
     finally:  # an interrupted extraction goes on from here
@@ -156,7 +156,7 @@ def _compute(
     return rows
 
 
-def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Setting) -> None:
+def _check(batch: np.ndarray, examples: Examples, network: Network, setting: TrainContext) -> None:
     """Refuse features that are no numbers, or of something else than what was read before."""
     for row, made in enumerate(batch):
         assert_unchanged(examples, row, setting.plain)

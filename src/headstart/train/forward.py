@@ -13,18 +13,18 @@ from torch import Tensor
 
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
-from headstart.models.encoder import Encoder
 from headstart.models.network import Network
+from headstart.models.preprocessor import Preprocessor
 from headstart.runtime.threads import readers
+from headstart.train.integrity import reading
 from headstart.train.precision import FORMATS
-from headstart.train.processes import from_all, place
-from headstart.train.reread import reading
+from headstart.train.processes import from_all, rank_and_world
 
 BATCH = 32
 
 
 def logits(
-    network: Network, items: Sequence[str], encoder: Encoder, device: torch.device, precision: str
+    network: Network, items: Sequence[str], encoder: Preprocessor, device: torch.device, precision: str
 ) -> np.ndarray:
     """What the head makes of all items in their order, shape (n, classes), float32, the same in every process.
 
@@ -72,14 +72,14 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def features(
-    network: Network, items: Sequence[str], encoder: Encoder, device: torch.device, precision: str
+    network: Network, items: Sequence[str], encoder: Preprocessor, device: torch.device, precision: str
 ) -> Iterator[np.ndarray]:
     """The input of the head for these items, an array of shape (BATCH, width) and float32 at a time.
 
     Threads decode ahead while the network computes.
     """
     was_training = network.training
-    settled = network.eval().settled()
+    settled = network.eval().for_inference()
     for batch in batches(items, encoder):
         yield features_of(settled, batch, device, precision)
     network.train(was_training)
@@ -93,7 +93,7 @@ def features_of(network: Network, batch: dict[str, Tensor], device: torch.device
         return network.features(**inputs).float().cpu().numpy()
 
 
-def in_order(rows: Sequence[int], items: Sequence[str], encoder: Encoder) -> list[int]:
+def in_order(rows: Sequence[int], items: Sequence[str], encoder: Preprocessor) -> list[int]:
     """The rows of `items` in the order in which they pass through a network: by size where sizes differ, so that a batch
     needs little padding; else as they stand."""
     sizes = encoder.sizes(items)
@@ -102,7 +102,7 @@ def in_order(rows: Sequence[int], items: Sequence[str], encoder: Encoder) -> lis
 
 def share_of(count: int) -> list[int]:
     """The rows that this process works on: whole batches, so that a batch holds the same rows whoever computes it."""
-    rank, world = place()
+    rank, world = rank_and_world()
     starts = range(rank * BATCH, count, world * BATCH)
     return [row for start in starts for row in range(start, min(start + BATCH, count))]
 
@@ -118,7 +118,7 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
     return whole
 
 
-def batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor]]:
+def batches(items: Sequence[str], encoder: Preprocessor) -> Iterator[dict[str, Tensor]]:
     """The examples as the network reads them, BATCH at a time; threads decode ahead."""
     with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
@@ -130,6 +130,6 @@ def batches(items: Sequence[str], encoder: Encoder) -> Iterator[dict[str, Tensor
             yield encoder.collate([future.result() for future in waiting.popleft()])
 
 
-def _read(encoder: Encoder, item: str) -> dict[str, Any]:
+def _read(encoder: Preprocessor, item: str) -> dict[str, Any]:
     with reading(str(item)[:200]):
         return encoder(item)

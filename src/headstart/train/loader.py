@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from headstart.runtime.threads import cores_each, readers
-from headstart.train.draws import Batches, TrainingSet
+from headstart.train.sampling import Batches, TrainingSet
 
 MOST_WORKERS = 16
 PREFETCHED = 4  # batches that each worker has ready

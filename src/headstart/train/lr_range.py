@@ -9,9 +9,9 @@ import numpy as np
 
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.train.context import TrainContext
 from headstart.train.engine import rehearse
-from headstart.train.phase import Rehearsal
-from headstart.train.setting import Setting
+from headstart.train.phase import DryRun
 from headstart.transfer.plan import Plan
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -29,7 +29,7 @@ class Sweep:
     suggestion: float
 
 
-def lr_range(network: Network, plan: Plan, setting: Setting) -> Sweep:
+def lr_range(network: Network, plan: Plan, setting: TrainContext) -> Sweep:
     """Try rates from 1e-7 to 10 in the plan's last phase, each block at its own multiple, on a copy of the network whose head
     is new: after a phase that fitted it there is little left to fall.
 
@@ -54,7 +54,7 @@ def lr_range(network: Network, plan: Plan, setting: Setting) -> Sweep:
     def factor(step: int) -> float:
         return LOWEST * growth**step / setting.options.lr
 
-    rehearse(network, plan.tuned[-1], setting, Rehearsal(STEPS, factor, hear))
+    rehearse(network, plan.tuned[-1], setting, DryRun(STEPS, factor, hear))
     losses = [loss for loss in smooth if math.isfinite(loss)]
     rates = [LOWEST * growth**step for step in range(len(losses))]
     return Sweep(rates, losses, _steepest(rates, losses))

@@ -17,27 +17,27 @@ from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.train.best import epochs_since_the_best
 from headstart.train.compiled import compile_steps, plain_steps
-from headstart.train.course import Course
-from headstart.train.draws import Batches, TrainingSet, seed_for
+from headstart.train.context import TrainContext
 from headstart.train.forward import logits
 from headstart.train.loader import loader_of
 from headstart.train.loss import Loss
-from headstart.train.lower import lower_of
 from headstart.train.moments import moments_of, remember
 from headstart.train.optimizer import optimizer
+from headstart.train.prefix_cache import lower_of
 from headstart.train.processes import from_all, share_buffers
+from headstart.train.sampling import Batches, TrainingSet, seed_for
 from headstart.train.schedules import LearningRate
-from headstart.train.setting import Setting
+from headstart.train.state import TrainState
 from headstart.train.trainer import PhaseTrainer
 from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import Distance
+from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase
 
 CHECK_STEPS = 10  # between two looks at whether a checkpoint is due
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """A few steps to learn something from, of which nothing stays: no epoch is scored, nothing saved.
 
     factor: of the rates at each step, instead of the schedule. hear: is told each step's loss, and stops by True.
@@ -56,10 +56,10 @@ class PhaseRun(TrainerCallback):
         network: Network,
         blocks: Blocks,
         phase: Phase,
-        setting: Setting,
-        course: Course,
-        distance: Distance | None = None,
-        rehearsal: Rehearsal | None = None,
+        setting: TrainContext,
+        course: TrainState,
+        distance: L2SP | None = None,
+        rehearsal: DryRun | None = None,
     ) -> None:
         options = setting.options
         self._network, self._phase, self._setting, self._course = network, phase, setting, course

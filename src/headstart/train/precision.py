@@ -17,8 +17,8 @@ from torch import Tensor
 from headstart.data.cache import cache_folder, write_whole
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
-from headstart.train.depthwise import eased
-from headstart.train.processes import from_main
+from headstart.train.depthwise import fp32_depthwise_gradients
+from headstart.train.processes import broadcast_from_main
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
@@ -55,7 +55,7 @@ def choose_precision(
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type != "cpu" or not fast_bf16():
         return "fp32"
-    return from_main(lambda: _remembered(network, tuned, lambda: _faster(network, tuned[-1:], sample())))
+    return broadcast_from_main(lambda: _remembered(network, tuned, lambda: _faster(network, tuned[-1:], sample())))
 
 
 def fast_bf16() -> str | None:
@@ -66,7 +66,7 @@ def fast_bf16() -> str | None:
 
 def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
     """What takes less time for a batch: the steps of a phase, or without one the forward pass alone."""
-    twin = copy.deepcopy(network) if phases else network.eval().settled()
+    twin = copy.deepcopy(network) if phases else network.eval().for_inference()
     if phases:
         Blocks(twin).open(phases[0])
     twin.train(bool(phases))
@@ -85,7 +85,7 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
         with (
             torch.inference_mode(not backward),
             torch.autocast("cpu", format, enabled=format is not None),
-            eased(torch.device("cpu"), precision),
+            fp32_depthwise_gradients(torch.device("cpu"), precision),
         ):
             outputs = network(**batch) if backward else network.features(**batch)
         if backward:

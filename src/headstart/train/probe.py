@@ -16,20 +16,20 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.intervals import wilson
-from headstart.models.classifier import fitted as fitted_classifier
 from headstart.models.network import Network
+from headstart.models.sklearn_head import fitted as fitted_classifier
 from headstart.runtime.threads import one_blas_thread
 from headstart.sections import Head
-from headstart.train.best import Best, epochs_since_the_best
-from headstart.train.draws import Batches, seed_for
+from headstart.train.best import BestEpoch, epochs_since_the_best
+from headstart.train.context import History, TrainContext
+from headstart.train.cross_validation import FOLDS, accuracy_on_learned, out_of_fold
 from headstart.train.features import extract
-from headstart.train.folds import FOLDS, accuracy_on_learned, out_of_fold
 from headstart.train.forward import head_outputs
 from headstart.train.loss import Loss, balanced
 from headstart.train.optimizer import optimizer
-from headstart.train.processes import from_main
+from headstart.train.processes import broadcast_from_main
+from headstart.train.sampling import Batches, seed_for
 from headstart.train.schedules import LearningRate
-from headstart.train.setting import History, Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.choice import FrozenFit
 from headstart.transfer.plan import Phase
@@ -38,7 +38,7 @@ STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # C of the logistic regression: the
 ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
 
 
-def probe(network: Network, phase: Phase, setting: Setting) -> History:
+def probe(network: Network, phase: Phase, setting: TrainContext) -> History:
     """Fit the network's head on features of its frozen rest, in place and the same in every process."""
     started = time.perf_counter()
     head = Head.model_validate(network.spec["head"])
@@ -55,7 +55,7 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
             return _estimator(head, train, setting)
         return _logistic_regression(train, setting)
 
-    history, fitted = from_main(fit)
+    history, fitted = broadcast_from_main(fit)
     if head.is_estimator:
         network.estimator = fitted
     else:
@@ -65,7 +65,7 @@ def probe(network: Network, phase: Phase, setting: Setting) -> History:
     return history
 
 
-def frozen_fit(network: Network, setting: Setting) -> FrozenFit:
+def frozen_fit(network: Network, setting: TrainContext) -> FrozenFit:
     """What a logistic regression on features of the frozen backbone does on the training examples, or some of each class where
     there are many; the same in every process."""
     features, _ = extract(network, "train", setting.train, setting)
@@ -80,10 +80,10 @@ def frozen_fit(network: Network, setting: Setting) -> FrozenFit:
         fitted = accuracy_on_learned(values, targets)
         return FrozenFit(float(right.mean()), low, high, fitted, float(counts.max() / len(targets)))
 
-    return from_main(fit)
+    return broadcast_from_main(fit)
 
 
-def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[History, dict[str, Tensor]]:
+def _logistic_regression(features: np.ndarray, setting: TrainContext) -> tuple[History, dict[str, Tensor]]:
     """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified cross-validation.
 
     Features are standardised for the fit, and the head's weights then take that in. C multiplies a sum over examples, so
@@ -127,7 +127,7 @@ def _logistic_regression(features: np.ndarray, setting: Setting) -> tuple[Histor
     return History(fitted=f"logistic regression, C = {strength:.3g} ({chosen_by})"), state
 
 
-def _weights_of_classes(setting: Setting) -> np.ndarray | None:
+def _weights_of_classes(setting: TrainContext) -> np.ndarray | None:
     """How much an example of each class counts in a head that is fitted as a whole, shape (classes,); None where all count the
     same.
 
@@ -152,7 +152,7 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[History, Any]:
+def _estimator(head: Head, features: np.ndarray, setting: TrainContext) -> tuple[History, Any]:
     """A scikit-learn classifier."""
     each, targets = _weights_of_classes(setting), setting.train.labels
     weights = None if each is None else each[targets]
@@ -172,7 +172,7 @@ def _estimator(head: Head, features: np.ndarray, setting: Setting) -> tuple[Hist
 
 
 def _by_gradient(
-    network: Network, phase: Phase, features: np.ndarray, held_out: np.ndarray | None, setting: Setting
+    network: Network, phase: Phase, features: np.ndarray, held_out: np.ndarray | None, setting: TrainContext
 ) -> History:
     """The head's layers by gradient descent on features: order, rates, schedule and choice of the epoch as in the engine."""
     options, device = setting.options, setting.device
@@ -187,7 +187,7 @@ def _by_gradient(
     scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
     layers = sum(isinstance(layer, nn.Linear) for layer in network.head.modules())
     history = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient")
-    best, loss_of = Best(options.metric), Loss(options, setting.class_weights, device)
+    best, loss_of = BestEpoch(options.metric), Loss(options, setting.class_weights, device)
     for epoch in range(phase.epochs):
         started = time.perf_counter()
         batches.epoch = epoch

@@ -11,14 +11,14 @@ import torch.distributed as dist
 T = TypeVar("T")
 
 
-def place() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
     """(number of this process, how many there are)."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def from_main(make: Callable[[], T]) -> T:
+def broadcast_from_main(make: Callable[[], T]) -> T:
     """What the main process makes, in every process."""
-    rank, world = place()
+    rank, world = rank_and_world()
     if world == 1:
         return make()
     made: list[Any] = [make() if rank == 0 else None]
@@ -26,9 +26,9 @@ def from_main(make: Callable[[], T]) -> T:
     return made[0]
 
 
-def to_main(own: T) -> list[T]:
+def gather_to_main(own: T) -> list[T]:
     """What every process has, by its number, in the main process; elsewhere an empty list."""
-    rank, world = place()
+    rank, world = rank_and_world()
     if world == 1:
         return [own]
     gathered: list[Any] | None = [None] * world if rank == 0 else None
@@ -38,7 +38,7 @@ def to_main(own: T) -> list[T]:
 
 def from_all(own: T) -> list[T]:
     """What every process has, by its number, in every process."""
-    gathered: list[Any] = [own] * place()[1]
+    gathered: list[Any] = [own] * rank_and_world()[1]
     if len(gathered) > 1:
         dist.all_gather_object(gathered, own)
     return gathered
@@ -46,12 +46,12 @@ def from_all(own: T) -> list[T]:
 
 def wait() -> None:
     """Until every process has come here."""
-    if place()[1] > 1:
+    if rank_and_world()[1] > 1:
         dist.barrier()
 
 
 def share_buffers(network: torch.nn.Module) -> None:
     """Give every process the buffers of process 0 (BatchNorm statistics differ between processes otherwise)."""
-    if place()[1] > 1:
+    if rank_and_world()[1] > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, src=0)

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from headstart.models.network import Network
-from headstart.train.depthwise import eased
+from headstart.train.depthwise import fp32_depthwise_gradients
 from headstart.train.loss import Loss
-from headstart.train.lower import Lower
+from headstart.train.prefix_cache import FrozenPrefix
 
 
 class PhaseTrainer(Trainer):
@@ -35,7 +35,7 @@ class PhaseTrainer(Trainer):
         factor: Callable[[int], float],
         loss: Loss,
         penalty: Callable[[], Tensor] | None,
-        lower: Lower | None,
+        lower: FrozenPrefix | None,
         phase: TrainerCallback,
     ) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class PhaseTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self._loader, self._factor, self._loss, self._penalty = loader, factor, loss, penalty
         self._lower = lower
-        self._eased = eased(arguments.device, "bf16" if arguments.bf16 else "fp32")
+        self._eased = fp32_depthwise_gradients(arguments.device, "bf16" if arguments.bf16 else "fp32")
         self.seen_loss = torch.zeros((), device=arguments.device)  # this process's part of the sum over the batches
 
     def get_train_dataloader(self) -> DataLoader[Any]:

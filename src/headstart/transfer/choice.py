@@ -23,7 +23,7 @@ class FrozenFit:
     majority: float
 
     @property
-    def separated(self) -> float:
+    def linear_separability(self) -> float:
         """How far it is on the way from the majority class, 0, to no error, 1."""
         return max((self.accuracy - self.majority) / (1 - self.majority), 0.0)
 
@@ -60,7 +60,7 @@ def choose(examples: int, frozen: FrozenFit, chance: float) -> Choice:
         examples: for training.
         chance: half the width of the 95 % interval of an accuracy like that on the test part.
     """
-    near, much = frozen.separated >= NEAR, examples >= ENOUGH
+    near, much = frozen.linear_separability >= NEAR, examples >= ENOUGH
     table = {
         (False, True): FROZEN,
         (False, False): "lp_ft",
@@ -71,8 +71,9 @@ def choose(examples: int, frozen: FrozenFit, chance: float) -> Choice:
     weighed = FROZEN if gain <= chance and useful else table
     reason = (
         f"strategy 'auto' chose {weighed}: {examples:,} training examples are {'much' if much else 'little'} data (limit "
-        f"{ENOUGH:,}), and frozen features reach {frozen} in cross-validation, {100 * frozen.separated:.1f} % of the way from "
-        f"the majority class to no error, which is {'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
+        f"{ENOUGH:,}), and frozen features reach {frozen} in cross-validation, "
+        f"{100 * frozen.linear_separability:.1f} % of the way from the majority class to no error, which is "
+        f"{'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
     )
     if table != FROZEN:
         side = "no more than" if gain <= chance else "more than"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class Distance:
+class L2SP:
     """L2-SP (Li et al. 2018): strength / 2 × the squared distance of the pretrained weights that train from their start."""
 
     def __init__(self, start: Mapping[str, Tensor], strength: float) -> None:

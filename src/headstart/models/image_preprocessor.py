@@ -17,14 +17,14 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, InterpolationMode, functional, v2
 
 from headstart.data.images import Source, fingerprint, open_rgb
-from headstart.models.encoder import stack
+from headstart.models.preprocessor import stack
 
 Varied = Callable[[Tensor, int], Tensor]  # bytes of shape (3, height, width) and a seed
 THIN = 20  # times as long as wide: no random crop fits such a picture but the one in its middle
 FAST = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)  # that tensors can do
 
 
-class ImageEncoder:
+class ImagePreprocessor:
     """From the path of an image to what a vision network reads: {"pixel_values": tensor (3, height, width)}.
 
     Without a seed the image is prepared as the backbone expects; with one it is augmented by `policy`, the same way

@@ -10,13 +10,13 @@ import pytest
 
 from headstart.errors import HeadstartError
 from headstart.export import export
-from headstart.inference.member import open_member
-from headstart.models.kinds import kind_of, local_folder
+from headstart.inference.loaded_model import open_model
+from headstart.models.detect import kind_of, local_folder
 from headstart.models.text import text_network
 from headstart.models.vision import vision_network
 from headstart.sections import Model
 from tests.conftest import MakeRun
-from tests.models.test_text_encoder import dataset
+from tests.models.test_text_preprocessor import dataset
 
 
 def test_the_kind_of_a_backbone(bert: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_an_exported_folder_is_a_backbone(make_run: MakeRun, kind: str, change: 
     export(str(run), "hf", out=folder)
     given = Model(backbone=str(folder))
     network: Any = (vision_network(given, 3, True) if kind == "image" else text_network(given, dataset(), True))[0]
-    before: Any = open_member(run)
+    before: Any = open_model(run)
     ours, theirs = network.net.state_dict(), before.network.net.state_dict()
     for key in ours:
         if not key.startswith(network.head_name):

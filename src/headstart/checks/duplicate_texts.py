@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headstart.checks.likeness import WORDS, Likeness, numbered
-from headstart.checks.near import like_pairs
+from headstart.checks.duplicates import WORDS, Duplicates, numbered
+from headstart.checks.nearest_pairs import like_pairs
 from headstart.data.dataset import Examples
 
 RUN = 4  # characters
@@ -24,7 +24,7 @@ SHORT, LETTERS = (
 LONGEST = 20_000  # characters of a text by which it is a near copy or not
 
 
-def like_texts(examples: Examples) -> Likeness:
+def like_texts(examples: Examples) -> Duplicates:
     """Which texts are the same but for case, spaces and punctuation, or nearly the same.
 
     A text of fewer than seven words has no near copies: with one word changed it says something else.
@@ -40,7 +40,7 @@ def like_texts(examples: Examples) -> Likeness:
     content, first = numbered(keys)
     contents = np.flatnonzero(long[first])
     pairs = contents[sketches.near_copies(first[contents])]
-    return Likeness(content, pairs, np.full(len(pairs), WORDS, np.uint8))
+    return Duplicates(content, pairs, np.full(len(pairs), WORDS, np.uint8))
 
 
 def plain(texts: Sequence[str]) -> list[str]:

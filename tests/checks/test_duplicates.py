@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from headstart.checks.likeness import HOW, WORDS, Likeness, numbered, remembered
-from headstart.checks.near import like_pairs, like_vectors
-from headstart.checks.pictures import like_images
-from headstart.checks.wordings import LONGEST, like_texts, plain
+from headstart.checks.duplicate_images import like_images
+from headstart.checks.duplicate_texts import LONGEST, like_texts, plain
+from headstart.checks.duplicates import HOW, WORDS, Duplicates, numbered, remembered
+from headstart.checks.nearest_pairs import like_pairs, like_vectors
 from headstart.data.dataset import Examples
 
 
@@ -36,7 +36,7 @@ def images(folder: Path, made: dict[str, Image.Image]) -> Examples:
     return Examples(items, np.zeros(len(items), np.int64), tuple(made), digests)
 
 
-def how(found: Likeness, part: Examples) -> dict[tuple[str, str], str]:
+def how(found: Duplicates, part: Examples) -> dict[tuple[str, str], str]:
     """The likes that are no copies, by name."""
     _, first = np.unique(found.content, return_index=True)
     return {
@@ -150,7 +150,7 @@ def test_what_was_found_is_found_again_without_looking() -> None:
     part = texts(LONG, LONG.replace("old", "new"), "quite another one")
     looked = []
 
-    def look(examples: Examples) -> Likeness:
+    def look(examples: Examples) -> Duplicates:
         looked.append(examples)
         return like_texts(examples)
 

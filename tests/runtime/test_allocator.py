@@ -5,19 +5,19 @@ import sys
 
 import pytest
 
-from headstart import memory
-from headstart.memory import give_back_memory, keep_freed_memory
+from headstart.runtime import allocator
+from headstart.runtime.allocator import give_back_memory, keep_freed_memory
 
 
 def test_keeping_memory_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_KEEP_MEMORY", "0")
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: pytest.fail("called in spite of the switch"))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("called in spite of the switch"))
     keep_freed_memory()
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HEADSTART_KEEP_MEMORY", raising=False)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: object())
     keep_freed_memory()
     give_back_memory()
 
@@ -26,7 +26,7 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_freed_memory_is_kept_until_it_is_given_back() -> None:
     script = """
 import psutil
-from headstart.memory import give_back_memory, keep_freed_memory
+from headstart.runtime.allocator import give_back_memory, keep_freed_memory
 keep_freed_memory()
 held = lambda: psutil.Process().memory_info().rss / 2**20
 before = held()
@@ -43,7 +43,7 @@ print(kept > 80, held() - before < 20)
 def test_leaving_does_what_is_to_be_done_at_the_end() -> None:
     script = """
 import atexit, sys
-from headstart.memory import leave
+from headstart.runtime.allocator import leave
 atexit.register(print, "cleared up")
 class Never:
     def __del__(self):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-from headstart.checks.align import agreement
-from headstart.checks.likeness import MIRRORED, PICTURE, PIXELS, Likeness, numbered
-from headstart.checks.near import like_vectors
+from headstart.checks.duplicates import MIRRORED, PICTURE, PIXELS, Duplicates, numbered
+from headstart.checks.image_registration import agreement
+from headstart.checks.nearest_pairs import like_vectors
 from headstart.data.dataset import Examples
 from headstart.data.grey import common_range
 from headstart.data.images import open_rgb
@@ -23,7 +23,7 @@ SAME = 0.88  # agreement of two thumbnails from which on it is one picture
 MOST = 3  # candidates an image that are laid on it
 
 
-def like_images(examples: Examples) -> Likeness:
+def like_images(examples: Examples) -> Duplicates:
     """Which images are the same file, have the same pixels, or show the same picture."""
     digests = np.fromiter(examples.digests, "S32", len(examples))
     content, first = numbered(digests)
@@ -36,7 +36,7 @@ def like_images(examples: Examples) -> Likeness:
         equal = (seen[one].width, seen[one].height) == (seen[other].width, seen[other].height)
         same = equal and not turned and _same_pixels([items[one], items[other]], [seen[one], seen[other]])
         how.append(PIXELS if same else MIRRORED if turned else PICTURE)
-    return Likeness(content, pairs, np.array(how, np.uint8))
+    return Duplicates(content, pairs, np.array(how, np.uint8))
 
 
 def _same_pixels(items: list[str], seen: list[Picture]) -> bool:

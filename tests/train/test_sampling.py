@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from headstart.train.draws import Batches, Pick, Shard, seed_for
+from headstart.train.sampling import Batches, SampleSpec, Shard, seed_for
 
 
 def epoch(
     world: int, accumulation: int, count: int = 21, batch_size: int = 8, number: int = 0
-) -> list[list[list[Pick]]]:
+) -> list[list[list[SampleSpec]]]:
     """For each optimizer step, the micro-batches of all processes."""
     ranks = []
     for rank in range(world):

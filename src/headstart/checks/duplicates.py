@@ -25,7 +25,7 @@ HOW = (
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Duplicates:
     """Examples and their likes.
 
     `content` has a number for each example, shape (n,); those with the same one are copies of each other. `pairs` are numbers
@@ -46,14 +46,14 @@ def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rank[inverse], first[order]
 
 
-def remembered(find: Callable[[Examples], Likeness], examples: Examples) -> Likeness:
+def remembered(find: Callable[[Examples], Duplicates], examples: Examples) -> Duplicates:
     """What `find` says of examples, from the cache if these contents in this order were asked about before."""
     contents = hashlib.sha256(f"{FORMAT} {find.__name__}".encode())
     for digest in examples.digests:
         contents.update(digest)
     path = cache_folder() / "likes" / f"{contents.hexdigest()[:32]}.npz"
     with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
-        known = Likeness(kept["content"], kept["pairs"], kept["how"])
+        known = Duplicates(kept["content"], kept["pairs"], kept["how"])
         if len(known.content) == len(examples) and len(known.pairs) == len(known.how):
             return known
     found = find(examples)
@@ -61,7 +61,7 @@ def remembered(find: Callable[[Examples], Likeness], examples: Examples) -> Like
     return found
 
 
-def _keep(found: Likeness, path: Path) -> None:
+def _keep(found: Duplicates, path: Path) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}.npz")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headstart.models.fused_batchnorm import fused_batchnorm
 from headstart.models.network import Network
-from headstart.models.settled import settled
 from tests.train.conftest import small_network
 
 
@@ -32,7 +32,7 @@ def lived(network: Network) -> Network:
 def test_it_has_the_same_features_and_no_norms(name: str) -> None:
     network = lived(small_network(name))
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    fast, pixels = network.settled(), torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
+    fast, pixels = network.for_inference(), torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
     assert norms(network.modules())
     assert not norms(fast.modules())
     with torch.inference_mode():
@@ -45,19 +45,19 @@ def test_it_has_the_same_features_and_no_norms(name: str) -> None:
 def test_it_follows_the_weights() -> None:
     network = lived(small_network("test_resnet"))
     pixels = torch.randint(0, 255, (3, 3, 32, 32), dtype=torch.uint8)
-    first = network.settled()
+    first = network.for_inference()
     for parameter in network.parameters():
         parameter.data *= 1.1
     with torch.inference_mode():
         whole = network.features(pixel_values=pixels)
         assert not torch.allclose(first.features(pixel_values=pixels), whole, rtol=1e-2)
-        torch.testing.assert_close(network.settled().features(pixel_values=pixels), whole, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(network.for_inference().features(pixel_values=pixels), whole, rtol=1e-3, atol=1e-4)
 
 
 def test_nothing_draws_and_the_mode_stays() -> None:
     network = small_network("test_resnet").train()
     drawn = torch.random.get_rng_state()
-    network.settled()
+    network.for_inference()
     assert torch.equal(torch.random.get_rng_state(), drawn)
     assert network.training
     assert network.net.training
@@ -65,7 +65,7 @@ def test_nothing_draws_and_the_mode_stays() -> None:
 
 def test_a_network_without_norms_is_left_as_it_is() -> None:
     network = small_network("test_vit")
-    assert network.settled() is network
+    assert network.for_inference() is network
 
 
 class Odd(nn.Module):
@@ -86,7 +86,7 @@ class Odd(nn.Module):
 @pytest.mark.parametrize("twice", [False, True])
 def test_what_others_read_as_well_is_left_alone(twice: bool) -> None:
     net = Odd(twice).eval()
-    assert settled(net, torch.randn(2, 3, 8, 8)) is net
+    assert fused_batchnorm(net, torch.randn(2, 3, 8, 8)) is net
 
 
 def test_a_convolution_with_a_bias_keeps_it() -> None:
@@ -95,7 +95,7 @@ def test_a_convolution_with_a_bias_keeps_it() -> None:
     ).eval()
     net[1].running_mean.uniform_(-1, 1)  # type: ignore[union-attr, operator]
     pixels = torch.randn(2, 3, 8, 8)
-    fast = settled(net, pixels)
+    fast = fused_batchnorm(net, pixels)
     assert not norms(fast.modules())
     with torch.no_grad():
         torch.testing.assert_close(fast(pixels), net(pixels), rtol=1e-4, atol=1e-5)

@@ -22,7 +22,7 @@ LONGEST_TOKEN = (
 )
 
 
-class TextEncoder:
+class TextPreprocessor:
     """A tokenizer; texts of more than `max_length` tokens are cut, and a batch is padded on the right to its longest text.
 
     White space around a text is left out where it could fill the tokens by itself.

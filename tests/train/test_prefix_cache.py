@@ -16,16 +16,16 @@ from headstart.data.dataset import Dataset, Examples
 from headstart.models.network import Network
 from headstart.models.text import text_network
 from headstart.sections import Model
-from headstart.train import lower
+from headstart.train import prefix_cache
+from headstart.train.context import TrainContext
 from headstart.train.engine import tune
-from headstart.train.lower import lower_of
-from headstart.train.setting import Setting
+from headstart.train.prefix_cache import lower_of
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.conftest import reviews
 from tests.train.conftest import Pixels, small_network
 
-MakeSetting = Callable[..., Setting]
+MakeSetting = Callable[..., TrainContext]
 
 
 class Same(Pixels):
@@ -35,7 +35,7 @@ class Same(Pixels):
         return super().__call__(item)
 
 
-def unvaried(setting: Setting, network: Network) -> Setting:
+def unvaried(setting: TrainContext, network: Network) -> TrainContext:
     if network.spec["kind"] != "text":
         return replace(setting, plain=Same(), augmented=Same(), varied=False)
     return replace(setting, train=texts().train, plain=network.encoder(), augmented=network.encoder(), varied=False)
@@ -117,7 +117,7 @@ def test_the_whole_network_runs_where_it_would_not_pay_or_not_be_the_same(
     assert lower_of(network, last(network, len(Blocks(network).names)), setting) is None
     assert lower_of(network, last(network, 2), replace(setting, varied=True)) is None
     with monkeypatch.context() as patch:
-        patch.setattr(lower, "SHARE", 10**12)
+        patch.setattr(prefix_cache, "SHARE", 10**12)
         assert lower_of(network, last(network, 2), setting) is None
     network.net.forward = lambda pixels: network.net.head(pixels.mean((2, 3)).repeat(1, 64)[:, :64])  # type: ignore
     assert lower_of(network, last(network, 2), setting) is None

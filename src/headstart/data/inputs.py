@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from headstart.data.archive import is_archive_name
 from headstart.data.columns import ITEMS, example_in_header
+from headstart.data.display import printable, quoted
 from headstart.data.formats import is_image, may_be_image
-from headstart.data.names import printable, quoted
 from headstart.data.paths import ImagePaths, has_path, not_counted
 from headstart.data.tables import Table, is_table_name, open_table
 from headstart.data.texts import plain_text
@@ -24,7 +24,7 @@ STDIN, STDIN_NAME = "-", "standard input"
 LONGEST_NAME = 40  # characters of a column
 
 
-class Found(NamedTuple):
+class Input(NamedTuple):
     """An example to predict: what it is called, what an encoder reads, and a reason if that is not there to be read."""
 
     name: str
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     fault: str = ""
 
 
-def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found]:
+def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Input]:
     """The image files that paths stand for: files, folders with all below them, what tables name, and for "-" the lines of
     standard input but blank ones. Whether they hold images shows when they are decoded.
 
@@ -49,7 +49,7 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Found
     return some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
 
 
-def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]:
+def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Input]:
     """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-" the lines of standard
     input, of which a blank one is an empty text; any other is a text as it stands.
 
@@ -67,18 +67,18 @@ def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Found]
     return some(_texts(given, column), "found no text", "texts, .txt files")
 
 
-def text_of(value: Any, name: str) -> Found:
+def text_of(value: Any, name: str) -> Input:
     """A text as it came, if it is one."""
     try:
         content = plain_text(value, name)
     except HeadstartError as error:
-        return Found(printable(name), "", str(error).removeprefix(f"{name}: "))
+        return Input(printable(name), "", str(error).removeprefix(f"{name}: "))
     if content is None:
-        return Found(printable(name), "", "no UTF-8 text")
-    return Found(printable(name) if name.strip() else quoted(name), content, "" if content.strip() else "an empty text")
+        return Input(printable(name), "", "no UTF-8 text")
+    return Input(printable(name) if name.strip() else quoted(name), content, "" if content.strip() else "an empty text")
 
 
-def some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]:
+def some(found: Iterator[Input], trouble: str, expected: str) -> Iterator[Input]:
     """The same, once it is sure that there are any."""
     first = next(found, None)
     if first is None:
@@ -86,7 +86,7 @@ def some(found: Iterator[Found], trouble: str, expected: str) -> Iterator[Found]
     return chain([first], found)
 
 
-def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
+def _images(paths: Sequence[str], column: str | None) -> Iterator[Input]:
     for path in paths:
         if path == STDIN:
             yield from (_image(os.fsdecode(line)) for _, line in _lines() if line.strip())
@@ -94,7 +94,7 @@ def _images(paths: Sequence[str], column: str | None) -> Iterator[Found]:
             yield from images_in(path, column)
 
 
-def images_in(path: str, column: str | None) -> Iterator[Found]:
+def images_in(path: str, column: str | None) -> Iterator[Input]:
     """The images that one path stands for; a file is one, whether it is there or not."""
     place = Path(path)
     if place.is_dir():
@@ -102,23 +102,23 @@ def images_in(path: str, column: str | None) -> Iterator[Found]:
     return _images_named(place, column) if is_table_name(place) else iter([_image(path)])
 
 
-def _image(path: str, fault: str = "") -> Found:
+def _image(path: str, fault: str = "") -> Input:
     if "\0" in path:
-        return Found(printable(path), "", "no path: a NUL byte is in it; give one path a line")
+        return Input(printable(path), "", "no path: a NUL byte is in it; give one path a line")
     if is_archive_name(path) and os.path.isfile(path):
-        return Found(printable(path), "", "an archive; unpack it and give the folder")
+        return Input(printable(path), "", "an archive; unpack it and give the folder")
     if not fault and _is_odd(path):
         fault = "no plain file"
     if not fault and os.path.islink(path) and not _exists(Path(path)):
         fault = "a link that leads nowhere"
-    return Found(printable(path), path, fault)
+    return Input(printable(path), path, fault)
 
 
-def _images_named(table: Path, column: str | None) -> Iterator[Found]:
+def _images_named(table: Path, column: str | None) -> Iterator[Input]:
     paths = ImagePaths(table.parent, f"{table}: the column of images")
     for row, name in _rows(table, "image", column):
         if not has_path(name):
-            yield Found(printable(row), "", "no path in this row")
+            yield Input(printable(row), "", "no path in this row")
             continue
         path, fault = paths.find(name)
         if not fault and not os.path.lexists(path):
@@ -144,7 +144,7 @@ def _is_text(path: Path) -> bool:
     return path.suffix.lower() == ".txt"
 
 
-def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
+def _texts(given: Sequence[str], column: str | None) -> Iterator[Input]:
     for text in given:
         path = _names_a_file(text)
         if text == STDIN:
@@ -155,7 +155,7 @@ def _texts(given: Sequence[str], column: str | None) -> Iterator[Found]:
             yield from texts_in(path, column)
 
 
-def texts_in(path: Path, column: str | None) -> Iterator[Found]:
+def texts_in(path: Path, column: str | None) -> Iterator[Input]:
     """The texts in a file, a table or a folder of .txt files.
 
     Raises:
@@ -176,13 +176,13 @@ def texts_in(path: Path, column: str | None) -> Iterator[Found]:
         yield _content(path)
 
 
-def _content(path: Path) -> Found:
+def _content(path: Path) -> Input:
     if _is_odd(str(path)):
-        return Found(printable(str(path)), "", "no plain file")
+        return Input(printable(str(path)), "", "no plain file")
     try:
         return text_of(path.read_bytes(), str(path))
     except OSError as error:
-        return Found(printable(str(path)), "", error.strerror or "cannot be read")
+        return Input(printable(str(path)), "", error.strerror or "cannot be read")
 
 
 def _lines() -> Iterator[tuple[str, bytes]]:

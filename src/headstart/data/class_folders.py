@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.names import composed, printable
+from headstart.data.display import composed, printable
 from headstart.data.walk import HIDDEN, LeftOut, entries, kind_of, merge, said, walk
 from headstart.errors import HeadstartError
 

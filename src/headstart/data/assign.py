@@ -63,7 +63,7 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
     if "validation" not in parts and not none:
         carved = WAYS[data.by](train, VALIDATION_SHARE if share is None else share, seed + 1)
         train, parts["validation"] = _apart(train, carved, "data.validation")
-    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).noting(*notes)
+    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).with_notes(*notes)
 
 
 def _test_of(train: Examples, recipe: Recipe) -> np.ndarray:
@@ -158,7 +158,7 @@ def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Reci
     if not {"train", "test"} <= set(found):
         raise HeadstartError(f"data.split.file: {path} names no {'test' if 'train' in found else 'training'} part")
     made = Dataset(labels, found["train"], found.get("validation"), found["test"], unused=found.get(UNUSED))
-    return made.noting(*notes)
+    return made.with_notes(*notes)
 
 
 def _kept_roles(

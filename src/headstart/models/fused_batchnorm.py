@@ -14,7 +14,7 @@ TOLERANCE = 1e-3  # relative, between what both make of one input
 
 
 @torch.no_grad()
-def settled(net: nn.Module, inputs: Tensor) -> nn.Module:
+def fused_batchnorm(net: nn.Module, inputs: Tensor) -> nn.Module:
     """A copy for evaluation in which convolutions do the work of their BatchNorm as well; the network itself if it has no such
     pairs, or if the copy does not make the same of these inputs.
 

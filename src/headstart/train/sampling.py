@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from headstart.data.dataset import Examples
-from headstart.models.encoder import Decoder, Encoder, Mixer
+from headstart.models.preprocessor import DecodesOnce, Mixer, Preprocessor
 from headstart.sections import Augment
-from headstart.train.kept import Kept
-from headstart.train.reread import assert_unchanged, reading
+from headstart.train.decoded_cache import DecodedCache
+from headstart.train.integrity import assert_unchanged, reading
 
 POOL = 50  # batches among which examples are sorted by size
 
@@ -47,7 +47,7 @@ class Partner(NamedTuple):
     share: float
 
 
-class Pick(NamedTuple):
+class SampleSpec(NamedTuple):
     """One training example to make: its row, the seed of its augmentation, its weight in the loss, and its partner."""
 
     row: int
@@ -56,7 +56,7 @@ class Pick(NamedTuple):
     partner: Partner | None = None
 
 
-class Batches(Sampler[list[Pick]]):
+class Batches(Sampler[list[SampleSpec]]):
     """The micro-batches of one process, epoch by epoch.
 
     An epoch is cut into as few batches of at most `batch_size` examples as there must be, all of nearly the same size: a
@@ -99,7 +99,7 @@ class Batches(Sampler[list[Pick]]):
         """Optimizer steps an epoch."""
         return -(-self._count // self._batch_size)
 
-    def __iter__(self) -> Iterator[list[Pick]]:
+    def __iter__(self) -> Iterator[list[SampleSpec]]:
         parts = self._shard.world * self._accumulation
         batches = self._whole_batches()
         firsts = np.cumsum([0, *map(len, batches)])
@@ -109,17 +109,17 @@ class Batches(Sampler[list[Pick]]):
                 weight = 1 / len(batch) if len(places) else 0.0
                 yield [self._pick(batch, int(first), place, weight) for place in (places or range(1))]
 
-    def _pick(self, batch: np.ndarray, first: int, place: int, weight: float) -> Pick:
+    def _pick(self, batch: np.ndarray, first: int, place: int, weight: float) -> SampleSpec:
         row, seed = int(batch[place]), self._seed(batch, first, place)
         if self._mixing is None or not self._mixing.mixes or len(batch) < 2:
-            return Pick(row, seed, weight)
+            return SampleSpec(row, seed, weight)
         random = np.random.default_rng(seed_for(seed, 1))
         other = (place + len(batch) // 2) % len(batch)
         both = self._mixing.mixup > 0 and self._mixing.cutmix > 0
         how = "mixup" if self._mixing.mixup and not (both and random.random() < 0.5) else "cutmix"
         alpha = getattr(self._mixing, how)
         share = float(random.beta(alpha, alpha))
-        return Pick(row, seed, weight, Partner(int(batch[other]), self._seed(batch, first, other), how, share))
+        return SampleSpec(row, seed, weight, Partner(int(batch[other]), self._seed(batch, first, other), how, share))
 
     def _seed(self, batch: np.ndarray, first: int, place: int) -> int:
         """Of an example's augmentation: by its row, and by its place where a row can come twice."""
@@ -157,14 +157,14 @@ class TrainingSet(Dataset[Sample]):
         kept: where decoded examples stay.
     """
 
-    def __init__(self, examples: Examples, encoder: Encoder, classes: int, kept: Kept) -> None:
+    def __init__(self, examples: Examples, encoder: Preprocessor, classes: int, kept: DecodedCache) -> None:
         self._examples, self._encoder, self._classes, self._kept = examples, encoder, classes, kept
         self.map: Callable[..., Iterable[Any]] = map  # that of a pool of threads, where there is one
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitems__(self, picks: list[Pick]) -> list[Sample]:
+    def __getitems__(self, picks: list[SampleSpec]) -> list[Sample]:
         wanted = {(pick.row, pick.seed) for pick in picks}
         wanted |= {(pick.partner.row, pick.partner.seed) for pick in picks if pick.partner}
         made = dict(zip(wanted, self.map(self._make, wanted), strict=True))
@@ -172,7 +172,7 @@ class TrainingSet(Dataset[Sample]):
 
     def _make(self, key: tuple[int, int]) -> dict[str, Any]:
         row, seed = key
-        if not isinstance(self._encoder, Decoder):
+        if not isinstance(self._encoder, DecodesOnce):
             return self._encoder(self._examples.items[row], seed)
         array = self._kept.get(row)
         if array is None:
@@ -182,7 +182,7 @@ class TrainingSet(Dataset[Sample]):
             self._kept.put(row, array)
         return self._encoder(array, seed)
 
-    def _sample(self, pick: Pick, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
+    def _sample(self, pick: SampleSpec, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
         inputs, label = made[pick.row, pick.seed], int(self._examples.labels[pick.row])
         if pick.partner is None:
             return inputs, label, pick.weight, pick.row

@@ -14,7 +14,7 @@ from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.models.pooled_encoder import POOLINGS, encoder_class
 from headstart.models.text import text_network
-from headstart.models.text_encoder import LONGEST_TOKEN, TextEncoder
+from headstart.models.text_preprocessor import LONGEST_TOKEN, TextPreprocessor
 from headstart.sections import Model, Preprocessing
 from tests.conftest import PLAIN
 
@@ -95,9 +95,9 @@ def test_a_text_is_read_alone_as_beside_others(family: str, tmp_path: Path) -> N
 
 def test_a_text_that_padding_changes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_family(tmp_path, "bert")
-    whole = TextEncoder._padded
+    whole = TextPreprocessor._padded
     blind = lambda *given: {**(made := whole(*given)), "attention_mask": torch.ones_like(made["attention_mask"])}  # noqa: E731
-    monkeypatch.setattr(TextEncoder, "_padded", blind)
+    monkeypatch.setattr(TextPreprocessor, "_padded", blind)
     with pytest.raises(HeadstartError, match="in another way where longer ones stand beside it"):
         text_network(Model(backbone=str(folder)), dataset(), True)
 
@@ -132,7 +132,7 @@ def test_the_part_of_a_long_text_that_is_kept(
     side: str, keep: Any, template: str, expected: str, huge: bool, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(save_tokenizer(tmp_path, template, truncation_side=side))
-    encoder = TextEncoder(tokenizer, 6, keep or ("end" if side == "left" else "start"))
+    encoder = TextPreprocessor(tokenizer, 6, keep or ("end" if side == "left" else "start"))
     text = LONG.replace("good ", "was ")
     if huge:
         text = text.replace("film", "film " + "was " * 6 * LONGEST_TOKEN)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from timm.data import create_transform
 
-from headstart.models.image_encoder import POLICIES, THIN, ImageEncoder
+from headstart.models.image_preprocessor import POLICIES, THIN, ImagePreprocessor
 
 LOOK: dict[str, Any] = {
     "input_size": (3, 64, 64), "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.875,
@@ -27,8 +27,8 @@ def noise(width: int, height: int) -> Image.Image:
 def test_a_picture_is_prepared_as_timm_does(mode: str, size: tuple[int, int]) -> None:
     look = LOOK | {"crop_mode": mode}
     image, timms = noise(*size), create_transform(**look, is_training=False)
-    assert torch.equal(ImageEncoder(look)(image)["pixel_values"], timms(image))
-    assert ImageEncoder(look).decoded(image).shape[:2] == size[::-1]
+    assert torch.equal(ImagePreprocessor(look)(image)["pixel_values"], timms(image))
+    assert ImagePreprocessor(look).decoded(image).shape[:2] == size[::-1]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -43,7 +43,7 @@ def test_a_thin_picture_costs_what_the_network_reads(
         made.append(size)
         return resize(image, size, *more)
 
-    encoder, image = ImageEncoder(LOOK | {"crop_mode": mode}, "crop_flip"), noise(*size)
+    encoder, image = ImagePreprocessor(LOOK | {"crop_mode": mode}, "crop_flip"), noise(*size)
     monkeypatch.setattr(Image.Image, "resize", watched)
     seen = [encoder(image), encoder(encoder.decoded(image), 3), *encoder.views(image)]
     assert {tuple(example["pixel_values"].shape) for example in seen} == {(3, 64, 64)}
@@ -53,7 +53,7 @@ def test_a_thin_picture_costs_what_the_network_reads(
 @pytest.mark.parametrize(("width", "height"), [(THIN * 8 + 3, 8), (7, THIN * 12)])
 def test_of_a_thin_picture_no_more_is_left_out_than_before(width: int, height: int) -> None:
     image, look = noise(width, height), LOOK | {"crop_mode": "center"}
-    encoder = ImageEncoder(look, "crop_flip")
+    encoder = ImagePreprocessor(look, "crop_flip")
     assert max(encoder.decoded(image).shape) <= THIN * min(width, height) + 1
     plain, whole = encoder(image)["pixel_values"], create_transform(**look, is_training=False)(image)
     assert (plain - whole).abs().mean() < 0.1  # half a pixel's shift

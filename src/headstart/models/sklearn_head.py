@@ -101,7 +101,7 @@ def fitted(head: Head, features: np.ndarray, targets: np.ndarray, weights: np.nd
     """
     model = build(head, seed)
     weighing = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
-    return model.fit(as_learned(head, features), targets, **weighing)
+    return model.fit(quantised(head, features), targets, **weighing)
 
 
 def check_weights(head: Head) -> None:
@@ -129,7 +129,7 @@ def _kind(name: str) -> Any:
     return getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
 
 
-def as_learned(head: Head, features: np.ndarray) -> np.ndarray:
+def quantised(head: Head, features: np.ndarray) -> np.ndarray:
     """What a classifier is fitted on: many features for a random forest come in LEVELS levels, as gradient boosting on
     histograms has them (Ke et al. 2017), for it sorts them at every split.
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError, first_line
-from headstart.models.encoder import Encoder
+from headstart.models.preprocessor import Preprocessor
 
 AGAIN = "run the recipe again, which looks at the data anew"
 
@@ -28,7 +28,7 @@ def reading(name: str) -> Iterator[None]:
         raise HeadstartError(f"{name}: cannot be read any more ({why}); put it back, or {AGAIN}") from None
 
 
-def assert_unchanged(examples: Examples, row: int, encoder: Encoder) -> None:
+def assert_unchanged(examples: Examples, row: int, encoder: Preprocessor) -> None:
     """Refuse an example whose content is not that which was looked at; it takes as long as reading its bytes.
 
     Raises:

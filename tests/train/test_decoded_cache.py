@@ -8,8 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from headstart.train.draws import Pick, TrainingSet
-from headstart.train.kept import Kept
+from headstart.train.decoded_cache import DecodedCache
+from headstart.train.sampling import SampleSpec, TrainingSet
 from tests.train.conftest import Pixels, examples
 
 ARRAYS = [
@@ -20,7 +20,7 @@ ARRAYS = [
 
 
 def test_what_is_put_comes_back() -> None:
-    kept = Kept(3, 1000)
+    kept = DecodedCache(3, 1000)
     assert [kept.get(row) for row in range(3)] == [None] * 3
     for row, array in reversed(list(enumerate(ARRAYS))):
         kept.put(row, array)
@@ -32,7 +32,7 @@ def test_what_is_put_comes_back() -> None:
 
 
 def test_what_does_not_fit_is_left_out_and_smaller_ones_still_come_in() -> None:
-    kept = Kept(3, 50)
+    kept = DecodedCache(3, 50)
     for row, array in enumerate(ARRAYS):  # 24, 28 and 40 bytes
         kept.put(row, array)
     assert [kept.get(row) is None for row in range(3)] == [False, True, True]
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_left_out_and_smaller_ones_still_come_in() -> None:
 
 
 def test_forked_processes_share_it() -> None:
-    kept = Kept(200, 200 * 24)
+    kept = DecodedCache(200, 200 * 24)
     context = multiprocessing.get_context("fork")
 
     def fill(rows: range) -> None:
@@ -78,8 +78,8 @@ class Counting(Pixels):
 @pytest.mark.parametrize(("limit", "decodings"), [(1000, 3), (8, 5), (0, 6)])
 def test_each_example_is_decoded_once_while_there_is_room(limit: int, decodings: int) -> None:
     encoder = Counting()
-    data = TrainingSet(examples(3), encoder, 3, Kept(3, limit))
+    data = TrainingSet(examples(3), encoder, 3, DecodedCache(3, limit))
     for epoch in range(2):
-        samples = data.__getitems__([Pick(row, 10 * epoch + row, 1 / 3) for row in range(3)])
+        samples = data.__getitems__([SampleSpec(row, 10 * epoch + row, 1 / 3) for row in range(3)])
         assert [inputs for inputs, *_ in samples] == [{"number": row, "seed": 10 * epoch + row} for row in range(3)]
     assert encoder.decodings == decodings

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 
 from headstart.errors import HeadstartError
-from headstart.models.classifier import FILE, HOMES, LEVELS, MANY_ROWS, as_learned, build, load, names, save, try_out
+from headstart.models.sklearn_head import FILE, HOMES, LEVELS, MANY_ROWS, build, load, names, quantised, save, try_out
 from headstart.sections import Head
 
 LEFT_OUT = {  # and why
@@ -268,7 +268,7 @@ def test_a_forest_learns_from_levels_that_keep_the_order() -> None:
     features = random.normal(size=(MANY_ROWS, 3)).astype(np.float32)
     features[:, 1] = features[:, 1] > 0  # fewer values than levels stay as they are
     features[:, 2] = 7.0
-    found = as_learned(Head(classifier="RandomForestClassifier"), features)
+    found = quantised(Head(classifier="RandomForestClassifier"), features)
     assert found.dtype == np.float32
     assert len(np.unique(found[:, 0])) == LEVELS
     order = np.argsort(features[:, 0])
@@ -281,5 +281,5 @@ def test_a_forest_learns_from_levels_that_keep_the_order() -> None:
 
 def test_few_examples_and_other_classifiers_are_learned_from_as_they_are() -> None:
     features = np.random.default_rng(0).normal(size=(MANY_ROWS, 2)).astype(np.float32)
-    np.testing.assert_array_equal(as_learned(Head(classifier="RandomForestClassifier"), features[:-1]), features[:-1])
-    assert as_learned(Head(classifier="ExtraTreesClassifier"), features) is features
+    np.testing.assert_array_equal(quantised(Head(classifier="RandomForestClassifier"), features[:-1]), features[:-1])
+    assert quantised(Head(classifier="ExtraTreesClassifier"), features) is features

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
-from headstart.inference.member import NetworkMember
+from headstart.inference.loaded_model import NetworkModel
 from headstart.models.network import Network
 from headstart.transfer.adapters import merge
 
@@ -36,7 +36,7 @@ class Probabilities(nn.Module):
         return self.network(**dict(zip(self.names, inputs, strict=True))).float().softmax(-1)
 
 
-def exportable(member: NetworkMember) -> Network:
+def exportable(member: NetworkModel) -> Network:
     """The network of a run on the processor, its adapters merged.
 
     Raises:
@@ -56,7 +56,7 @@ def exportable(member: NetworkMember) -> Network:
     return network
 
 
-def inputs_of(member: NetworkMember, items: Sequence[Any]) -> dict[str, Tensor]:
+def inputs_of(member: NetworkModel, items: Sequence[Any]) -> dict[str, Tensor]:
     """A batch of examples."""
     return member.encoder.collate([member.encoder(item) for item in items])
 
@@ -68,6 +68,6 @@ def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
     return (tuple(axes),)
 
 
-def spec_of(member: NetworkMember) -> dict[str, Any]:
+def spec_of(member: NetworkModel) -> dict[str, Any]:
     """What a file needs to know of its run, as plain JSON."""
     return {key: member.spec[key] for key in SPEC}

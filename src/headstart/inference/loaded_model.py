@@ -14,25 +14,25 @@ from headstart.report.folder import MODEL
 from headstart.tasks import Task, tasks
 
 if TYPE_CHECKING:
-    from headstart.models.encoder import Encoder
     from headstart.models.network import Network
+    from headstart.models.preprocessor import Preprocessor
 
 ONNX = ".onnx"
 
 
-class Member(Protocol):
+class LoadedModel(Protocol):
     """`spec` has at least its labels, preprocessing, task and kind; `source` is where it lies."""
 
     source: str
     spec: dict[str, Any]
     task: Task
-    encoder: Encoder
+    encoder: Preprocessor
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         """Of a batch that the encoder made, shape (n, classes)."""
 
 
-class NetworkMember:
+class NetworkModel:
     """The network of a run, as it was trained: in its number format, on a GPU if there is one."""
 
     precision: str  # number format: fp32, bf16 or fp16
@@ -47,7 +47,7 @@ class NetworkMember:
         check_labels(self.spec)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
-        self._settled = network.settled()
+        self._for_inference = network.for_inference()
         self.encoder = network.encoder()
         self.precision = self.spec["precision"]
         if self.precision not in FORMATS:
@@ -65,13 +65,13 @@ class NetworkMember:
         import torch
 
         self._device, self.precision = torch.device("cpu"), "fp32"
-        self._settled = self.network.cpu().settled()
+        self._for_inference = self.network.cpu().for_inference()
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         from headstart.train.forward import classify, features_of, head_outputs
 
         batch = self.encoder.collate(list(samples))
-        features = features_of(self._settled, batch, self._device, self.precision)
+        features = features_of(self._for_inference, batch, self._device, self.precision)
         return classify(self.network, head_outputs(self.network, features))
 
 
@@ -85,7 +85,7 @@ def check_labels(spec: dict[str, Any]) -> None:
         raise ValueError(f"{len(spec['labels'])} labels for {spec['classes']} classes")
 
 
-def open_member(source: str | Path) -> Member:
+def open_model(source: str | Path) -> LoadedModel:
     """The model of a finished run (needs no hub and opens no pickle), or the one in an exported ONNX file.
 
     Raises:
@@ -94,14 +94,14 @@ def open_member(source: str | Path) -> Member:
     from headstart.models.network import CONFIG
 
     if Path(source).suffix == ONNX:
-        from headstart.inference.onnx_file import OnnxMember
+        from headstart.inference.onnx_file import OnnxModel
 
-        return OnnxMember(Path(source))
+        return OnnxModel(Path(source))
     folder = Path(source) / MODEL
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         task = tasks.get(spec["task"])[spec["kind"]]()
-        return NetworkMember(str(source), task, task.load(folder, spec))
+        return NetworkModel(str(source), task, task.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(
             f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found no {MODEL}/{CONFIG} in it"

@@ -11,21 +11,21 @@ import numpy as np
 import torch
 
 from headstart.data.dataset import Examples
-from headstart.models.encoder import Encoder
+from headstart.models.preprocessor import Preprocessor
 from headstart.sections import Augment, Train, Transfer
 from headstart.train.checkpoints import Checkpoint, Checkpoints
-from headstart.train.draws import Shard
-from headstart.train.kept import Kept
+from headstart.train.decoded_cache import DecodedCache
+from headstart.train.sampling import Shard
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrainContext:
     """All that a phase needs beside the network and the plan."""
 
     train: Examples
     selection: Examples | None  # the held-out part that chooses the epoch
-    augmented: Encoder  # of training examples
-    plain: Encoder
+    augmented: Preprocessor  # of training examples
+    plain: Preprocessor
     options: Train
     transfer: Transfer
     augment: Augment
@@ -41,7 +41,9 @@ class Setting:
     tell: Callable[[dict[str, Any]], None]
     checkpoints: Checkpoints | None = None
     found: Checkpoint | None = None  # that of an interrupted training, to go on from
-    kept: Kept = field(default_factory=lambda: Kept(0, 0))  # decoded training examples; none unless told
+    kept: DecodedCache = field(
+        default_factory=lambda: DecodedCache(0, 0)
+    )  # decoded training examples; none unless told
 
 
 @dataclass

@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from headstart.models.network import Network
+from headstart.train.context import TrainContext
 from headstart.train.forward import BATCH, batches, in_order
+from headstart.train.integrity import assert_unchanged
 from headstart.train.memory import free_memory
 from headstart.train.precision import FORMATS
-from headstart.train.reread import assert_unchanged
-from headstart.train.setting import Setting
 from headstart.transfer.plan import Phase
 
 SHARE = 8  # of the machine's memory may go to what is kept: one part in so many
 TOLERANCE = 0.05  # relative, between a network that was entered above and the whole: a few roundings of bf16
 
 
-class Lower:
+class FrozenPrefix:
     """Enters a network above its frozen lower blocks, with what they make of each training example.
 
     Args:
@@ -64,7 +64,7 @@ class Lower:
 
 
 @torch.no_grad()
-def lower_of(network: Network, phase: Phase, setting: Setting) -> Lower | None:
+def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPrefix | None:
     """What a phase's frozen lower blocks make of the training examples; the network is left in evaluation mode.
 
     On 2 cores in batches of 32: MiniLM on phrases of SST-2, the last of six layers trained, 350 → 700 texts/s; EfficientNet-
@@ -86,7 +86,7 @@ def lower_of(network: Network, phase: Phase, setting: Setting) -> Lower | None:
     ):
         return None
     network.eval()
-    lower = Lower(entries[0], [module for name in below[1:] for module in _within(network, name)])
+    lower = FrozenPrefix(entries[0], [module for name in below[1:] for module in _within(network, name)])
     items, format = setting.train.items, FORMATS[setting.precision]
     rows = in_order(range(len(items)), items, setting.plain)[::-1]  # the largest first
     sizes = setting.plain.sizes(items)
@@ -128,7 +128,7 @@ def _within(network: Network, block: str) -> list[nn.Module]:
     return found
 
 
-def _agrees(network: Network, lower: Lower, rows: list[int], setting: Setting) -> bool:
+def _agrees(network: Network, lower: FrozenPrefix, rows: list[int], setting: TrainContext) -> bool:
     """Whether the network makes the same of some examples when it is entered above."""
     inputs = setting.plain.collate([setting.plain(setting.train.items[row]) for row in rows])
     inputs = {key: value.to(setting.device) for key, value in inputs.items()}

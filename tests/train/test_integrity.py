@@ -14,10 +14,10 @@ from PIL import Image
 from headstart.data.dataset import Examples
 from headstart.data.images import fingerprint
 from headstart.errors import HeadstartError
-from headstart.models.image_encoder import ImageEncoder
+from headstart.models.image_preprocessor import ImagePreprocessor
+from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.forward import batches
-from headstart.train.setting import Setting
 from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import small_network
@@ -53,10 +53,10 @@ def test_training_refuses_it(
     spoil: Callable[[Path], None],
     said: str,
     pictures: Examples,
-    make_setting: Callable[..., Setting],
+    make_setting: Callable[..., TrainContext],
 ) -> None:
     network = small_network()
-    encoder = ImageEncoder(network.spec["preprocessing"])
+    encoder = ImagePreprocessor(network.spec["preprocessing"])
     setting = replace(make_setting(workers=workers), train=pictures, selection=None, plain=encoder, augmented=encoder)
     spoil(Path(pictures.items[3]))
     with pytest.raises(HeadstartError) as refused:
@@ -66,7 +66,7 @@ def test_training_refuses_it(
 
 
 def test_so_does_a_pass_over_examples_that_can_no_longer_be_read(pictures: Examples) -> None:
-    encoder = ImageEncoder(small_network().spec["preprocessing"])
+    encoder = ImagePreprocessor(small_network().spec["preprocessing"])
     cut(Path(pictures.items[3]))
     with pytest.raises(HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"):
         list(batches(pictures.items, encoder))

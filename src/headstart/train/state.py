@@ -11,19 +11,19 @@ from torch import Tensor
 
 from headstart.models.network import Network
 from headstart.train.average import MovingAverage
-from headstart.train.best import Best
+from headstart.train.best import BestEpoch
 from headstart.train.checkpoints import Checkpoint, Tensors
+from headstart.train.context import History
 from headstart.train.meter import Meter
 from headstart.train.moments import Moments
 from headstart.train.processes import from_all
-from headstart.train.setting import History
 
 
 @dataclass
-class Course:
+class TrainState:
     """A training under way. `step` counts optimizer steps of the phase; a phase is `over` when its last epoch was scored."""
 
-    best: Best
+    best: BestEpoch
     average: MovingAverage | None = None
     history: History = field(default_factory=History)
     meter: Meter = field(default_factory=Meter)

@@ -1,4 +1,4 @@
-"""How examples become what a network reads."""
+"""What makes tensors of an example."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 
-class Encoder(Protocol):
-    """Belongs to one network. Examples are named by strings: paths of files, or the texts themselves."""
+class Preprocessor(Protocol):
+    """Belongs to one network. An example is a path of a file, or a text."""
 
     def __call__(self, item: Any, seed: int | None = None) -> dict[str, Any]:
         """One example, varied at random where a seed is given: the same way whenever the seed is the same."""
@@ -31,16 +31,16 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class Decoder(Encoder, Protocol):
-    """An encoder that reads an example in two steps, of which the first, the dear one, always comes to the same."""
+class DecodesOnce(Preprocessor, Protocol):
+    """A preprocessor in two steps: the first one decodes, which takes long and is the same each time; the second one varies."""
 
     def decoded(self, item: Any) -> np.ndarray:
         """What `__call__` takes instead of the item: one to three dimensions, uint8 or int32."""
 
 
 @runtime_checkable
-class Mixer(Encoder, Protocol):
-    """An encoder whose examples can be mixed with each other."""
+class Mixer(Preprocessor, Protocol):
+    """A preprocessor whose examples can be mixed with each other."""
 
     def mix(
         self, one: dict[str, Any], other: dict[str, Any], how: str, share: float, seed: int
@@ -53,8 +53,8 @@ class Mixer(Encoder, Protocol):
 
 
 @runtime_checkable
-class Viewer(Encoder, Protocol):
-    """An encoder that can look at one example in several ways."""
+class Viewer(Preprocessor, Protocol):
+    """A preprocessor that makes several views of one example."""
 
     def views(self, item: Any) -> list[dict[str, Any]]:
         """The example, and what it might have been as well without another label."""
