@@ -18,10 +18,10 @@ from pathlib import Path
 import tomli_w
 
 from benchmarks.suite import Bench, suite
-from headstart.compare import compare
+from headstart.commands.compare import compare
 from headstart.data.cache import write_whole
 from headstart.errors import HeadstartError
-from headstart.report.comparison import Comparison
+from headstart.evaluate.comparison import Comparison
 from headstart.report.comparison_page import Compared, write_comparisons
 
 NOTE = (

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 
 from benchmarks.controls.bare import bare_loop
-from headstart.prepare import prepare
-from headstart.prepared import Machine, Prepared, setting_of, start
 from headstart.recipe import Recipe
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
+from headstart.train.prepare import prepare
+from headstart.train.prepared import Machine, Prepared, setting_of, start
 from headstart.train.trainer import PhaseTrainer
 
 STEPS, BATCH, LR = 20, 16, 0.01

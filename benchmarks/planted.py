@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
-from headstart.check import check
+from headstart.commands.check import check
 
 COPIES, RESIZED, MIRRORED, CROPPED, CORRUPT, FLIPPED = 200, 100, 25, 25, 30, 40
 CHANGED = 100  # texts of each kind

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from scipy.stats import kendalltau
 
 from benchmarks.suite import LITE0, Table
-from headstart.compare import compare
+from headstart.commands.compare import compare
+from headstart.commands.recommend import RANDOM, recommend
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.packaged import packaged
-from headstart.recommend import RANDOM, recommend
 
 STAGES, FORGOTTEN = 7, (1, 3, 5)
 FLOOR = {"random_lite0": ARCHITECTURE, "random_resnet18": "resnet18", "random_vit_tiny": "vit_tiny_patch16_224"}

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headstart.compare import PRELOADED
+from headstart.commands.compare import PRELOADED
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOADED, "headstart.models.text", "tests.processes"])
@@ -78,20 +78,20 @@ def _child(
 def _leave(path: Path) -> None:
     import torch
 
-    from headstart import runner
+    from headstart.commands import run as run_module
 
-    learn = runner.learn
+    learn = run_module.learn
 
     def learn_and_leave(prepared: Any, setting: Any) -> Any:
         history = learn(prepared, setting)
         torch.save(prepared.network.net.state_dict(), path)
         return history
 
-    runner.learn = learn_and_leave
+    run_module.learn = learn_and_leave
 
 
 def _arm(moment: str, number: int, step: int) -> None:
-    from headstart import runner
+    from headstart.commands import run as run_module
     from headstart.train import checkpoints, phase
 
     def die() -> None:
@@ -129,11 +129,11 @@ def _arm(moment: str, number: int, step: int) -> None:
 
         checkpoints.save_file = write_half  # type: ignore[assignment]
     else:
-        learn = runner._learn
+        learn = run_module._learn
 
         def learn_and_die(*args: Any) -> Any:
             if args[3] != "main":
                 die()
             return learn(*args)
 
-        runner._learn = learn_and_die  # type: ignore[assignment]
+        run_module._learn = learn_and_die  # type: ignore[assignment]

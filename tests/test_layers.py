@@ -10,9 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "runtime", "registry", "sections", "recipe", "recipe_file", "data", "checks", "transfer", "models",
-    "report", "evaluate", "train", "tasks", "inference", "catalogue", "prepared", "prepare", "preview", "init", "check",
-    "finished", "verify", "measure", "export", "recommend", "outcome", "runner", "search", "compare", "cli_runs", "cli",
+    "errors", "registry", "recipe", "runtime", "data", "transfer", "evaluate", "models", "checks", "tasks", "catalogue",
+    "train", "report", "inference", "commands", "cli_runs", "cli",
 ]  # fmt: skip
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from headstart.catalogue import read_recipe
 from headstart.cli import main
+from headstart.commands.run import run
 from headstart.report.folder import checkpoints_of
 from headstart.report.progress import Progress
 from headstart.report.report import Report
-from headstart.runner import run
 from tests.conftest import WriteRecipe
 from tests.processes import start
 

@@ -14,15 +14,15 @@ from safetensors.torch import load_file
 
 from headstart.catalogue import read_recipe
 from headstart.cli import main
+from headstart.commands.run import learn
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
-from headstart.prepare import prepare
-from headstart.prepared import Prepared, setting_of, start
-from headstart.runner import learn
+from headstart.models.adapters import TARGETS, merge
 from headstart.tasks import tasks
 from headstart.train.forward import logits
 from headstart.train.phase import PhaseRun
-from headstart.transfer.adapters import TARGETS, merge
+from headstart.train.prepare import prepare
+from headstart.train.prepared import Prepared, setting_of, start
 from headstart.transfer.choice import FrozenFit, choose
 from headstart.transfer.strategies import plan, strategies
 from tests.conftest import WriteRecipe

@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 
 from headstart.catalogue import read_recipe
-from headstart.prepare import prepare
-from headstart.prepared import Prepared, setting_of, start
+from headstart.models.blocks import Blocks
+from headstart.runtime.depthwise import fp32_depthwise_gradients
 from headstart.train.context import TrainContext
-from headstart.train.depthwise import fp32_depthwise_gradients
 from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
 from headstart.train.precision import FORMATS
+from headstart.train.prepare import prepare
+from headstart.train.prepared import Prepared, setting_of, start
 from headstart.train.sampling import Batches, TrainingSet, seed_for
-from headstart.transfer.blocks import Blocks
 
 SKIPPED = 2
 

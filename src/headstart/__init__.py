@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.commands.run import run
     from headstart.errors import HeadstartError
     from headstart.inference.predict import Predictor, load
     from headstart.recipe import Recipe
     from headstart.report.report import Report
-    from headstart.runner import run
 
 __version__ = "0.1.0"
 __all__ = ["HeadstartError", "Predictor", "Recipe", "Report", "load", "run"]
@@ -25,7 +25,7 @@ _HOMES = {
     "Recipe": "headstart.recipe",
     "Report": "headstart.report.report",
     "load": "headstart.inference.predict",
-    "run": "headstart.runner",
+    "run": "headstart.commands.run",
 }
 
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.evaluate.baselines import baselines
 from headstart.evaluate.metrics import metrics
 from headstart.models import sklearn_head
+from headstart.models.baselines import baselines
 from headstart.recipe import Recipe
-from headstart.recipe_file import read
-from headstart.sections.transfer import AUTO
+from headstart.recipe.file import read
+from headstart.recipe.transfer import AUTO
 from headstart.tasks import tasks
 from headstart.transfer.strategies import strategies
 

@@ -39,8 +39,8 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 
     checked = read_recipe(recipe, overrides or [])
     with told_when_stopped(checked):
+        from headstart.commands.run import run as run_recipe
         from headstart.report.progress import Progress
-        from headstart.runner import run as run_recipe
 
         run_recipe(checked, progress=Progress())
 
@@ -49,9 +49,9 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import prepare
-    from headstart.prepared import estimate, start
-    from headstart.preview import describe
+    from headstart.commands.plan import describe
+    from headstart.train.prepare import prepare
+    from headstart.train.prepared import estimate, start
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -66,8 +66,8 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
 def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is trained for good."""
     from headstart.catalogue import read_recipe
-    from headstart.prepare import prepare
-    from headstart.prepared import setting_of, start
+    from headstart.train.prepare import prepare
+    from headstart.train.prepared import setting_of, start
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -93,7 +93,7 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Try what the recipe's \\[search] spans, by the held-out part; the best recipe becomes a file. Start it again to go on."""
-    from headstart.search import search as search_for
+    from headstart.commands.search import search as search_for
 
     found = search_for(recipe, overrides or [])
     typer.echo(f"best {found.metric} on the validation part, of {found.trials} trials: {found.value:.4f}")
@@ -110,8 +110,8 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="how many seeds each is trained with")] = 1,
 ) -> None:
     """Train in several ways on one split, and tell which differ by more than chance. Start it again to go on."""
-    from headstart.compare import compare as compare_runs
-    from headstart.recipe_file import split_values
+    from headstart.commands.compare import compare as compare_runs
+    from headstart.recipe.file import split_values
 
     given = [*([f"transfer.strategy={strategies}"] if strategies else []), *(vary or [])]
     wrong = [one for one in given if "=" not in one]
@@ -136,7 +136,7 @@ def recommend(
     overrides: Overrides = None,
 ) -> None:
     """Rank backbones by what their frozen features tell of the recipe's training part, and by their speed."""
-    from headstart.recommend import recommend as rank
+    from headstart.commands.recommend import recommend as rank
 
     found, table = rank(recipe, backbones.split(","), overrides or [])
     typer.echo("\n".join([found.markdown(), "", found.verdict(), *(f"failed: {line}" for line in found.failed)]))
@@ -151,7 +151,7 @@ def check(
 ) -> None:
     """Tell what is wrong with data: classes, files, copies between the parts, doubtful labels; exit code 1 if it has leaks and
     data.leaks is "error"."""
-    from headstart.check import check as look_over
+    from headstart.commands.check import check as look_over
 
     found = look_over(target, overrides or [], page)
     typer.echo("\n".join(found.lines))
@@ -166,7 +166,7 @@ def init(
     ] = "recipe.toml",
 ) -> None:
     """Look at data, and write a commented recipe for it."""
-    from headstart.init import propose
+    from headstart.commands.init import propose
 
     path = Path(output)
     if path.exists():
@@ -181,7 +181,7 @@ def init(
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
     from headstart.catalogue import read_recipe
-    from headstart.preview import fetch as fetch_for
+    from headstart.commands.plan import fetch as fetch_for
 
     typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
 

@@ -104,7 +104,7 @@ def evaluate(
     tta: Views = False,
 ) -> None:
     """Measure finished runs on their test part, each by itself and of several the average, with intervals."""
-    from headstart.measure import measure
+    from headstart.commands.evaluate import measure
 
     runs = _several(run)
     typer.echo("\n".join(measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()))
@@ -145,7 +145,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the model of a finished run for other programs; it is kept if it says the same of real examples."""
-    from headstart.export import export as export_run
+    from headstart.commands.export import export as export_run
 
     typer.echo("\n".join(export_run(run, to, int8, out, examples or []).lines()))
 
@@ -153,7 +153,7 @@ def export(
 @app.command()
 def verify(run: Run) -> None:
     """Tell whether a finished run still gives its figures on its data; exit code 1 if not."""
-    from headstart.verify import verify as verify_run
+    from headstart.commands.verify import verify as verify_run
 
     verdict = verify_run(run)
     typer.echo("\n".join([*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]))
@@ -176,8 +176,8 @@ def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
     if weights is None:
         return None
     if weights == FIT:
+        from headstart.commands.evaluate import fitted_weights
         from headstart.inference.predict import load
-        from headstart.measure import fitted_weights
 
         found = fitted_weights(runs, [load(run) for run in runs]).tolist()
         typer.echo(f"weights {', '.join(f'{weight:.3f}' for weight in found)}", err=True)

@@ -12,11 +12,11 @@ from headstart.catalogue import read_recipe
 from headstart.checks.counts import class_notes
 from headstart.checks.label_errors import suspects
 from headstart.checks.leaks import Leaks, table
+from headstart.commands.run import run
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
-from headstart.prepare import read_checked
-from headstart.runner import run
 from headstart.tasks import task_for
+from headstart.train.prepare import read_checked
 from tests.conftest import WriteRecipe, reviews, write_table
 
 TRAIN = [(f"{text} number {row} of all these", label) for row, (text, label) in enumerate(reviews(80, seed=1))]

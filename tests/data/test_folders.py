@@ -27,8 +27,8 @@ from headstart.data.pictures import look
 from headstart.data.read import IMAGES, TEXT_FILES, read_images, read_texts
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
-from headstart.prepared import class_weights
-from headstart.sections import Data
+from headstart.recipe import Data
+from headstart.train.prepared import class_weights
 from tests.conftest import WriteRecipe, draw_images, reviews
 
 PNG, HEIC = b"\x89PNG\r\n\x1a\n and so on", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

@@ -18,7 +18,7 @@ from headstart.data.dataset import Examples
 from headstart.data.grey import NODATA_TAG
 from headstart.data.images import open_rgb
 from headstart.data.pictures import digests, look
-from headstart.evaluate.baselines import raw_pixels_forest
+from headstart.models.baselines import raw_pixels_forest
 from tests.conftest import WriteRecipe
 from tests.data.test_images import chunk
 from tests.data.test_read import read

@@ -23,8 +23,8 @@ from headstart.data.read import read_images
 from headstart.data.tables import open_table
 from headstart.data.texts import of_table
 from headstart.errors import HeadstartError
+from headstart.recipe import Columns
 from headstart.report.describe import describe_parts
-from headstart.sections import Columns
 from tests.conftest import draw_images, reviews, write_table
 from tests.data.test_texts import everything, read, recipe
 

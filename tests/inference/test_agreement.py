@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import headstart
+from headstart.commands.export import export
+from headstart.commands.verify import verify
 from headstart.errors import HeadstartError
-from headstart.export import export
 from headstart.report.predictions import read_predictions
 from headstart.transfer.strategies import strategies
-from headstart.verify import verify
 from tests.conftest import MakeRun, WriteRecipe
 from tests.data.test_grey import save_set, texture
 from tests.inference.serving import served

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 import headstart
-from headstart import export as export_module
+from headstart.commands import export as export_module
+from headstart.commands.export import export
 from headstart.errors import HeadstartError
-from headstart.export import export
 from headstart.inference.agreement import Agreement
 from tests.conftest import NEGATIVE, PLAIN, POSITIVE, MakeRun, reviews, save_bert
 from tests.test_cli import call

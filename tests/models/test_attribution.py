@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.models.attribution import grad_cam, integrated_gradients
 from headstart.models.text import text_network
-from headstart.sections import Model
+from headstart.recipe import Model
 from tests.models.test_text import texts
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from headstart.commands.export import export
 from headstart.errors import HeadstartError
-from headstart.export import export
 from headstart.inference.loaded_model import open_model
 from headstart.models.detect import kind_of, local_folder
 from headstart.models.text import text_network
 from headstart.models.vision import vision_network
-from headstart.sections import Model
+from headstart.recipe import Model
 from tests.conftest import MakeRun
 from tests.models.test_text_preprocessor import dataset
 

@@ -17,11 +17,11 @@ from torch import Tensor
 from transformers import AutoModel
 
 import headstart
+from headstart.commands.export import export
 from headstart.errors import HeadstartError
-from headstart.export import export
 from headstart.models import embedder as module
 from headstart.models.text import TextNetwork, load_text_network, text_network
-from headstart.sections import Model, Preprocessing
+from headstart.recipe import Model, Preprocessing
 from tests.conftest import MakeRun
 from tests.models.test_text_preprocessor import TEXTS, dataset
 

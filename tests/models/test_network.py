@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from headstart.models.network import Network, build_head
-from headstart.sections import Head
+from headstart.recipe import Head
 
 
 class Small(Network):

@@ -19,7 +19,7 @@ from sklearn.utils import all_estimators
 
 from headstart.errors import HeadstartError
 from headstart.models.sklearn_head import FILE, HOMES, LEVELS, MANY_ROWS, build, load, names, quantised, save, try_out
-from headstart.sections import Head
+from headstart.recipe import Head
 
 LEFT_OUT = {  # and why
     "BaggingClassifier": "its trees see parts of the features that no check can follow",

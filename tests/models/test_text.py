@@ -17,13 +17,13 @@ from transformers import AutoConfig, AutoModel
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.network import build_head
 from headstart.models.pooled_encoder import POOLINGS
 from headstart.models.text import _drop_pooler, load_text_network, text_network
 from headstart.models.text_blocks import text_blocks
 from headstart.models.text_preprocessor import LONGEST_TOKEN
-from headstart.sections import Head, Model, Preprocessing
-from headstart.transfer.blocks import Blocks
+from headstart.recipe import Head, Model, Preprocessing
 from headstart.transfer.plan import Phase
 from tests.conftest import PLAIN, save_bert
 

@@ -15,7 +15,7 @@ from headstart.errors import HeadstartError
 from headstart.models.pooled_encoder import POOLINGS, encoder_class
 from headstart.models.text import text_network
 from headstart.models.text_preprocessor import LONGEST_TOKEN, TextPreprocessor
-from headstart.sections import Model, Preprocessing
+from headstart.recipe import Model, Preprocessing
 from tests.conftest import PLAIN
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

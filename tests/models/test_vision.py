@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.packaged import PACKAGED
 from headstart.models.vision import load_vision_network, vision_network
-from headstart.sections import Head, Model, Preprocessing
-from headstart.transfer.blocks import Blocks
+from headstart.recipe import Head, Model, Preprocessing
 
 FAMILIES = {  # name: (blocks between stem and head, what stands in the neck, the classifier)
     "resnet18": (4, (), "fc"),

@@ -23,7 +23,7 @@ from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.models.word_network import load_word_vector_network, word_vector_network
 from headstart.models.word_vectors import WordVectorizer, WordVectors, read_vectors
-from headstart.sections import Head, Model, Preprocessing
+from headstart.recipe import Head, Model, Preprocessing
 from tests.conftest import reviews
 
 WORDS = ("the", "film", "was", "good", "n't", ",", "Paris", "film-maker")

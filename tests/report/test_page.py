@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headstart.commands.run import run
+from headstart.evaluate.results import Figure
 from headstart.models.text import TextNetwork
 from headstart.models.vision import VisionNetwork
 from headstart.report.pages import axis_of
-from headstart.report.report import Figure
-from headstart.runner import run
 from tests.conftest import WriteRecipe, reviews, write_table
 
 

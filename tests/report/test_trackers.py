@@ -8,9 +8,9 @@ from typing import Any
 import accelerate.tracking
 import pytest
 
+from headstart.commands.run import run
 from headstart.errors import HeadstartError
 from headstart.report.trackers import check_trackers
-from headstart.runner import run
 from tests.conftest import WriteRecipe
 
 

@@ -66,7 +66,7 @@ def test_the_openmp_that_torch_brings_reads_it() -> None:
 
 def test_nothing_that_reads_it_is_imported_before() -> None:
     script = """
-import sys, headstart.cli, headstart.runner, headstart.inference.predict
+import sys, headstart.cli, headstart.commands.run, headstart.inference.predict
 print('torch' in sys.modules, 'sklearn' in sys.modules)
 """
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout

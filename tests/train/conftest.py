@@ -14,7 +14,7 @@ from headstart.data.dataset import Examples
 from headstart.models.network import Network
 from headstart.models.preprocessor import stack
 from headstart.models.vision import vision_network
-from headstart.sections import Augment, Model, Preprocessing, Train, Transfer
+from headstart.recipe import Augment, Model, Preprocessing, Train, Transfer
 from headstart.train.context import TrainContext
 from headstart.train.sampling import Shard
 

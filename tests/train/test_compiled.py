@@ -12,12 +12,12 @@ import torch
 import torch._dynamo
 from torch import nn
 
+from headstart.models.blocks import Blocks
 from headstart.train import compiled
 from headstart.train.compiled import _fault as fault
 from headstart.train.compiled import compile_steps, plain_steps
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import small_network

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import POLICIES, ImagePreprocessor
 from headstart.runtime import threads
 from headstart.train import loader
 from headstart.train.context import TrainContext
 from headstart.train.engine import seconds_per_epoch, tune
 from headstart.train.forward import logits
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import encode, examples, small_network

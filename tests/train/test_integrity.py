@@ -14,11 +14,11 @@ from PIL import Image
 from headstart.data.dataset import Examples
 from headstart.data.images import fingerprint
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.forward import batches
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import small_network
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import headstart
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.train import memory
 from headstart.train.memory import batch_size, bytes_per_example, free_memory, parts
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 from tests.conftest import WriteRecipe
 from tests.train.conftest import small_network
@@ -111,9 +111,9 @@ def test_a_step_takes_about_what_was_measured() -> None:
     code = """
 import pathlib, psutil, torch
 from headstart.models.vision import vision_network
-from headstart.sections import Model
+from headstart.recipe import Model
 from headstart.train.memory import bytes_per_example
-from headstart.transfer.blocks import Blocks
+from headstart.models.blocks import Blocks
 from headstart.transfer.plan import Phase
 network, _ = vision_network(Model(backbone="resnet18"), 2, False)
 phase = Phase("all", dict.fromkeys(Blocks(network).names, 0.1), 1)

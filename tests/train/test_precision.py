@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
+from headstart.runtime.depthwise import DepthwiseGradients
 from headstart.train import precision
 from headstart.train.context import TrainContext
-from headstart.train.depthwise import DepthwiseGradients
 from headstart.train.engine import tune
 from headstart.train.precision import choose_precision
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import small_network
 

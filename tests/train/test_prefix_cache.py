@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from headstart.data.dataset import Dataset, Examples
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.text import text_network
-from headstart.sections import Model
+from headstart.recipe import Model
 from headstart.train import prefix_cache
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.prefix_cache import lower_of
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase, Plan
 from tests.conftest import reviews
 from tests.train.conftest import Pixels, small_network

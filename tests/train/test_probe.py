@@ -19,8 +19,8 @@ from headstart.errors import HeadstartError
 from headstart.models.network import build_head
 from headstart.models.sklearn_head import build
 from headstart.models.vision import vision_network
+from headstart.recipe import Head, Model, Preprocessing
 from headstart.report.report import Report
-from headstart.sections import Head, Model, Preprocessing
 from headstart.train import probe as module
 from headstart.train.context import TrainContext
 from headstart.train.features import extract

@@ -13,8 +13,9 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, matthew
 from torch import Tensor, nn
 
 from headstart.evaluate.metrics import metrics, softmax
+from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import ImagePreprocessor
-from headstart.sections import Augment, Train, Transfer
+from headstart.recipe import Augment, Train, Transfer
 from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import epochs_since_the_best
 from headstart.train.context import TrainContext
@@ -22,9 +23,8 @@ from headstart.train.decoded_cache import DecodedCache
 from headstart.train.engine import tune
 from headstart.train.loss import Loss, balanced
 from headstart.train.overfitting import overfitting
+from headstart.train.penalties import L2SP
 from headstart.train.sampling import Batches, SampleSpec, Shard, TrainingSet
-from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase, Plan
 
 from .conftest import encode, examples, small_network

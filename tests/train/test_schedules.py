@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from headstart.sections import Train
+from headstart.recipe import Train
 from headstart.train.schedules import LearningRate
 
 ROWS = {
@@ -39,7 +39,7 @@ def test_factors(name: str) -> None:
 def test_there_is_a_row_for_every_schedule_a_recipe_may_name() -> None:
     from typing import get_args
 
-    from headstart.sections import Schedule
+    from headstart.recipe import Schedule
 
     assert set(get_args(Schedule.model_fields["name"].annotation)) == set(ROWS)
 

@@ -8,8 +8,7 @@ import sys
 import pytest
 
 from headstart.errors import HeadstartError
-from headstart.recipe import Recipe
-from headstart.sections import Head
+from headstart.recipe import Head, Recipe
 from headstart.transfer.plan import Phase, Plan
 from headstart.transfer.strategies import plan, strategies
 

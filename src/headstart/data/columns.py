@@ -11,7 +11,7 @@ from headstart.data.display import quoted
 from headstart.data.parts import role_of
 from headstart.data.tables import Table
 from headstart.errors import HeadstartError
-from headstart.sections import Columns
+from headstart.recipe import Columns
 
 LABELS = ("label", "labels", "class", "category", "target", "sentiment", "intent")
 ITEMS = {

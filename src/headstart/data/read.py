@@ -29,8 +29,7 @@ from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
 from headstart.data.value_range import with_grey_range
 from headstart.errors import HeadstartError
-from headstart.recipe import Recipe
-from headstart.sections import Columns
+from headstart.recipe import Columns, Recipe
 
 IMAGES = Kind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
 Notes = defaultdict[str, list[str]]  # sentences by the role of the part that they are about, or WHOLE

@@ -23,8 +23,7 @@ from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import KINDS, is_table_name
 from headstart.data.walk import entries, folders_in, kind_of
 from headstart.errors import HeadstartError
-from headstart.recipe import Recipe
-from headstart.sections import Data
+from headstart.recipe import Data, Recipe
 
 UNPACKED = "data"  # in the cache: the contents of archives, each in a folder that is called by its checksums
 

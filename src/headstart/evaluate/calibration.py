@@ -6,8 +6,8 @@ import numpy as np
 
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import score
+from headstart.evaluate.results import Calibration, Figure, Threshold
 from headstart.evaluate.weighted import SMALLEST
-from headstart.report.report import Calibration, Figure, Threshold
 
 WANTED = (0.01, 0.02, 0.05, 0.1)  # errors that a threshold is looked for
 

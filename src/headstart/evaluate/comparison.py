@@ -1,110 +1,102 @@
-"""Finished runs on one split: which are ahead of which by more than chance."""
+"""What several ways to train, each with some seeds, are worth beside each other on one test part: as plain values."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from statistics import median
+from collections.abc import Callable
 
-import numpy as np
-
-from headstart.errors import HeadstartError
-from headstart.evaluate.intervals import bootstrap, wilson
-from headstart.evaluate.paired import holm, sign_flip
-from headstart.report.comparison import Comparison, Cost, Row
-from headstart.report.predictions import read_predictions
-from headstart.report.report import Figure, Report, Result
+from headstart.evaluate.results import Figure, Part
+from headstart.evaluate.significance import DOUBTFUL, chance, equals
 
 
-def with_chances(
-    main: np.ndarray, beside: Sequence[tuple[Result, np.ndarray]], truth: np.ndarray
-) -> tuple[Result, ...]:
-    """The results beside the main one, each with its p-value.
+class Cost(Part):
+    """What one run took: seconds of training and testing, peak bytes of its process, and bytes of its model on disk."""
 
-    Args:
-        main: probabilities of the main result, shape (n, classes); `beside` has those of each other. truth: shape (n,).
-    """
-    right, *others = ((some.argmax(1) == truth).astype(int) for some in (main, *(found for _, found in beside)))
-    chances = holm([sign_flip(right - other) for other in others])
-    return tuple(result.model_copy(update={"p": p}) for (result, _), p in zip(beside, chances, strict=True))
+    seconds: float
+    peak_bytes: int
+    model_bytes: int
 
 
-def compared(cells: dict[str, dict[int, tuple[Path, Cost]]], failed: tuple[str, ...], resamples: int) -> Comparison:
-    """The table of finished runs.
+class Row(Part):
+    """One way to train. `accuracy` is the mean over the seeds, its interval over examples and seeds drawn anew; `points` is how
+    far it is behind the best, `p` the chance of a difference as large if there were none (corrected for the number of rows)."""
 
-    Args:
-        cells: for each way to train and each seed the run's folder and what it took.
-        failed: a sentence for each run without a result.
-        resamples: of the bootstrap.
-    """
-    right = {name: _right(runs) for name, runs in cells.items()}
-    ordered = sorted(right, key=lambda name: -right[name].mean())
-    chances = []
-    if ordered:
-        best = right[ordered[0]]
-        chances = holm([sign_flip(_difference(best, right[name])) for name in ordered[1:]])
-    rows = [
-        _row(name, cells[name], right[name], 100 * (right[ordered[0]].mean() - right[name].mean()), p, resamples)
-        for name, p in zip(ordered, [None, *chances], strict=bool(ordered))
-    ]
-    return Comparison(n=len(right[ordered[0]]) if ordered else 0, rows=tuple(rows), failed=failed)
+    name: str
+    seeds: tuple[int, ...]
+    accuracy: Figure
+    by_seed: tuple[float, ...]
+    macro_f1: float
+    log_loss: float
+    points: float
+    p: float | None
+    seconds: float
+    peak_bytes: int
+    model_bytes: int
+    trainable: int
+    cached: int = 0  # examples whose frozen features were there already, in all of its runs
 
-
-def _right(runs: dict[int, tuple[Path, Cost]]) -> np.ndarray:
-    """Which examples each seed's model got right, shape (n, seeds), examples in the order of their names."""
-    columns = []
-    for folder, _ in runs.values():
-        found, stated = read_predictions(folder), Report.read(folder).test.n
-        if len(found.names) != stated:
-            raise HeadstartError(
-                f"{folder}: predictions.csv has {len(found.names)} examples, metrics.json {stated}; delete {folder.parent} and "
-                "start again"
-            )
-        columns.append(found.right[np.argsort(np.array(found.names), kind="stable")])
-    return np.stack(columns, axis=1)
+    @property
+    def told_apart(self) -> bool:
+        """Whether it is behind the best by more than chance."""
+        return self.p is not None and self.p <= DOUBTFUL
 
 
-def _difference(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """How much oftener one was right, of each example, in whole numbers also where one has fewer seeds."""
-    common = math.lcm(ours.shape[1], theirs.shape[1])
-    counted = [found.sum(1).astype(int) * (common // found.shape[1]) for found in (ours, theirs)]
-    return np.asarray(counted[0] - counted[1])
+class Comparison(Part):
+    """Rows from the highest accuracy down, on n test examples, and a sentence for each run that failed."""
+
+    n: int
+    rows: tuple[Row, ...]
+    failed: tuple[str, ...]
+
+    def verdict(self) -> str:
+        """What a reader may take from the table, in sentences."""
+        if not self.rows:
+            return "No run came to an end."
+        best, *others = self.rows
+        told = [f"{best.name} has the highest accuracy, {best.accuracy} (n = {self.n})."]
+        for row in others:
+            apart = "behind by more than chance" if row.told_apart else "not distinguishable"
+            lower = f"is {row.points:.1f} points lower" if row.points else "reaches the same"
+            told.append(f"{row.name} {lower}, p {equals(row.p)}: {apart}{_price(row, best)}.")
+        cheapest = min((row for row in self.rows if not row.told_apart), key=lambda row: row.seconds)
+        if cheapest is not best:
+            told.append(f"Of those that cannot be told from the best, {cheapest.name} costs the least.")
+        if any(row.cached for row in self.rows):
+            told.append("Seconds do not count frozen features that lay in the cache.")
+        return " ".join(told)
+
+    def markdown(self) -> str:
+        """The table, for people."""
+        columns: dict[str, Callable[[Row], str]] = {
+            "": lambda row: row.name.replace("|", "/"),
+            "accuracy": lambda row: f"{row.accuracy.value:.3f}",
+            "95 % interval": lambda row: f"{row.accuracy.low:.3f} to {row.accuracy.high:.3f}",
+            "by seed": lambda row: ", ".join(f"{value:.3f}" for value in row.by_seed),
+            "macro-F1": lambda row: f"{row.macro_f1:.3f}",
+            "log loss": lambda row: f"{row.log_loss:.3f}",
+            "points behind": lambda row: f"{row.points:.1f}",
+            "p": lambda row: chance(row.p),
+            "seconds": lambda row: f"{row.seconds:.1f}",
+            "peak memory": lambda row: size(row.peak_bytes),
+            "trainable": lambda row: f"{row.trainable:,}",
+            "model": lambda row: size(row.model_bytes),
+        }
+        if all(len(row.seeds) == 1 for row in self.rows):
+            del columns["by seed"]
+        lines = [
+            list(columns),
+            ["---"] * len(columns),
+            *([told(row) for told in columns.values()] for row in self.rows),
+        ]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(
-    name: str, runs: dict[int, tuple[Path, Cost]], right: np.ndarray, points: float, p: float | None, resamples: int
-) -> Row:
-    reports = [Report.read(folder) for folder, _ in runs.values()]
-    costs = [cost for _, cost in runs.values()]
-    return Row(
-        name=name,
-        seeds=tuple(runs),
-        accuracy=_figure(right, resamples),
-        by_seed=tuple(right.mean(0).tolist()),
-        macro_f1=float(np.mean([report.test.macro_f1.value for report in reports])),
-        log_loss=float(np.mean([report.test.log_loss.value for report in reports])),
-        points=points,
-        p=p,
-        seconds=median(cost.seconds for cost in costs),
-        peak_bytes=int(median(cost.peak_bytes for cost in costs)),
-        model_bytes=int(median(cost.model_bytes for cost in costs)),
-        cached=sum(report.main.cached for report in reports),
-        trainable=max((phase.trainable for phase in reports[0].main.phases), default=0),
-    )
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def _figure(right: np.ndarray, resamples: int) -> Figure:
-    """Mean accuracy over seeds; its interval draws examples and seeds anew (of one seed, Wilson's)."""
-    n, seeds = right.shape
-    if seeds == 1:
-        low, high = wilson(int(right.sum()), n)
-        return Figure(value=float(right.mean()), low=low, high=high)
-    random = np.random.default_rng(0)
-
-    def means(weights: np.ndarray) -> np.ndarray:
-        drawn = random.integers(seeds, size=(len(weights), seeds))
-        return np.take_along_axis(weights @ right / n, drawn, 1).mean(1, keepdims=True)
-
-    (low,), (high,) = bootstrap(means, n, resamples)
-    return Figure(value=float(right.mean()), low=float(low), high=float(high))
+def _price(row: Row, best: Row) -> str:
+    ratio = best.seconds / max(row.seconds, 1e-9)
+    if ratio >= 1.5:
+        return f"; it takes 1/{ratio:.0f} of the time" if ratio >= 2 else f"; it takes {1 / ratio:.2f} of the time"
+    return f"; it takes {1 / ratio:.0f} times as long" if ratio <= 0.5 else ""

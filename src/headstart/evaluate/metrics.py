@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from headstart.evaluate.intervals import above_noise, bootstrap, logistic, percentiles, resampled, wilson
+from headstart.evaluate.results import ClassScore, Figure, Scores
 from headstart.evaluate.weighted import NAMES, Weighted, auroc, average_precision
 from headstart.registry import Registry
-from headstart.report.report import ClassScore, Figure, Scores
 
 CALIBRATION = NAMES.index("calibration_error")
 TOP = 5  # guesses of the top-k accuracy, where there are more classes than that

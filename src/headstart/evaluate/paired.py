@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headstart.evaluate.intervals import Z
+from headstart.evaluate.results import Result
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -57,3 +58,16 @@ def holm(chances: Sequence[float]) -> list[float]:
         running = max(running, min((len(chances) - place) * chances[row], 1.0))
         corrected[row] = running
     return corrected
+
+
+def with_chances(
+    main: np.ndarray, beside: Sequence[tuple[Result, np.ndarray]], truth: np.ndarray
+) -> tuple[Result, ...]:
+    """The results beside the main one, each with its p-value.
+
+    Args:
+        main: probabilities of the main result, shape (n, classes); `beside` has those of each other. truth: shape (n,).
+    """
+    right, *others = ((some.argmax(1) == truth).astype(int) for some in (main, *(found for _, found in beside)))
+    chances = holm([sign_flip(right - other) for other in others])
+    return tuple(result.model_copy(update={"p": p}) for (result, _), p in zip(beside, chances, strict=True))

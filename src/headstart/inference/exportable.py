@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import NetworkModel
+from headstart.models.adapters import merge
 from headstart.models.network import Network
-from headstart.transfer.adapters import merge
 
 OUTPUT = "probabilities"
 SPEC = (

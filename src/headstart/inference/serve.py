@@ -19,12 +19,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headstart.errors import HeadstartError
+from headstart.evaluate.results import Scores
 from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.predict import Encoded, Prediction, Predictor
 from headstart.inference.request import BLANK, Limits, RefusedError, examples_in, opened, unreadable
 from headstart.report.folder import RECIPE
 from headstart.report.pages import render
-from headstart.report.report import FILE, Report, Scores
+from headstart.report.report import FILE, Report
 from headstart.runtime.threads import readers
 
 SAFE = {

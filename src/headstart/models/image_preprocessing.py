@@ -9,7 +9,7 @@ from timm.data import resolve_data_config
 from torch import nn
 
 from headstart.errors import HeadstartError
-from headstart.sections import Preprocessing, Section
+from headstart.recipe import Preprocessing, Section
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.models import sklearn_head
+from headstart.models.adapters import own_names
 from headstart.models.preprocessor import Preprocessor
-from headstart.sections import Head
-from headstart.transfer.adapters import own_names
+from headstart.recipe import Head
 
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 

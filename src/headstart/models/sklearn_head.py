@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import HeadstartError, first_line
+from headstart.recipe import Head
 from headstart.registry import unknown
-from headstart.sections import Head
 
 FILE = "head.skops"
 HOMES = {

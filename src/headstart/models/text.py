@@ -13,6 +13,7 @@ from transformers import AutoConfig
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
+from headstart.models.adapters import put_in
 from headstart.models.attribution import integrated_gradients
 from headstart.models.embedder import embedder, load_dense
 from headstart.models.network import Network, build_head, check_origin, digest
@@ -32,8 +33,7 @@ from headstart.models.text_source import (
     random_encoder,
     read_tokenizer,
 )
-from headstart.sections import Head, Model
-from headstart.transfer.adapters import put_in
+from headstart.recipe import Head, Model
 
 TOKENIZER = "tokenizer"  # folder beside the weights
 SAME = 1e-2  # relative

@@ -20,7 +20,7 @@ from headstart.models.detect import kind_of, local_folder
 from headstart.models.embedder import weights_beside
 from headstart.models.packaged import packaged
 from headstart.models.pooled_encoder import POOLINGS, PooledConfig, encoder_class, without_copy
-from headstart.sections import Model
+from headstart.recipe import Model
 
 KIND = "text"
 SHORTEST = 3  # tokens of a text: its first, its last and one between

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from headstart.data.grey import GreyRange
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
+from headstart.models.adapters import put_in
 from headstart.models.attribution import grad_cam
 from headstart.models.detect import local_folder
-from headstart.models.fused_batchnorm import fused_batchnorm
 from headstart.models.image_preprocessing import check_look, look_of
 from headstart.models.image_preprocessor import ImagePreprocessor, normalised
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
@@ -31,9 +31,9 @@ from headstart.models.weights import (
     from_file,
     from_folder,
 )
+from headstart.recipe import Head, Model
 from headstart.registry import suggest
-from headstart.sections import Head, Model
-from headstart.transfer.adapters import put_in
+from headstart.runtime.fused_batchnorm import fused_batchnorm
 
 KIND = "vision"
 

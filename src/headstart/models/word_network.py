@@ -21,7 +21,7 @@ from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head
 from headstart.models.text_preprocessor import text_digest
 from headstart.models.word_vectors import KIND, WordVectorizer, WordVectors, read_vectors
-from headstart.sections import Head, Model
+from headstart.recipe import Head, Model
 
 VECTORS, WORDS = "vectors.safetensors", "words.json"
 

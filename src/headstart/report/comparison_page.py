@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.data.cache import write_whole
-from headstart.report.comparison import Comparison, size
+from headstart.evaluate.comparison import Comparison, size
+from headstart.evaluate.significance import chance
 from headstart.report.pages import render
-from headstart.report.significance import chance
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,10 +10,8 @@ from rich.table import Table
 
 from headstart.data.dataset import Dataset
 from headstart.data.display import printable
+from headstart.evaluate.results import PhaseRecord
 from headstart.recipe import Recipe
-from headstart.report.folder import NO_EFFECT_ON_RESULT
-from headstart.report.report import PhaseRecord
-from headstart.sections import Section
 
 MANY_CLASSES = 12
 
@@ -43,31 +40,12 @@ def describe(
         ),
     ]
     varied = {"policy": recipe.augment.policy} if recipe.augment.policy else {}
-    if more := choices(recipe) | varied:
+    if more := recipe.non_defaults() | varied:
         lines.append("with       " + ", ".join(f"{key} {value}" for key, value in more.items()))
     if recipe.evaluate.beside:
         lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
     text = "\n".join(lines)
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
-
-
-SHOWN = ("strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy", "workers")
-
-
-def _stated(section: Section) -> str:
-    return " ".join(f"{key} {value}" for key, value in section.model_dump(exclude_defaults=True).items())
-
-
-def choices(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe asks of training beside what every run states: keys of its sections that have another value than
-    their default."""
-    found = {}
-    for section in (recipe.transfer, recipe.train, recipe.augment):
-        for key, field in type(section).model_fields.items():
-            value = getattr(section, key)
-            if key not in (*SHOWN, *NO_EFFECT_ON_RESULT) and value != field.get_default(call_default_factory=True):
-                found[key] = _stated(value) if isinstance(value, Section) else value
-    return found
 
 
 def _course(phase: PhaseRecord, dataset: Dataset, total: int, phases: tuple[PhaseRecord, ...]) -> str:

@@ -15,12 +15,8 @@ import tomli_w
 
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
+from headstart.recipe.training import NO_EFFECT_ON_RESULT
 
-NO_EFFECT_ON_RESULT = {
-    "workers": "auto",
-    "checkpoint_seconds": 180.0,
-    "trackers": (),
-}  # keys of [train] that change no result
 RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"  # what lies in it under these names
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from headstart.report.report import Figure
+from headstart.evaluate.results import Figure
 
 SIDE, EXCERPT = 160, 400  # of a picture in pixels, of a text in characters
 

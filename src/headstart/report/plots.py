@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from headstart.report.report import Result
+from headstart.evaluate.results import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

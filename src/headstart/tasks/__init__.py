@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from headstart.data.dataset import Dataset, Examples
     from headstart.data.inputs import Input
     from headstart.models.network import Network
-    from headstart.recipe import Recipe
-    from headstart.sections import Model
+    from headstart.recipe import Model, Recipe
 
 
 @dataclass(frozen=True)

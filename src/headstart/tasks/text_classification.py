@@ -14,7 +14,7 @@ from headstart.tasks import Task, tasks
 if TYPE_CHECKING:
     from headstart.data.dataset import Dataset
     from headstart.models.network import Network
-    from headstart.sections import Model
+    from headstart.recipe import Model
 
 
 def _network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Network, list[str]]:

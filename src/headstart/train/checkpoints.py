@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from headstart.train.processes import broadcast_from_main, rank_and_world
+from headstart.runtime.processes import broadcast_from_main, rank_and_world
 
 STATE = "state.json"
 KEPT = 2

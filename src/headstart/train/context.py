@@ -12,7 +12,7 @@ import torch
 
 from headstart.data.dataset import Examples
 from headstart.models.preprocessor import Preprocessor
-from headstart.sections import Augment, Train, Transfer
+from headstart.recipe import Augment, Train, Transfer
 from headstart.train.checkpoints import Checkpoint, Checkpoints
 from headstart.train.decoded_cache import DecodedCache
 from headstart.train.sampling import Shard

@@ -16,19 +16,19 @@ import os
 from torch import Tensor
 
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
+from headstart.runtime.processes import share_buffers
 from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import BestEpoch
 from headstart.train.context import History, TrainContext
 from headstart.train.forward import logits
 from headstart.train.meter import WARMUP_STEPS
 from headstart.train.overfitting import overfitting
+from headstart.train.penalties import L2SP
 from headstart.train.phase import DryRun, PhaseRun
 from headstart.train.probe import probe
-from headstart.train.processes import share_buffers
 from headstart.train.state import TrainState
-from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase, Plan
 
 

@@ -25,10 +25,10 @@ from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.runtime.processes import broadcast_from_main, gather_to_main, rank_and_world
 from headstart.train.context import TrainContext
 from headstart.train.forward import BATCH, assemble, features, in_order, share_of
 from headstart.train.integrity import assert_unchanged
-from headstart.train.processes import broadcast_from_main, gather_to_main, rank_and_world
 
 FORMAT = 3  # raise it when what a feature is changes
 ROWS = 512  # of a file: what a killed extraction loses at most

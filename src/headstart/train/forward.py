@@ -15,10 +15,10 @@ from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.models.preprocessor import Preprocessor
+from headstart.runtime.processes import from_all, rank_and_world
 from headstart.runtime.threads import readers
 from headstart.train.integrity import reading
 from headstart.train.precision import FORMATS
-from headstart.train.processes import from_all, rank_and_world
 
 BATCH = 32
 

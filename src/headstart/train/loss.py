@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from headstart.sections import Train
+from headstart.recipe import Train
 
 
 class Loss:

@@ -12,10 +12,10 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.runtime.threads import neighbours
 from headstart.train.precision import FORMATS
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.plan import Phase
 
 STEPS_AN_EPOCH = 50

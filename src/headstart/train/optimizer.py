@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from headstart.sections import Train
+from headstart.recipe import Train
 
 FUSED = ("cpu", "cuda")  # devices
 

@@ -14,7 +14,9 @@ from transformers import TrainerCallback, TrainingArguments
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
+from headstart.runtime.processes import from_all, share_buffers
 from headstart.train.best import epochs_since_the_best
 from headstart.train.compiled import compile_steps, plain_steps
 from headstart.train.context import TrainContext
@@ -23,14 +25,12 @@ from headstart.train.loader import loader_of
 from headstart.train.loss import Loss
 from headstart.train.moments import moments_of, remember
 from headstart.train.optimizer import optimizer
+from headstart.train.penalties import L2SP
 from headstart.train.prefix_cache import lower_of
-from headstart.train.processes import from_all, share_buffers
 from headstart.train.sampling import Batches, TrainingSet, seed_for
 from headstart.train.schedules import LearningRate
 from headstart.train.state import TrainState
 from headstart.train.trainer import PhaseTrainer
-from headstart.transfer.blocks import Blocks
-from headstart.transfer.penalties import L2SP
 from headstart.transfer.plan import Phase
 
 CHECK_STEPS = 10  # between two looks at whether a checkpoint is due

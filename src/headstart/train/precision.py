@@ -16,10 +16,10 @@ from torch import Tensor
 
 from headstart.data.cache import cache_folder, write_whole
 from headstart.errors import HeadstartError
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
-from headstart.train.depthwise import fp32_depthwise_gradients
-from headstart.train.processes import broadcast_from_main
-from headstart.transfer.blocks import Blocks
+from headstart.runtime.depthwise import fp32_depthwise_gradients
+from headstart.runtime.processes import broadcast_from_main
 from headstart.transfer.plan import Phase
 
 FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}

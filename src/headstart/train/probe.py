@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.intervals import wilson
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.sklearn_head import fitted as fitted_classifier
+from headstart.recipe import Head
+from headstart.runtime.processes import broadcast_from_main
 from headstart.runtime.threads import one_blas_thread
-from headstart.sections import Head
 from headstart.train.best import BestEpoch, epochs_since_the_best
 from headstart.train.context import History, TrainContext
 from headstart.train.cross_validation import FOLDS, accuracy_on_learned, out_of_fold
@@ -27,10 +29,8 @@ from headstart.train.features import extract
 from headstart.train.forward import head_outputs
 from headstart.train.loss import Loss, balanced
 from headstart.train.optimizer import optimizer
-from headstart.train.processes import broadcast_from_main
 from headstart.train.sampling import Batches, seed_for
 from headstart.train.schedules import LearningRate
-from headstart.transfer.blocks import Blocks
 from headstart.transfer.choice import FrozenFit
 from headstart.transfer.plan import Phase
 

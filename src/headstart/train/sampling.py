@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 
 from headstart.data.dataset import Examples
 from headstart.models.preprocessor import DecodesOnce, Mixer, Preprocessor
-from headstart.sections import Augment
+from headstart.recipe import Augment
 from headstart.train.decoded_cache import DecodedCache
 from headstart.train.integrity import assert_unchanged, reading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from headstart.sections import Train
+from headstart.recipe import Train
 
 
 class LearningRate:

@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from headstart.models.network import Network
+from headstart.runtime.processes import from_all
 from headstart.train.average import MovingAverage
 from headstart.train.best import BestEpoch
 from headstart.train.checkpoints import Checkpoint, Tensors
 from headstart.train.context import History
 from headstart.train.meter import Meter
 from headstart.train.moments import Moments
-from headstart.train.processes import from_all
 
 
 @dataclass

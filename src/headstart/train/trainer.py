@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from headstart.models.network import Network
-from headstart.train.depthwise import fp32_depthwise_gradients
+from headstart.runtime.depthwise import fp32_depthwise_gradients
 from headstart.train.loss import Loss
 from headstart.train.prefix_cache import FrozenPrefix
 

@@ -1,0 +1,155 @@
+"""headstart check: what is wrong with the data, before anything is trained."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from headstart.catalogue import read_recipe
+from headstart.checks.duplicates import FEATURES, HOW, Duplicates, remembered
+from headstart.checks.label_errors import suspects
+from headstart.checks.leaks import Leaks, copies, find_leaks, table
+from headstart.checks.nearest_pairs import like_vectors
+from headstart.commands.init import propose
+from headstart.data.cache import write_whole
+from headstart.data.dataset import Dataset, joined
+from headstart.errors import HeadstartError
+from headstart.recipe import Head, Recipe
+from headstart.recipe.transfer import FROZEN
+from headstart.report.check_page import CheckPage, write_check_page
+from headstart.report.describe import describe_parts
+from headstart.tasks import task_for
+from headstart.train.prepare import prepare, read_checked
+from headstart.train.prepared import features_of, start
+
+ALIKE = 0.95  # cosine of centred features from which on two examples are worth a look
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found, a line each, the folder with the tables, and whether the recipe calls what was found fatal."""
+
+    lines: tuple[str, ...]
+    folder: Path
+    fatal: bool
+
+
+def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Checked:
+    """Look the data of a recipe over, or a folder or table by itself: classes, files, likes between the parts, doubtful labels.
+
+    Tables go into `<output>.check/`, with `page` also a page to look at. Nothing is trained but a classifier on frozen
+    features, whose doubts are the doubtful labels.
+
+    Raises:
+        HeadstartError: the data cannot be read.
+    """
+    asked = read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
+    recipe = asked.with_changes(data={"leaks": "report"})
+    task = task_for(recipe.task, recipe.model.backbone)
+    dataset, leaks = read_checked(recipe, task)
+    like = remembered(task.like, joined(dataset.parts().values()))
+    source = recipe.data.source or str(recipe.data.train)
+    lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
+    if leaks.leaks and asked.data.leaks == "drop":
+        lines.append(f'data.leaks = "drop" leaves out {sum(map(len, leaks.given_away.values()))} examples of a run')
+    doubts: list[list[str]] = []
+    try:
+        machine = start()
+        frozen = prepare(
+            recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, (dataset, leaks)
+        )
+    except HeadstartError as error:
+        frozen = None
+        lines.append(f"look-alikes by features and doubtful labels need the backbone, which cannot be had: {error}")
+    found = leaks
+    if frozen is not None:
+        lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
+        parts = [features_of(frozen, machine, role, part) for role, part in dataset.parts().items()]
+        features = np.concatenate([part for part in parts if part is not None])
+        found = _with_features(dataset, like, features)
+        seen = Counter(pair.how for pair in found.leaks)[HOW[FEATURES]]
+        if seen:
+            lines.append(
+                f"held-out examples that look to the backbone like some of an earlier part, beside those: {seen}"
+            )
+        doubts = _doubts(dataset, features, recipe.seed)
+        n = sum(map(len, dataset.for_learning().values()))
+        lines.append(
+            f"labels outside the test that a classifier on frozen features, which has not seen them, would give otherwise: "
+            f"{len(doubts)} of {n}, the worst first; {100 * len(doubts) / n:.1f} % is its error rate, so many of them are its "
+            "own errors, and the first ones are worth a look"
+        )
+    folder = _folder(recipe)
+    write_whole(folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)]))
+    header = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]
+    write_whole(folder / "suspects.csv", _csv(header, doubts))
+    lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
+    if page and frozen is not None:
+        shown = CheckPage(source, tuple(lines), dataset, found, doubts, recipe.seed)
+        varied = frozen.network.encoder(recipe.augment.policy or task.policies[0])
+        write_check_page(shown, frozen.network.encoder(), varied, folder / "check.html")
+        lines.append(f"page       {folder}/check.html")
+    elif page:
+        lines.append("page       not written: it shows what the backbone reads, which cannot be had")
+    return Checked(tuple(lines), folder, bool(leaks.leaks) and asked.data.leaks == "error")
+
+
+def _folder(recipe: Recipe) -> Path:
+    folder = Path(recipe.output).with_name(f"{Path(recipe.output).name}.check")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HeadstartError(
+            f"output: {folder} cannot be made ({error.strerror}); give another place with output=NAME"
+        ) from None
+    return folder
+
+
+def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.toml"
+        path.write_text(propose(source), encoding="utf-8")
+        name = Path(source.partition(":")[2] or source).stem or "data"
+        return read_recipe(path, [f'output="runs/{name}"', *overrides])
+
+
+def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> Leaks:
+    """Leaks with those that only the features show, of all parts one after the other, shape (n, width)."""
+    _, first = np.unique(like.content, return_index=True)
+    centred = features[first] - features[first].mean(axis=0)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    pairs = like_vectors((centred / np.maximum(lengths, 1e-9)).astype(np.float32), ALIKE)
+    known, codes = (np.asarray(some) @ np.array([len(first), 1]) for some in (like.pairs, pairs))
+    new = pairs[~np.isin(codes, known)]
+    how = np.append(like.how, np.full(len(new), FEATURES, np.uint8))
+    return find_leaks(dataset, Duplicates(like.content, np.concatenate([like.pairs, new]), how))
+
+
+def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
+    """Examples for training and validation whose label is doubted, the worst first: part, example, label, suspected label,
+    and the probabilities of both."""
+    from headstart.train.cross_validation import out_of_fold
+
+    parts, labels = dataset.for_learning(), dataset.labels
+    where = [role for role, part in parts.items() for _ in range(len(part))]
+    known = joined(parts.values())
+    probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
+    found = []
+    for row in suspects(probabilities, known.labels).tolist():
+        given, best = int(known.labels[row]), int(probabilities[row].argmax())
+        own, other = probabilities[row, given], probabilities[row, best]
+        found.append([where[row], known.names[row], labels[given], labels[best], f"{own:.4f}", f"{other:.4f}"])
+    return found
+
+
+def _csv(header: list[str], rows: list[list[str]]) -> str:
+    written = io.StringIO()
+    csv.writer(written).writerows([header, *rows])
+    return written.getvalue()

@@ -1,0 +1,213 @@
+"""headstart init: a first recipe for data that nobody has described yet, with the reason for each value."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from headstart.catalogue import read_recipe
+from headstart.checks.leaks import Leaks
+from headstart.data.class_folders import Kind
+from headstart.data.columns import ITEMS, LABELS, example_in_header, is_number, split_of
+from headstart.data.dataset import Dataset
+from headstart.data.formats import is_image, is_image_name
+from headstart.data.read import IMAGES as IMAGE_FILES
+from headstart.data.read import TEXT_FILES
+from headstart.data.sources import places
+from headstart.data.tables import Table, open_table
+from headstart.data.walk import walk
+from headstart.errors import HeadstartError
+from headstart.models.packaged import PACKAGED
+from headstart.recipe import Data
+from headstart.tasks import task_for
+from headstart.train.prepare import read_checked
+
+IMAGES, TEXTS = "image_classification", "text_classification"
+BACKBONES = {  # where the weights come as a package, and where they come from a hub
+    IMAGES: ("packaged:efficientnet_lite0", "resnet18.tv_in1k", "resnet50.a1_in1k or convnext_small.fb_in22k_ft_in1k"),
+    TEXTS: ("packaged:minilm_l6", "sentence-transformers/all-MiniLM-L6-v2", "roberta-base"),
+}
+STEPS = 600  # of training, about
+FEW = 20  # training examples a class
+SEEN = 200  # files or rows to tell the kind of data by
+FILES = Kind("image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.such_as)
+
+
+def propose(source: str) -> str:
+    """A commented recipe for a folder, a table or whatever else data.source may be.
+
+    Raises:
+        HeadstartError: there is no data, or nothing that a task reads.
+    """
+    if not source.strip():
+        raise HeadstartError("SOURCE: found no name; expected a folder, a table, or whatever else data.source may be")
+    found = _found(source)
+    draft = _draft(source, found)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "draft.toml"
+        path.write_text(draft, encoding="utf-8")
+        recipe = read_recipe(path)
+    dataset, leaks = read_checked(recipe, task_for(found.task, recipe.model.backbone))
+    return _recipe(source, found, dataset, leaks)
+
+
+class Found(NamedTuple):
+    """What data is for: the task, how that was told, columns of a table by their roles, its other ones, and whether its first
+    line names them."""
+
+    task: str
+    why: str
+    columns: Mapping[str, str] = MappingProxyType({})
+    others: Sequence[str] = ()
+    header: bool = True
+
+
+def _found(source: str) -> Found:
+    place = places(Data(source=source), FILES).places["train"]
+    if place.is_dir():
+        files = list(map(Path, walk(place).files[:SEEN]))
+        images, texts = sum(map(is_image, files)), sum(map(TEXT_FILES.accepts, files))
+        if not images and not texts:
+            raise HeadstartError(
+                f"{place}: found neither images nor .txt files; expected one folder of them a class, or a table"
+            )
+        return Found(IMAGES, "the files are images") if images >= texts else Found(TEXTS, "the files are texts")
+    table = open_table(place)
+    header = example_in_header(table) is None
+    if not header:
+        table = open_table(place, header=False)
+    split, _ = split_of(table)
+    rest = replace(table, columns=tuple(name for name in table.columns if name != split))
+    label, item, kind, why = _columns_of(rest)
+    columns = {kind: item, "label": label, **({"split": split} if split else {})}
+    others = [name for name in rest.columns if name not in (item, label)]
+    return Found(IMAGES if kind == "image" else TEXTS, why, columns, others, header)
+
+
+def _columns_of(table: Table) -> tuple[str, str, str, str]:
+    """(column of the labels, column of the examples, "image" or "text", how they were told)."""
+    values = table.sample()
+    rows = len(values[table.columns[0]]) if values else 0
+    if not rows or len(table.columns) < 2:
+        raise HeadstartError(
+            f"{table.path}: expected rows and at least two columns, one of examples and one of labels; it has {table.listed()}"
+        )
+    different = {name: len({str(value) for value in found}) for name, found in values.items()}
+    named = [name for name in table.columns if name.lower() in LABELS]
+    if named:
+        label, why = named[0], "the labels by the name of their column"
+    else:
+        repeating = [name for name in table.columns if 2 <= different[name] <= max(20, rows // 10)]
+        if not repeating:
+            numbers = [name for name, some in values.items() if all(is_number(str(value)) for value in some)]
+            raise HeadstartError(
+                f"{table.path}: no column looks like labels: none of {table.listed()} repeats itself. "
+                + "".join(f"{name!r} holds numbers; to predict a number is not possible yet. " for name in numbers[:1])
+                + "Add a column of classes, called label"
+            )
+        label, why = min(repeating, key=lambda name: different[name]), "the labels as the column with the fewest values"
+    others = [name for name in table.columns if name != label]
+    for name in others:
+        given = [str(value) for value in values[name] if value]
+        if given and all(is_image_name(Path(value)) for value in given[:SEEN]):
+            return label, name, "image", f"{why}, the images as the column of their paths"
+    known = [name for name in others if name.lower() in ITEMS["text"]]
+    if known:
+        return label, known[0], "text", f"{why}, the texts by the name of theirs"
+    length = {name: float(np.mean([len(str(value)) for value in values[name]])) for name in others}
+    longest = max(others, key=lambda name: length[name])
+    return label, longest, "text", f"{why}, the texts as the column with the longest values"
+
+
+def _backbone(task: str) -> tuple[str, str]:
+    """(name, reason)."""
+    ours, hub, larger = BACKBONES[task]
+    if _is_installed(ours.removeprefix("packaged:")):
+        return ours, f"its weights are installed; with a GPU and a hub try {larger}"
+    return hub, f"small enough for a machine without a GPU; with one try {larger}"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(PACKAGED[name].distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _draft(source: str, found: Found) -> str:
+    task = found.task
+    named = [f"columns.{role} = {_quoted(name)}" for role, name in found.columns.items()]
+    named += [] if found.header else ["header = false"]
+    model = ["[model]", f"backbone = {_quoted(_backbone(task)[0])}"]
+    return "\n".join([f"task = {_quoted(task)}", "[data]", f"source = {_quoted(source)}", *named, *model])
+
+
+def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
+    task, why, columns, others, header = found
+    backbone, because = _backbone(task)
+    counts = dataset.counts("train")
+    n, most, least = len(dataset.train), max(counts.values()), min(counts.values())
+    size = 16 if n < 1_000 else 32
+    epochs = int(np.clip(round(STEPS * size / n), 2, 20))
+    lines = [
+        f"# Made by `headstart init` from {source}: {n:,} training, {len(dataset.validation or ()):,} validation and "
+        f"{len(dataset.test):,} test examples",
+        f"# of {len(counts)} classes ({least:,} to {most:,} training examples a class).",
+        *(f"# {note}" for note in dataset.notes),
+        "",
+        f"task = {_quoted(task)}            # {why}",
+        "",
+        "[data]",
+        f"source = {_quoted(source)}",
+    ]
+    if columns:
+        named = ", ".join(f"{role} = {_quoted(name)}" for role, name in columns.items())
+        lines.append(f"columns = {{ {named} }}")
+    if not header:
+        lines.append("header = false            # the first line is an example too; columns are called by their places")
+    if others:
+        lines += [
+            f'# There are also {", ".join(map(_quoted, others[:10]))}. In columns, `group = "NAME"` keeps what is of one',
+            '# patient or author in one part, `time = "NAME"` tests on the latest.',
+        ]
+    if leaks.leaks:
+        lines.append(
+            'leaks = "report"            # "drop" leaves out those training examples that a held-out part has as well'
+        )
+    lines += [
+        "",
+        "[model]",
+        f"backbone = {_quoted(backbone)}            # {because}",
+        "",
+        "[transfer]",
+        'strategy = "auto"            # chosen at the start from how much data there is and how well frozen features tell '
+        "it apart",
+        "",
+        "[train]                 # where the strategy trains by gradient",
+        f"epochs = {epochs}            # {n:,} examples give {-(-n // size)} steps an epoch, so about "
+        f"{epochs * -(-n // size):,} steps",
+        f"batch_size = {size}            # "
+        f"{'small, for as many steps as so few examples allow' if size == 16 else 'usual for fine-tuning'}",
+        f"lr = {'1e-4' if task == IMAGES else '5e-5'}            # usual for fine-tuning with AdamW; `headstart lr-find` "
+        "measures it",
+    ]
+    if most >= 4 * least:
+        lines.append('class_weights = "balanced"            # the classes are uneven')
+        lines.append('metric = "macro_f1"            # so the epoch is chosen by what counts each class alike')
+    plain = "raw_pixels_forest" if task == IMAGES else "tfidf_logistic_regression"
+    lines += ["", "[evaluate]", f'beside = ["feature_extraction", "{plain}"]            # what the rest has to beat']
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; JSON's escapes are TOML's."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,99 @@
+"""What a finished run leaves behind: its report and its files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from headstart.checks.leaks import table
+from headstart.data.assign import write_split
+from headstart.data.dataset import Dataset
+from headstart.evaluate.calibration import calibrated, risk_coverage
+from headstart.evaluate.metrics import score
+from headstart.evaluate.paired import with_chances
+from headstart.evaluate.results import Result
+from headstart.models.baselines import majority
+from headstart.report.examples import examples
+from headstart.report.folder import MODEL, SPLIT
+from headstart.report.html import write_html
+from headstart.report.manifest import manifest
+from headstart.report.predictions import BESIDE, FILE, write_predictions
+from headstart.report.report import Report
+from headstart.train.prepared import Machine, Prepared
+
+Answered = tuple[Result, np.ndarray]  # a result, and its probabilities of the test part, shape (n, classes)
+
+
+def report_of(
+    prepared: Prepared,
+    main: Answered,
+    beside: list[Answered],
+    failed: list[str],
+    held_out: np.ndarray | None,
+) -> Report:
+    """What came out, with what the held-out part says of the probabilities.
+
+    Args:
+        failed: a sentence for each rival without a result. held_out: the main result's probabilities of the validation part,
+            if training kept off it.
+    """
+    result, probabilities = main
+    recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
+    clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
+    labels = dataset.test.labels[clean]
+    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
+    calibration = None
+    if held_out is not None and dataset.validation is not None:
+        test = dataset.test.labels, probabilities
+        known = dataset.validation.labels, held_out
+        calibration = calibrated(known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
+    return Report(
+        task=recipe.task,
+        name=Path(recipe.output).name,
+        folder=recipe.output,
+        labels=dataset.labels,
+        counts={role: dataset.counts(role) for role in dataset.parts()},
+        notes=(*dataset.notes, *failed),
+        leaked=len(leaked),
+        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
+        if len(leaked) and len(clean)
+        else None,
+        calibration=calibration,
+        selected_on=recipe.train.select_on if chosen else None,
+        main=result,
+        beside=with_chances(probabilities, beside, dataset.test.labels),
+    )
+
+
+def write_run(
+    prepared: Prepared, report: Report, main: Answered, beside: list[Answered], machine: Machine, folder: Path
+) -> None:
+    """All files of the run but those that exist already: the resolved recipe and the log."""
+    dataset, (_, probabilities) = prepared.dataset, main
+    prepared.network.save(folder / MODEL)
+    report.write(folder)
+    spec, settings = prepared.network.spec, prepared.settings
+    write_split(dataset, folder / SPLIT)
+    if prepared.leaks.leaks or prepared.leaks.conflicts:
+        found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
+        (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
+    origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
+    (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    test = dataset.test.labels, probabilities
+    shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
+    write_html(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
+    write_predictions(dataset, probabilities, folder / FILE)
+    _write_beside(dataset, beside, folder / BESIDE)
+
+
+def _write_beside(dataset: Dataset, beside: list[Answered], folder: Path) -> None:
+    """A table of predictions for each result beside the main one: NAME.csv, and NAME-2.csv for the second of a name."""
+    seen: Counter[str] = Counter()
+    for result, probabilities in beside:
+        folder.mkdir(exist_ok=True)
+        seen[result.name] += 1
+        number = f"-{seen[result.name]}" if seen[result.name] > 1 else ""
+        write_predictions(dataset, probabilities, folder / f"{result.name}{number}.csv")

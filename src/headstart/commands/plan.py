@@ -1,0 +1,41 @@
+"""What a recipe would do, without doing it: in words, in seconds, or as far as its downloads go."""
+
+from __future__ import annotations
+
+from headstart.recipe import Recipe
+from headstart.tasks import task_for
+from headstart.train.prepared import Machine, Prepared
+from headstart.transfer.strategies import strategies
+
+
+def fetch(recipe: Recipe) -> str:
+    """Bring the data and the weights of a recipe into the caches: in words, what is there now.
+
+    Raises:
+        HeadstartError: something cannot be had.
+    """
+    from headstart.report.describe import describe_parts
+
+    task = task_for(recipe.task, recipe.model.backbone)
+    dataset = task.read(recipe)
+    lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
+    others = [other.name for other in recipe.evaluate.beside if other.name in strategies.names()]
+    if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
+        network, _ = task.network(recipe.model, dataset, True)
+        lines.append(f"backbone   {recipe.model.backbone}: weights with SHA-256 {network.spec['pretrained']['sha256']}")
+    return "\n".join(lines)
+
+
+def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> str:
+    """What will happen, in words."""
+    from headstart.report.describe import describe as words
+    from headstart.report.describe import millions
+
+    processes = f", {machine.world} processes" if machine.world > 1 else ""
+    parts = f" in {prepared.accumulation} parts" if prepared.accumulation > 1 else ""
+    batch = f", batches of {prepared.batch_size}{parts}" if prepared.chooses_an_epoch else ""
+    where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
+    network = prepared.network
+    size = millions(sum(prepared.sizes.values()))
+    backbone = f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, {network.reads}"
+    return words(prepared.recipe, prepared.dataset, backbone, prepared.sizes, prepared.phases, where, detailed)
