@@ -1,4 +1,5 @@
-"""Entry point for launchers: `accelerate launch run.py RECIPE [key=value …]` is `headstart run RECIPE [key=value …]`."""
+"""Entry point for launchers: `accelerate launch run.py RECIPE [key=value …]` is `headstart run
+RECIPE [key=value …]`."""
 
 import sys
 

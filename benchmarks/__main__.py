@@ -1,10 +1,11 @@
-"""The comparison suite: every way to train on real data, on one split each, seed by seed, beside published numbers.
+"""The comparison suite: every way to train on real data, on one split each, seed by seed, beside
+published numbers.
 
     python -m benchmarks --data DIR [--suite images|texts|all] [--quick] [--output benchmark_runs]
 
-Each run is a folder of its own under the output, with its figures as JSON; what is finished stays finished, so an interrupted
-suite goes on. Writes RESULTS.md and RESULTS.html there: a table and a verdict for each set, with
-machine, versions and date.
+Each run is a folder of its own under the output, with its figures as JSON; what is finished stays
+finished, so an interrupted suite goes on. Writes RESULTS.md and RESULTS.html there: a table and a
+verdict for each set, with machine, versions and date.
 """
 
 from __future__ import annotations
@@ -25,11 +26,21 @@ from headstart.evaluate.comparison import Comparison
 from headstart.report.comparison_page import Compared, write_comparisons
 
 NOTE = (
-    "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the best of its table, corrected "
-    "for its rows. Seconds are of training and testing; frozen features are computed once and shared, so that only the first "
-    "run that needs them pays for them."
+    "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the "
+    "best of its table, corrected for its rows. Seconds are of training and testing; frozen "
+    "features are computed once and shared, so that only the first run that needs them pays for "
+    "them."
 )
-SHOWN = ("headstart", "torch", "torchvision", "timm", "transformers", "accelerate", "scikit-learn", "gensim")
+SHOWN = (
+    "headstart",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "accelerate",
+    "scikit-learn",
+    "gensim",
+)
 
 
 def measured(bench: Bench, output: Path) -> Comparison:
@@ -52,15 +63,21 @@ def in_words(part: Compared) -> str:
 
 def machine(output: Path) -> str:
     """Where this was measured, from the newest run's manifest."""
-    manifests = sorted(output.glob("*/cells/*/run/manifest.json"), key=lambda path: path.stat().st_mtime)
+    manifests = sorted(
+        output.glob("*/cells/*/run/manifest.json"), key=lambda path: path.stat().st_mtime
+    )
     made = json.loads(manifests[-1].read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {made['packages'][name]}" for name in SHOWN if made["packages"].get(name))
+    versions = ", ".join(
+        f"{name} {made['packages'][name]}" for name in SHOWN if made["packages"].get(name)
+    )
     where = f"{made['processor']}, {made['cores']} cores, {made['device']}"
     return f"{where}; Python {made['python']}, {versions}; {made['made'][:10]}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--suite", choices=("images", "texts", "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="two small sets, a few minutes")
@@ -72,11 +89,20 @@ def main() -> None:
     for bench in suite(asked.data.resolve(), asked.quick):
         if asked.suite in (bench.suite, "all"):
             print(f"\n{bench.name}", flush=True)
-            parts.append(Compared(bench.name, measured(bench, output), f"Published: {bench.published}"))
+            parts.append(
+                Compared(bench.name, measured(bench, output), f"Published: {bench.published}")
+            )
             command = f"python -m benchmarks --data DIR{' --quick' if asked.quick else ''}"
-            words = [f"# Results\n\n`{command}`: {machine(output)}.\n", NOTE, "", *map(in_words, parts)]
+            words = [
+                f"# Results\n\n`{command}`: {machine(output)}.\n",
+                NOTE,
+                "",
+                *map(in_words, parts),
+            ]
             write_whole(output / "RESULTS.md", "\n".join(words))
-            write_comparisons("Results", f"{command}: {machine(output)}. {NOTE}", parts, output / "RESULTS.html")
+            write_comparisons(
+                "Results", f"{command}: {machine(output)}. {NOTE}", parts, output / "RESULTS.html"
+            )
             print(in_words(parts[-1]), flush=True)
     print(f"{time.perf_counter() - started:.0f} s; {output}/RESULTS.md")
 

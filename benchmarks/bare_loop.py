@@ -2,9 +2,10 @@
 
     python -m benchmarks.bare_loop [--data FOLDER] [--pairs 5] [--backbone resnet18]
 
-First both take 20 steps in fp32 and their losses are compared one by one; then they are timed in turn (20 steps each, the
-first two left out) and the median of the pairwise speed ratios is printed, as one JSON line at the end. FOLDER holds
-train/CLASS/…; without it the patches of `sample:patches` serve.
+First both take 20 steps in fp32 and their losses are compared one by one; then they are timed in
+turn (20 steps each, the first two left out) and the median of the pairwise speed ratios is printed,
+as one JSON line at the end. FOLDER holds train/CLASS/…; without it the patches of `sample:patches`
+serve.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from headstart.train.trainer import PhaseTrainer
 STEPS, BATCH, LR = 20, 16, 0.01
 
 
-def headstart_engine(prepared: Prepared, setting: TrainContext, losses: list[float] | None) -> float:
+def headstart_engine(
+    prepared: Prepared, setting: TrainContext, losses: list[float] | None
+) -> float:
     """The same steps by the engine. Examples a second."""
     original = PhaseTrainer.training_step
     if losses is not None:
@@ -47,17 +50,22 @@ def headstart_engine(prepared: Prepared, setting: TrainContext, losses: list[flo
         PhaseTrainer.training_step = original  # type: ignore[method-assign]
 
 
-def fresh(recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path) -> tuple[Prepared, TrainContext]:
+def fresh(
+    recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path
+) -> tuple[Prepared, TrainContext]:
     """The same network and setting anew, the training part cut to just so many steps."""
     prepared = prepare(recipe, machine, (before.dataset, before.leaks) if before else None)
     count = len(prepared.dataset.train)
-    cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])  # a small set comes round again
+    # a small set comes round again
+    cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])
     prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
     return prepared, setting_of(prepared, machine, folder, lambda event: None)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="sample:patches")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--backbone", default="resnet18")
@@ -88,8 +96,13 @@ def main() -> None:
         for way, loop in ways.items():
             prepared, made = fresh(recipe, machine, prepared, folder)
             loop(prepared, made, losses.setdefault(way, []))
-        differences = [abs(one - other) for one, other in zip(losses["bare"], losses["engine"], strict=True)]
-        print(f"{len(differences)} steps in fp32; largest difference of two losses: {max(differences):.2e}")
+        differences = [
+            abs(one - other) for one, other in zip(losses["bare"], losses["engine"], strict=True)
+        ]
+        print(
+            f"{len(differences)} steps in fp32; largest difference of two losses: "
+            f"{max(differences):.2e}"
+        )
         pairs = []
         for number in range(arguments.pairs):
             speeds = {}
@@ -97,7 +110,10 @@ def main() -> None:
                 prepared, made = fresh(recipe, machine, prepared, folder)
                 speeds[way] = ways[way](prepared, made, None)
             pairs.append(speeds["engine"] / speeds["bare"])
-            print(f"pair {number + 1}: bare {speeds['bare']:.1f}, engine {speeds['engine']:.1f} examples/s")
+            print(
+                f"pair {number + 1}: bare {speeds['bare']:.1f}, engine {speeds['engine']:.1f} "
+                "examples/s"
+            )
     result = {
         "benchmark": "bare_loop",
         "backbone": arguments.backbone,

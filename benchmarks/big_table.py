@@ -1,7 +1,8 @@
 """What a table larger than memory costs: `python -m benchmarks.big_table [--rows 2000000]`.
 
-Generates a csv, lets `headstart run` read it and train its first steps with the packaged MiniLM, stops it there, and prints the
-peak memory (proportional set size of the process and its loader workers together).
+Generates a csv, lets `headstart run` read it and train its first steps with the packaged MiniLM,
+stops it there, and prints the peak memory (proportional set size of the process and its loader
+workers together).
 """
 
 from __future__ import annotations
@@ -34,15 +35,19 @@ def generate(path: Path, rows: int) -> None:
     """A table of texts of 5 to 25 English words in random order."""
     draw = random.Random(0)
     with (sample("docstrings") / "train.jsonl").open(encoding="utf-8") as file:
-        words = sorted({word for line in file for word in json.loads(line)["text"].split() if word.isalpha()})
+        words = sorted(
+            {word for line in file for word in json.loads(line)["text"].split() if word.isalpha()}
+        )
     with path.open("w") as file:
         file.write("text,label\n")
         for number in range(rows):
-            file.write(f'"{" ".join(draw.choices(words, k=draw.randint(5, 25)))}",{("no", "yes")[number % 2]}\n')
+            text = " ".join(draw.choices(words, k=draw.randint(5, 25)))
+            file.write(f'"{text}",{("no", "yes")[number % 2]}\n')
 
 
 def peak_of(command: list[str], environment: dict[str, str], log: Path) -> tuple[int, float, str]:
-    """(Peak bytes of a command and its children together until its second step is told, seconds, what it told)."""
+    """(Peak bytes of a command and its children together until its second step is told, seconds,
+    what it told)."""
     started, peak, told = time.perf_counter(), 0, ""
     with log.open("w") as file:
         process = psutil.Popen(command, env=environment, stdout=file, stderr=file)
@@ -70,13 +75,20 @@ def main() -> None:
         folder = Path(name)
         generate(folder / "big.csv", rows)
         (folder / "big.toml").write_text(RECIPE.format(folder=folder))
-        command = [sys.executable, "-c", "from headstart.cli import main; main()", "run", str(folder / "big.toml")]
+        command = [
+            sys.executable,
+            "-c",
+            "from headstart.cli import main; main()",
+            "run",
+            str(folder / "big.toml"),
+        ]
         size = (folder / "big.csv").stat().st_size
         for time_named in ("first", "second"):
             environment = {**os.environ, "HEADSTART_CACHE": str(folder / "cache")}
             peak, seconds, last = peak_of(command, environment, folder / "log")
             print(
-                f"{time_named} time: {rows:,} rows, {size / 1e6:.0f} MB: peak {peak / 1e9:.2f} GB, {seconds:.0f} s; {last}"
+                f"{time_named} time: {rows:,} rows, {size / 1e6:.0f} MB: peak {peak / 1e9:.2f} "
+                f"GB, {seconds:.0f} s; {last}"
             )
 
 

@@ -1,12 +1,14 @@
-"""Whether Grad-CAM marks what matters: how far the probability falls when the marked fifth of an image is taken away.
+"""Whether Grad-CAM marks what matters: how far the probability falls when the marked fifth of an
+image is taken away.
 
     python -m benchmarks.deletion RUN IMAGES [--count 100]
 
-RUN is a finished run on images that was trained by gradient, IMAGES a folder of them. Taken away are the fifth of the pixels
-that Grad-CAM marks most, a fifth at random by pixel, and a fifth at random in squares as large as a place of the feature map:
-by blurring them (Fong & Vedaldi 2017), and by painting them over with the mean colour, which where it is done pixel by pixel
-makes a noise that no photograph has. Prints for both the mean fall of the probability of the likeliest class, and how often
-the marked fifth costs more than the squares.
+RUN is a finished run on images that was trained by gradient, IMAGES a folder of them. Taken away
+are the fifth of the pixels that Grad-CAM marks most, a fifth at random by pixel, and a fifth at
+random in squares as large as a place of the feature map: by blurring them (Fong & Vedaldi 2017),
+and by painting them over with the mean colour, which where it is done pixel by pixel makes a noise
+that no photograph has. Prints for both the mean fall of the probability of the likeliest class, and
+how often the marked fifth costs more than the squares.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ TAKEN = ("marked", "random pixels", "random squares")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--count", type=int, default=100)
@@ -67,12 +71,23 @@ def main() -> None:
             for name, order in orders.items():
                 gone = order >= order.flatten().quantile(1 - SHARE)
                 with torch.inference_mode():
-                    after = network(pixel_values=torch.where(gone, instead, pixels)).softmax(1)[0, target]
+                    after = network(pixel_values=torch.where(gone, instead, pixels)).softmax(1)[
+                        0, target
+                    ]
                 falls[fill][name].append(float(before[target] - after))
     for fill, found in falls.items():
         told = {name: round(float(np.mean(values)), 4) for name, values in found.items()}
         oftener = float(np.mean(np.array(found["marked"]) > np.array(found["random squares"])))
-        print(json.dumps({"images": len(chosen), "fill": fill, **told, "marked costs more": round(oftener, 3)}))
+        print(
+            json.dumps(
+                {
+                    "images": len(chosen),
+                    "fill": fill,
+                    **told,
+                    "marked costs more": round(oftener, 3),
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m benchmarks.growth --data DIR [--counts 1000 10000 100000]
 
-Images: hot dogs, repeated as often as it takes, train a tiny network for one epoch, so that what is timed is listing, checking,
-decoding and augmenting. Texts: phrases of SST-2 and sentences of reviews pass once through MiniLM, and a head is fitted. Each
-count is a process with an empty cache, and one JSON line.
+Images: hot dogs, repeated as often as it takes, train a tiny network for one epoch, so that what is
+timed is listing, checking, decoding and augmenting. Texts: phrases of SST-2 and sentences of
+reviews pass once through MiniLM, and a head is fitted. Each count is a process with an empty cache,
+and one JSON line.
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ def images(data: Path, work: Path, count: int) -> Path:
     (folder / "test").symlink_to(data / "hotdog" / "test")
     started = time.perf_counter()
     list_classes(folder / "train", IMAGES)
-    print(json.dumps({"benchmark": "listing", "files": count, "seconds": round(time.perf_counter() - started, 2)}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "listing",
+                "files": count,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+        )
+    )
     recipe = {
         "task": "image_classification",
         "data": {"source": str(folder), "validation": 0.0},
@@ -59,7 +68,9 @@ def texts(data: Path, work: Path, count: int) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     asked = parser.parse_args()

@@ -2,10 +2,11 @@
 
     python -m benchmarks.hostile RUN EXAMPLES [--requests 2000]
 
-Truncated and foreign files, bombs, bodies of 100 MB, wrong types, huge batches, slow senders and those that hang up, mixed at
-random (seed 0), 16 at a time; after each hundred a good request, whose answer must be the one it got at first. Prints a JSON
-line: what came back how often, and the server's memory at rest before, half-way and in the end. Exit code 1 for any status
-above 499 but 503, or a good request that is answered otherwise.
+Truncated and foreign files, bombs, bodies of 100 MB, wrong types, huge batches, slow senders and
+those that hang up, mixed at random (seed 0), 16 at a time; after each hundred a good request, whose
+answer must be the one it got at first. Prints a JSON
+line: what came back how often, and the server's memory at rest before, half-way and in the end.
+Exit code 1 for any status above 499 but 503, or a good request that is answered otherwise.
 """
 
 from __future__ import annotations
@@ -50,13 +51,16 @@ def hostile(draw: random.Random, good: bytes, kind: str) -> bytes:
     paths = (b"GET /predict", b"POST /../../etc/passwd", b"DELETE /", b"POST /\xff")
     ways: list[Callable[[], bytes]] = [
         lambda: post(content[:cut], media),
-        lambda: post(noise, draw.choice((media, "application/json", "image/png", "multipart/form-data", "text/plain", ""))),
+        lambda: post(noise, draw.choice((media, "application/json", "image/png",
+        "multipart/form-data", "text/plain", ""))),
         lambda: post(bomb(draw.choice((9_000, 20_000, 60_000))), "application/json"),
         lambda: post(zlib.compress(bytes(10**7)), "image/png"),
         lambda: post(json.dumps({kind: draw.choice(odd)}).encode(), "application/json"),
-        lambda: post(json.dumps({kind: ["aaaa"] * draw.randrange(65, 9_000)}).encode(), "application/json"),
+        lambda: post(json.dumps({kind: ["aaaa"] * draw.randrange(65, 9_000)}).encode(),
+        "application/json"),
         lambda: post(b"[" * draw.randrange(1, 200_000), "application/json"),
-        lambda: post(json.dumps({"text": "a" * draw.randrange(100_001, 5_000_000)}).encode(), "application/json"),
+        lambda: post(json.dumps({"text": "a" * draw.randrange(100_001, 5_000_000)}).encode(),
+        "application/json"),
         lambda: good.replace(b"POST /predict", draw.choice(paths)),
         lambda: good.replace(b"Content-Length: ", b"Content-Length: -"),
     ]  # fmt: skip
@@ -84,7 +88,8 @@ async def rude(port: int, draw: random.Random, good: bytes) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         if draw.random() < 0.1:
             writer.write(
-                f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: {LARGE}\r\n\r\n".encode()
+                "POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: "
+                f"{LARGE}\r\n\r\n".encode()
             )
             for _ in range(LARGE // 2**20):
                 writer.write(bytes(2**20))
@@ -99,7 +104,9 @@ async def rude(port: int, draw: random.Random, good: bytes) -> str:
         return "closed"
 
 
-async def attack(port: int, server: psutil.Process, given: list[bytes], kind: str, count: int) -> dict[str, object]:
+async def attack(
+    port: int, server: psutil.Process, given: list[bytes], kind: str, count: int
+) -> dict[str, object]:
     """What came back, and the memory at rest."""
     draw, statuses = random.Random(0), Counter[str]()
     first = [await answer(port, request) for request in given]
@@ -131,7 +138,8 @@ async def attack(port: int, server: psutil.Process, given: list[bytes], kind: st
 
 
 def same(one: tuple[str, bytes], other: tuple[str, bytes]) -> bool:
-    """Whether two answers have the same label and nearly the same probability: other batches round otherwise."""
+    """Whether two answers have the same label and nearly the same probability: other batches round
+    otherwise."""
     if one[0] != other[0]:
         return False
     (a,), (b,) = (json.loads(body)["predictions"] for _, body in (one, other))
@@ -139,13 +147,17 @@ def same(one: tuple[str, bytes], other: tuple[str, bytes]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("examples", type=Path)
     parser.add_argument("--requests", type=int, default=2_000)
     asked = parser.parse_args()
     port = free_port()
-    process = started([sys.executable, "-c", SERVER, "serve", str(asked.run), "--port", str(port)], port)
+    process = started(
+        [sys.executable, "-c", SERVER, "serve", str(asked.run), "--port", str(port)], port
+    )
     try:
         kind = "image" if asked.examples.is_dir() else "text"
         given = bodies(asked.examples)[:50]
@@ -154,7 +166,11 @@ def main() -> None:
         process.terminate()
         process.wait()
     print(json.dumps({"requests": asked.requests, **found}))
-    bad = [status for status in found["statuses"] if status.isdigit() and int(status) > 499 and status != "503"]  # type: ignore[attr-defined]
+    bad = [
+        status
+        for status in found["statuses"]  # type: ignore[attr-defined]
+        if status.isdigit() and int(status) > 499 and status != "503"
+    ]
     sys.exit(bool(bad or found["good_ones_answered_otherwise"]))
 
 

@@ -1,10 +1,12 @@
-"""What looking for copies and near copies costs: seconds and memory for many images and texts, and for twice as many.
+"""What looking for copies and near copies costs: seconds and memory for many images and texts, and
+for twice as many.
 
     python -m benchmarks.likeness [--images 100000] [--texts 1000000]
 
-Images are synthetic (random pictures with the spectrum of photographs, a tenth of them copied at another size), given as
-thumbnails, as reading a file leaves them; texts are sentences of random words, a tenth with one word changed. Each size runs
-in a process of its own. Prints a line of JSON for each.
+Images are synthetic (random pictures with the spectrum of photographs, a tenth of them copied at
+another size), given as thumbnails, as reading a file leaves them; texts are sentences of random
+words, a tenth with one word changed. Each size runs in a process of its own. Prints a line of JSON
+for each.
 """
 
 from __future__ import annotations
@@ -32,10 +34,13 @@ def thumbnails(count: int) -> np.ndarray:
     for start in range(0, new, 10_000):
         some = min(10_000, new - start)
         grey = sum(
-            gaussian_filter(random.normal(size=(some, SIDE, SIDE)).astype(np.float32), (0, s, s)) * s**1.5
+            gaussian_filter(random.normal(size=(some, SIDE, SIDE)).astype(np.float32), (0, s, s))
+            * s**1.5
             for s in (1, 2, 4, 8)
         )
-        colour = gaussian_filter(random.normal(size=(some, 2 * COLOUR_SIDE**2)).astype(np.float32), (0, 3))
+        colour = gaussian_filter(
+            random.normal(size=(some, 2 * COLOUR_SIDE**2)).astype(np.float32), (0, 3)
+        )
         values = [(grey.reshape(some, -1) * 25 + 128), colour * 40 + 128]
         made.append(np.concatenate(values, axis=1).clip(0, 255).astype(np.uint8))
     base = np.concatenate(made)
@@ -44,12 +49,16 @@ def thumbnails(count: int) -> np.ndarray:
 
 
 def sentences(count: int) -> list[str]:
-    """Sentences of 12 to 24 words of a vocabulary of 20,000; the last tenth differ in one word from the first."""
+    """Sentences of 12 to 24 words of a vocabulary of 20,000; the last tenth differ in one word from
+    the first."""
     random = np.random.default_rng(0)
     letters = np.array(list("etaoinshrdlucmfwypvbgkjqxz"))
     words = ["".join(random.choice(letters, random.integers(2, 10))) for _ in range(20_000)]
     new = count - count // 10
-    made = [[words[number] for number in random.integers(20_000, size=random.integers(12, 25))] for _ in range(new)]
+    made = [
+        [words[number] for number in random.integers(20_000, size=random.integers(12, 25))]
+        for _ in range(new)
+    ]
     changed = [list(words_of) for words_of in made[: count // 10]]
     for words_of in changed:
         words_of[int(random.integers(len(words_of)))] = words[int(random.integers(20_000))]
@@ -76,18 +85,28 @@ def _texts(count: int) -> tuple[float, int]:
 def _measure(look: Callable[[int], tuple[float, int]], count: int) -> dict[str, float]:
     seconds, pairs = look(count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"n": count, "planted": count // 10, "pairs": pairs, "seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+    return {
+        "n": count,
+        "planted": count // 10,
+        "pairs": pairs,
+        "seconds": round(seconds, 1),
+        "peak_gb": round(peak, 2),
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--texts", type=int, default=1_000_000)
     asked = parser.parse_args()
     for kind, look, count in (("images", _images, asked.images), ("texts", _texts, asked.texts)):
         for number in (count // 2, count):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                print(json.dumps({"kind": kind, **pool.apply(_measure, (look, number))}), flush=True)
+                print(
+                    json.dumps({"kind": kind, **pool.apply(_measure, (look, number))}), flush=True
+                )
 
 
 if __name__ == "__main__":

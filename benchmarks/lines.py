@@ -1,7 +1,8 @@
 """What `benchmarks.throughput` compares: each line a task, each way a command that does it.
 
-`tutorial`, `trainer` and `bare` are scripts in `benchmarks/controls/`. `ready` is the bare loop fed from memory, a bound;
-`imports` only loads the libraries that a run needs. On a GPU the lines of networks are longer, and there are two more.
+`tutorial`, `trainer` and `bare` are scripts in `benchmarks/controls/`. `ready` is the bare loop fed
+from memory, a bound; `imports` only loads the libraries that a run needs. On a GPU the lines of
+networks are longer, and there are two more.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from headstart.models.word_vectors import read_vectors
 SECONDS, SPEED = "seconds", "examples_per_second"
 MINILM, GLOVE, LITE0 = "packaged:minilm_l6", "packaged:glove_6b_50d", "packaged:efficientnet_lite0"
 NEEDED = (
-    "torch torchvision timm.data accelerate transformers.trainer peft pandas pyarrow.compute scipy.fft scipy.ndimage "
-    "pydantic rich.progress sqlite3 tomli_w"
+    "torch torchvision timm.data accelerate transformers.trainer peft pandas pyarrow.compute "
+    "scipy.fft scipy.ndimage pydantic rich.progress sqlite3 tomli_w"
 )
 GPU = torch.cuda.is_available()
 
 
 @dataclass(frozen=True)
 class Way:
-    """A command, whose last line of output is JSON or whose run has a report; `again` with what its last time left in the
-    cache."""
+    """A command, whose last line of output is JSON or whose run has a report; `again` with what its
+    last time left in the cache."""
 
     command: list[str]
     run: Path | None = None
@@ -48,7 +49,9 @@ class Line:
 
 
 def control(name: str, *arguments: object, again: bool = False) -> Way:
-    return Way([sys.executable, "-m", f"benchmarks.controls.{name}", *map(str, arguments)], again=again)
+    return Way(
+        [sys.executable, "-m", f"benchmarks.controls.{name}", *map(str, arguments)], again=again
+    )
 
 
 def headstart(recipe: Path) -> Way:
@@ -59,12 +62,15 @@ def headstart(recipe: Path) -> Way:
 def written(work: Path, name: str, recipe: dict[str, Any]) -> Path:
     """A recipe file, its run beside it."""
     path = work / f"{name}.toml"
-    path.write_text(tomli_w.dumps({**recipe, "output": str(path.with_suffix(""))}), encoding="utf-8")
+    path.write_text(
+        tomli_w.dumps({**recipe, "output": str(path.with_suffix(""))}), encoding="utf-8"
+    )
     return path
 
 
 def frozen(data: Path, work: Path) -> Line:
-    """A frozen backbone on ants and bees, 25 epochs of the tutorial against one pass: the whole process."""
+    """A frozen backbone on ants and bees, 25 epochs of the tutorial against one pass: the whole
+    process."""
     folder = data / "hymenoptera"
     recipe = {
         "task": "image_classification",
@@ -95,7 +101,10 @@ def first_step(data: Path, work: Path) -> Line:
 
 def light(data: Path, work: Path) -> Line:
     """`import headstart`, and what the command line takes to say how it is used."""
-    helped = "import subprocess, sys; subprocess.run([sys.argv[1], '--help'], stdout=subprocess.DEVNULL); print('{}')"
+    helped = (
+        "import subprocess, sys; subprocess.run([sys.argv[1], '--help'], "
+        "stdout=subprocess.DEVNULL); print('{}')"
+    )
     command = str(Path(sys.executable).with_name("headstart"))
     ways = {
         "headstart": Way([sys.executable, "-c", "import headstart; print('{}')"]),
@@ -106,7 +115,8 @@ def light(data: Path, work: Path) -> Line:
 
 
 def fine_tuning(backbone: str, batch: int, images: int) -> Callable[[Path, Path], Line]:
-    """A network trained on so many hot dogs (on a GPU: all) at 224 pixels, two epochs (ten): examples a second."""
+    """A network trained on so many hot dogs (on a GPU: all) at 224 pixels, two epochs (ten):
+    examples a second."""
 
     def line(data: Path, work: Path) -> Line:
         epochs = 10 if GPU else 2
@@ -121,7 +131,9 @@ def fine_tuning(backbone: str, batch: int, images: int) -> Callable[[Path, Path]
         path = written(work, f"{backbone}-{batch}", recipe)
         ways = {
             "headstart": headstart(path),
-            "tutorial": control("tutorial_fine_tune", folder, backbone, "--batch", batch, "--epochs", epochs),
+            "tutorial": control(
+                "tutorial_fine_tune", folder, backbone, "--batch", batch, "--epochs", epochs
+            ),
             "bare": control("bare", path),
             "ready": control("bare", path, "--ready"),
         }
@@ -130,25 +142,37 @@ def fine_tuning(backbone: str, batch: int, images: int) -> Callable[[Path, Path]
     return line
 
 
-def phrases_of_sst2(backbone: Callable[[Path], tuple[str, Path]], count: int) -> Callable[[Path, Path], Line]:
-    """An encoder trained on so many phrases for one epoch: examples a second, and accuracy on the 872 of the dev part.
+def phrases_of_sst2(
+    backbone: Callable[[Path], tuple[str, Path]], count: int
+) -> Callable[[Path, Path], Line]:
+    """An encoder trained on so many phrases for one epoch: examples a second, and accuracy on the
+    872 of the dev part.
 
-    Batches of 32, so a quarter of the updates of the Trainer with its batches of 8, at its rate of 5e-5 times the square root
-    of 4 (Malladi et al. 2022).
+    Batches of 32, so a quarter of the updates of the Trainer with its batches of 8, at its rate of
+    5e-5 times the square root of 4 (Malladi et al. 2022).
 
     Args:
         backbone: its name in a recipe, and its folder.
     """
 
     def line(data: Path, work: Path) -> Line:
-        tables = [some_rows(data / "sst2" / "train.tsv", work / "train.tsv", count), data / "sst2" / "dev.tsv"]
+        tables = [
+            some_rows(data / "sst2" / "train.tsv", work / "train.tsv", count),
+            data / "sst2" / "dev.tsv",
+        ]
         name, folder = backbone(work)
         recipe = {
             "task": "text_classification",
             "data": {"train": str(tables[0]), "test": str(tables[1]), "validation": 0.0},
             "model": {"backbone": name},
             "transfer": {"strategy": "fine_tune"},
-            "train": {"epochs": 1, "batch_size": 32, "lr": 1e-4, "schedule": "linear", "warmup": 0.1},
+            "train": {
+                "epochs": 1,
+                "batch_size": 32,
+                "lr": 1e-4,
+                "schedule": "linear",
+                "warmup": 0.1,
+            },
         }
         path = written(work, "phrases", recipe)
         ways = {
@@ -178,7 +202,8 @@ def bert_base(work: Path) -> tuple[str, Path]:
 
 
 def words(data: Path, work: Path) -> Line:
-    """GloVe and a forest on 100,000 texts, phrases of SST-2 and sentences of reviews: the whole process."""
+    """GloVe and a forest on 100,000 texts, phrases of SST-2 and sentences of reviews: the whole
+    process."""
     train, test = sentences(data, 100_000, work / "words-train.tsv"), data / "sst2" / "dev.tsv"
     vectors = read_vectors(GLOVE)
     glove = work / "glove.txt"
@@ -195,7 +220,9 @@ def words(data: Path, work: Path) -> Line:
         "transfer": {"strategy": "feature_extraction"},
     }
     ours = headstart(written(work, "words", recipe))
-    return Line(SECONDS, {"headstart": ours, "tutorial": control("tutorial_words", glove, train, test)})
+    return Line(
+        SECONDS, {"headstart": ours, "tutorial": control("tutorial_words", glove, train, test)}
+    )
 
 
 def some_images(source: Path, place: Path, count: int) -> Path:
@@ -209,11 +236,14 @@ def some_images(source: Path, place: Path, count: int) -> Path:
 
 
 def sentences(data: Path, count: int, place: Path) -> Path:
-    """A table of so many phrases of SST-2 and, beyond those, sentences of reviews under their review's label."""
+    """A table of so many phrases of SST-2 and, beyond those, sentences of reviews under their
+    review's label."""
     found = [phrases(data / "sst2" / "train.tsv")]
     for name in ("books", "kitchen"):
         reviews = phrases(data / "amazon_domains" / f"{name}.tsv")
-        split = reviews.assign(sentence=reviews["text"].str.split(r"(?<=[.!?])\s+")).explode("sentence")
+        split = reviews.assign(sentence=reviews["text"].str.split(r"(?<=[.!?])\s+")).explode(
+            "sentence"
+        )
         found.append(split[split["sentence"].str.len() > 20][["sentence", "label"]])
     pd.concat(found)[:count].to_csv(place, sep="\t", index=False, quoting=3, escapechar="\\")
     return place

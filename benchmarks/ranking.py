@@ -2,9 +2,10 @@
 
     python -m benchmarks.ranking --data DIR [--output benchmark_runs]
 
-The backbones: the packaged EfficientNet-Lite0, the same with its last one, three and five of seven stages forgotten (drawn
-anew), and as the floor three networks without any training. Prints LogME, the probe on frozen features and the accuracy after
-fine-tuning beside each other, and Kendall's tau of either ranking with that of fine-tuning.
+The backbones: the packaged EfficientNet-Lite0, the same with its last one, three and five of seven
+stages forgotten (drawn anew), and as the floor three networks without any training. Prints LogME,
+the probe on frozen features and the accuracy after fine-tuning beside each other, and Kendall's tau
+of either ranking with that of fine-tuning.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.packaged import packaged
 
 STAGES, FORGOTTEN = 7, (1, 3, 5)
-FLOOR = {"random_lite0": ARCHITECTURE, "random_resnet18": "resnet18", "random_vit_tiny": "vit_tiny_patch16_224"}
+FLOOR = {
+    "random_lite0": ARCHITECTURE,
+    "random_resnet18": "resnet18",
+    "random_vit_tiny": "vit_tiny_patch16_224",
+}
 SEEDS = 2
 
 
 def forgetful(stages: int, folder: Path) -> str:
-    """The packaged network as a local folder, with its last stages and what follows them drawn anew."""
+    """The packaged network as a local folder, with its last stages and what follows them drawn
+    anew."""
     torch.manual_seed(0)
     network = timm.create_model(ARCHITECTURE)
     kept = ("conv_stem.", "bn1.", *(f"blocks.{stage}." for stage in range(STAGES - stages)))
@@ -39,18 +45,24 @@ def forgetful(stages: int, folder: Path) -> str:
     network.load_state_dict({k: v for k, v in weights.items() if k.startswith(kept)}, strict=False)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"architecture": ARCHITECTURE}), encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": ARCHITECTURE}), encoding="utf-8"
+    )
     return str(folder)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
     asked = parser.parse_args()
     output = asked.output.resolve() / "ranking"
     backbones = {"lite0": LITE0}
-    backbones |= {f"lite0_forgot_{n}": forgetful(n, output / f"lite0_forgot_{n}") for n in FORGOTTEN}
+    backbones |= {
+        f"lite0_forgot_{n}": forgetful(n, output / f"lite0_forgot_{n}") for n in FORGOTTEN
+    }
     backbones |= {name: RANDOM + architecture for name, architecture in FLOOR.items()}
     shared: Table = {
         "task": "image_classification",
@@ -68,8 +80,13 @@ def main() -> None:
         }
         paths[name] = output / f"{name}.toml"
         paths[name].write_text(tomli_w.dumps(recipe), encoding="utf-8")
-    ranked = {row.name: row for row in recommend(paths["lite0"], list(backbones.values()))[0].ranked}
-    tuned = {row.name: row.accuracy for row in compare(list(map(str, paths.values())), seeds=SEEDS)[0].rows}
+    ranked = {
+        row.name: row for row in recommend(paths["lite0"], list(backbones.values()))[0].ranked
+    }
+    tuned = {
+        row.name: row.accuracy
+        for row in compare(list(map(str, paths.values())), seeds=SEEDS)[0].rows
+    }
     print(f"| backbone | LogME | probe | fine-tuned, {SEEDS} seeds |\n| --- | --- | --- | --- |")
     for name in sorted(tuned, key=lambda name: -tuned[name].value):
         row = ranked[backbones[name]]
@@ -79,7 +96,9 @@ def main() -> None:
         "LogME": [ranked[backbone].logme for backbone in backbones.values()],
         "probe": [ranked[backbone].probe.value for backbone in backbones.values()],
     }.items():
-        print(f"Kendall's tau of {what} with fine-tuning: {kendalltau(values, truth).statistic:.2f}")
+        print(
+            f"Kendall's tau of {what} with fine-tuning: {kendalltau(values, truth).statistic:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""`headstart serve` under load, beside the server of the tutorials: throughput and latency with 1, 8 and 64 clients.
+"""`headstart serve` under load, beside the server of the tutorials: throughput and latency with 1,
+8 and 64 clients.
 
     python -m benchmarks.serving RUN EXAMPLES [--onnx FILE.onnx] [--seconds 8] [--rounds 3]
 
-EXAMPLES is a folder of images, or a table of texts. The servers take turns, each in a process of its own, and each round asks
-each of them. Prints one JSON line a server and number of clients: medians over the rounds.
+EXAMPLES is a folder of images, or a table of texts. The servers take turns, each in a process of
+its own, and each round asks each of them. Prints one JSON line a server and number of clients:
+medians over the rounds.
 """
 
 from __future__ import annotations
@@ -33,16 +35,23 @@ def bodies(examples: Path) -> list[bytes]:
     if examples.is_dir():
         found = [Path(one.item) for one in images_at([str(examples)])]
         some = found[:: max(len(found) // COUNT, 1)][:COUNT]
-        head = f'--{BORDER}\r\nContent-Disposition: form-data; name="image"; filename="image.jpg"\r\n\r\n'.encode()
+        head = (
+            f"--{BORDER}\r\n"
+            'Content-Disposition: form-data; name="image"; filename="image.jpg"\r\n\r\n'
+        ).encode()
         tail = f"\r\n--{BORDER}--\r\n".encode()
-        return [post(head + path.read_bytes() + tail, f"multipart/form-data; boundary={BORDER}") for path in some]
+        return [
+            post(head + path.read_bytes() + tail, f"multipart/form-data; boundary={BORDER}")
+            for path in some
+        ]
     texts = list(texts_at([str(examples)]))[:COUNT]
     return [post(json.dumps({"text": one.item}).encode(), "application/json") for one in texts]
 
 
 def post(content: bytes, kind: str) -> bytes:
     head = (
-        f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
+        f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: "
+        f"{len(content)}\r\n\r\n"
     )
     return head.encode() + content
 
@@ -65,10 +74,14 @@ def started(command: list[str], port: int) -> subprocess.Popen[bytes]:
     raise SystemExit(f"error: {' '.join(command[:4])} … ended with exit code {process.returncode}")
 
 
-async def load(port: int, given: list[bytes], clients: int, seconds: float) -> tuple[float, list[float], int]:
-    """(answers a second, seconds each took, how many were no answer) of clients that ask again as soon as they are answered.
+async def load(
+    port: int, given: list[bytes], clients: int, seconds: float
+) -> tuple[float, list[float], int]:
+    """(answers a second, seconds each took, how many were no answer) of clients that ask again as
+    soon as they are answered.
 
-    They speak HTTP by hand: a library's client would take more of the two cores than the servers' own share of HTTP.
+    They speak HTTP by hand: a library's client would take more of the two cores than the servers'
+    own share of HTTP.
     """
     took: list[float] = []
     errors = 0
@@ -99,7 +112,9 @@ async def load(port: int, given: list[bytes], clients: int, seconds: float) -> t
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("examples", type=Path)
     parser.add_argument("--onnx", type=Path)
@@ -107,10 +122,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     given = bodies(asked.examples)
-    ports = {name: free_port() for name in ("flask", "headstart", "headstart onnx")[: 3 if asked.onnx else 2]}
+    ports = {
+        name: free_port()
+        for name in ("flask", "headstart", "headstart onnx")[: 3 if asked.onnx else 2]
+    }
     commands = {
-        "flask": [sys.executable, "-m", "benchmarks.controls.flask_server", str(asked.run), str(ports["flask"])],
-        "headstart": [sys.executable, "-c", SERVER, "serve", str(asked.run), "--port", str(ports["headstart"])],
+        "flask": [
+            sys.executable,
+            "-m",
+            "benchmarks.controls.flask_server",
+            str(asked.run),
+            str(ports["flask"]),
+        ],
+        "headstart": [
+            sys.executable,
+            "-c",
+            SERVER,
+            "serve",
+            str(asked.run),
+            "--port",
+            str(ports["headstart"]),
+        ],
         "headstart onnx": [
             sys.executable,
             "-c",
@@ -131,14 +163,19 @@ def main() -> None:
                 for name, port in ports.items():
                     speed, took, errors = asyncio.run(load(port, given, clients, asked.seconds))
                     low, high = np.percentile(took, [50, 99])
-                    found.setdefault((name, clients), []).append((speed, 1e3 * low, 1e3 * high, errors))
+                    found.setdefault((name, clients), []).append(
+                        (speed, 1e3 * low, 1e3 * high, errors)
+                    )
     finally:
         for process in servers.values():
             process.terminate()
             process.wait()
     for (name, clients), rounds in found.items():
         speed, low, high, _ = np.median(rounds, axis=0)
-        pairs = [ours[0] / theirs[0] for ours, theirs in zip(rounds, found["flask", clients], strict=True)]
+        pairs = [
+            ours[0] / theirs[0]
+            for ours, theirs in zip(rounds, found["flask", clients], strict=True)
+        ]
         line = {
             "server": name,
             "clients": clients,

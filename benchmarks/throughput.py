@@ -1,12 +1,14 @@
-"""How fast headstart is, beside the tutorials' scripts, the HF Trainer, a bare loop and what the machine allows.
+"""How fast headstart is, beside the tutorials' scripts, the HF Trainer, a bare loop and what the
+machine allows.
 
     python -m benchmarks.throughput --data DIR [--only LINE …] [--pairs 5]
 
-Every way is a process of its own with an empty cache; the ways of a line run in turn, forwards and backwards, and each line
-ends as one JSON line: the median of each way, the median of headstart's ratio to each other way, pair by pair (above 1
-headstart is the faster), peak memory of the main process (0.7 GB, what this program takes, where it needs less), and
-accuracy with its interval where a way tests what it trained. A table follows. `benchmarks/lines.py` says what the lines and
-ways are.
+Every way is a process of its own with an empty cache; the ways of a line run in turn, forwards and
+backwards, and each line ends as one JSON line: the median of each way, the median of headstart's
+ratio to each other way, pair by pair (above 1 headstart is the faster), peak memory of the main
+process (0.7 GB, what this program takes, where it needs less), and accuracy with its interval where
+a way tests what it trained. A table follows. `benchmarks/lines.py` says what the lines and ways
+are.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def measured(way: Way, work: Path) -> dict[str, float]:
         output.seek(0), errors.seek(0)
         said = output.read().strip().splitlines()
         if status:
-            raise SystemExit(f"error: {' '.join(way.command)}: exit status {status}\n{errors.read()[-2000:]}")
+            raise SystemExit(
+                f"error: {' '.join(way.command)}: exit status {status}\n{errors.read()[-2000:]}"
+            )
     figures = {SECONDS: seconds, "peak_gb": usage.ru_maxrss / 2**20}
     if way.run is None:
         return {**figures, **json.loads(said[-1])}
@@ -61,7 +65,9 @@ def compared(name: str, line: Line, pairs: int, work: Path) -> dict[str, Any]:
     for number in range(pairs):
         for way in list(line.ways)[:: 1 if number % 2 else -1]:
             found[way].append(measured(line.ways[way], work))
-            print(f"{name}, pair {number + 1}, {way}: {found[way][-1]}", file=sys.stderr, flush=True)
+            print(
+                f"{name}, pair {number + 1}, {way}: {found[way][-1]}", file=sys.stderr, flush=True
+            )
     result: dict[str, Any] = {
         "benchmark": "throughput",
         "line": name,
@@ -71,9 +77,13 @@ def compared(name: str, line: Line, pairs: int, work: Path) -> dict[str, Any]:
     }
     result["median"] = {way: round(median(rows, line.figure), 2) for way, rows in found.items()}
     others = {way: rows for way, rows in found.items() if way != "headstart"}
-    result["ratio"] = {way: round(ratio(found["headstart"], rows, line.figure), 3) for way, rows in others.items()}
+    result["ratio"] = {
+        way: round(ratio(found["headstart"], rows, line.figure), 3) for way, rows in others.items()
+    }
     result["peak_gb"] = {way: round(median(rows, "peak_gb"), 2) for way, rows in found.items()}
-    result["accuracy"] = {way: tested(rows[0]) for way, rows in found.items() if "accuracy" in rows[0]}
+    result["accuracy"] = {
+        way: tested(rows[0]) for way, rows in found.items() if "accuracy" in rows[0]
+    }
     return result
 
 
@@ -101,18 +111,28 @@ def machine() -> dict[str, str | int | None]:
 
 def table(results: list[dict[str, Any]]) -> str:
     """The medians, and headstart's ratios to them, in Markdown."""
-    rows = ["| line | of | way | median | headstart is so many times as fast | peak memory, GB | accuracy |"]
+    rows = [
+        "| line | of | way | median | headstart is so many times as fast | peak memory, GB | "
+        "accuracy |"
+    ]
     rows.append("| --- " * 7 + "|")
     for result in results:
         for way, value in result["median"].items():
             ratio, test = result["ratio"].get(way, ""), result["accuracy"].get(way, "")
-            first = (result["line"], result["figure"].replace("_", " ")) if way == "headstart" else ("", "")
-            rows.append(f"| {' | '.join(map(str, (*first, way, value, ratio, result['peak_gb'][way], test)))} |")
+            first = (
+                (result["line"], result["figure"].replace("_", " "))
+                if way == "headstart"
+                else ("", "")
+            )
+            cells = (*first, way, value, ratio, result["peak_gb"][way], test)
+            rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=LINES, default=list(LINES), metavar="LINE")
     parser.add_argument("--pairs", type=int, default=5)

@@ -52,7 +52,8 @@ PLAIN = ("film", "plot", "the", "a", "cast", "and", "was", "it", "scene", "music
 
 
 def reviews(count: int, seed: int = 0) -> list[tuple[str, str]]:
-    """(text, label) pairs of words in random number and order, one or two of which tell the label."""
+    """(text, label) pairs of words in random number and order, one or two of which tell the
+    label."""
     random = np.random.default_rng(seed)
     rows = []
     for number in range(count):
@@ -79,14 +80,23 @@ def review_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save_bert(folder: Path, words: Iterable[str], **config: Any) -> Path:
-    """A tiny BERT of two layers with random weights and a vocabulary of its own, in the layout of the hub."""
+    """A tiny BERT of two layers with random weights and a vocabulary of its own, in the layout of
+    the hub."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizer
 
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, **config}
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        **config,
+    }
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    BertModel(
+        BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)
+    ).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     BertTokenizer.from_pretrained(folder).save_pretrained(folder)
     return folder
@@ -100,11 +110,15 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def word2vec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Word vectors of the words of `reviews` in word2vec's text format, in which good and bad words lie apart."""
+    """Word vectors of the words of `reviews` in word2vec's text format, in which good and bad words
+    lie apart."""
     random = np.random.default_rng(0)
     lines = [f"{len(POSITIVE + NEGATIVE + PLAIN)} 5"]
     for words, centre in ((POSITIVE, 1.0), (NEGATIVE, -1.0), (PLAIN, 0.0)):
-        lines += [f"{word} {' '.join(f'{n:.4f}' for n in random.normal(centre, 0.3, 5))}" for word in words]
+        lines += [
+            f"{word} {' '.join(f'{n:.4f}' for n in random.normal(centre, 0.3, 5))}"
+            for word in words
+        ]
     path = tmp_path_factory.mktemp("vectors") / "small.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -112,7 +126,9 @@ def word2vec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def without_none(table: dict[str, Any]) -> dict[str, Any]:
     """TOML has no None: what a test sets to None is left out."""
-    return {k: without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None}
+    return {
+        k: without_none(v) if isinstance(v, dict) else v for k, v in table.items() if v is not None
+    }
 
 
 WriteRecipe = Callable[..., Path]
@@ -120,7 +136,8 @@ WriteRecipe = Callable[..., Path]
 
 @pytest.fixture
 def write_recipe(tmp_path: Path, photos: Path, review_tables: Path, bert: Path) -> WriteRecipe:
-    """Writes a small recipe file (test_resnet from random weights at 32 pixels; the tiny BERT for texts), changed at will."""
+    """Writes a small recipe file (test_resnet from random weights at 32 pixels; the tiny BERT for
+    texts), changed at will."""
 
     def write(**changes: object) -> Path:
         recipe: dict[str, object] = {
@@ -133,10 +150,17 @@ def write_recipe(tmp_path: Path, photos: Path, review_tables: Path, bert: Path) 
             "evaluate": {"bootstrap": 100},
         }
         if str(changes.get("task", "")).startswith(("text", "embedding")):
-            recipe |= {"data": {"source": str(review_tables), "validation": 0.2}, "model": {"backbone": str(bert)}}
+            recipe |= {
+                "data": {"source": str(review_tables), "validation": 0.2},
+                "model": {"backbone": str(bert)},
+            }
         for key, value in changes.items():
             before = recipe.get(key)
-            recipe[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+            recipe[key] = (
+                {**before, **value}
+                if isinstance(before, dict) and isinstance(value, dict)
+                else value
+            )
         path = tmp_path / "recipe.toml"
         path.write_text(tomli_w.dumps(without_none(recipe)))
         return path
@@ -154,7 +178,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.getbasetemp() / "test_resnet.safetensors"
     if not path.exists():
         torch.manual_seed(7)
-        net = timm.create_model("test_resnet", num_classes=5, zero_init_last=False)  # as after some training
+        # as after some training
+        net = timm.create_model("test_resnet", num_classes=5, zero_init_last=False)
         save_file(net.state_dict(), path)
     return path
 
@@ -163,8 +188,11 @@ MakeRun = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def make_run(tmp_path_factory: pytest.TempPathFactory, photos: Path, review_tables: Path, bert: Path) -> MakeRun:
-    """Gives the folder of a finished run of tiny networks, each once on "image" or "text" data, one a strategy and seed."""
+def make_run(
+    tmp_path_factory: pytest.TempPathFactory, photos: Path, review_tables: Path, bert: Path
+) -> MakeRun:
+    """Gives the folder of a finished run of tiny networks, each once on "image" or "text" data, one
+    a strategy and seed."""
     folder = tmp_path_factory.mktemp("runs")
 
     def make(kind: str, strategy: str = "scratch", seed: int = 0, **more: Any) -> Path:
@@ -181,7 +209,13 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, photos: Path, review_tabl
                 "data": {"source": str(source), "validation": 0.2},
                 "model": model,
                 "transfer": {"strategy": strategy},
-                "train": {"epochs": 1, "batch_size": 8, "lr": 1e-3, "workers": 0, "precision": "fp32"},
+                "train": {
+                    "epochs": 1,
+                    "batch_size": 8,
+                    "lr": 1e-3,
+                    "workers": 0,
+                    "precision": "fp32",
+                },
                 "evaluate": {"bootstrap": 100},
             }
             for key, value in more.items():

@@ -1,5 +1,5 @@
-"""Runs in one or two processes of their own, quick to start because a server has the imports done; they may be told to kill
-themselves at a chosen moment, or to leave what each has learned."""
+"""Runs in one or two processes of their own, quick to start because a server has the imports done;
+they may be told to kill themselves at a chosen moment, or to leave what each has learned."""
 
 from __future__ import annotations
 
@@ -19,21 +19,31 @@ CONTEXT.set_forkserver_preload([*PRELOADED, "headstart.models.text", "tests.proc
 
 
 def start(
-    recipe: Path, kill: tuple[str, int, int] | None, world: int = 1, *overrides: str, **environment: str
+    recipe: Path,
+    kill: tuple[str, int, int] | None,
+    world: int = 1,
+    *overrides: str,
+    **environment: str,
 ) -> list[Any]:
-    """Run a recipe in `world` processes and wait for their end: their exit codes. What process n prints is in recipe.n.log.
+    """Run a recipe in `world` processes and wait for their end: their exit codes. What process n
+    prints is in recipe.n.log.
 
     Args:
-        kill: when to die of SIGKILL: ("step", phase, step) after a step; ("open", phase, 0) when its blocks have just been
-            opened; ("write", n, 0) in the middle of writing the n-th checkpoint; ("between", 0, 0) when the main strategy
-            has finished. ("leave", 0, 0) is no end: each process leaves its network in rank0.pt, rank1.pt beside the recipe.
+        kill: when to die of SIGKILL: ("step", phase, step) after a step; ("open", phase, 0) when
+            its blocks have just been opened; ("write", n, 0) in the middle of writing the n-th
+            checkpoint; ("between", 0, 0) when the main strategy has finished. ("leave", 0, 0) is no
+            end: each process leaves its network in rank0.pt, rank1.pt beside the recipe.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     if world > 1:
-        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+        variables |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(world),
+        }
         variables |= {"LOCAL_WORLD_SIZE": str(world)}
     children = [
         CONTEXT.Process(target=_child, args=(str(recipe), kill, rank, world, variables, overrides))
@@ -42,7 +52,8 @@ def start(
     for child in children:
         child.start()
     while any(child.is_alive() for child in children):
-        if any(child.exitcode not in (None, 0) for child in children):  # a launcher then ends the others
+        # a launcher then ends the others
+        if any(child.exitcode not in (None, 0) for child in children):
             time.sleep(0.2)
             for child in children:
                 child.kill()
@@ -63,7 +74,8 @@ def _child(
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
     import torch
 
-    multiprocessing.set_start_method("fork", force=True)  # of loader workers: what an ordinary process has
+    # of loader workers: what an ordinary process has
+    multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     if kill is not None and kill[0] == "leave":
         _leave(Path(recipe).with_name(f"rank{rank}.pt"))

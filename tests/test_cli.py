@@ -41,18 +41,24 @@ def test_plan_prints_counts_blocks_rates_and_time_and_writes_nothing(
 
 
 def test_python_m_headstart_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "headstart", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "headstart", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert "lr-find" in done.stdout
 
 
-def test_run_then_predict(write_recipe: WriteRecipe, tmp_path: Path, photos: Path, capsys: Capture) -> None:
+def test_run_then_predict(
+    write_recipe: WriteRecipe, tmp_path: Path, photos: Path, capsys: Capture
+) -> None:
     assert call("run", write_recipe(), "train.epochs=1") == 0
     said = capsys.readouterr().out
     assert said.startswith("task       image_classification\ndata ")
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert [line["event"] for line in lines] == ["strategy", "epoch", "result"]
-    assert re.search(r"^test accuracy \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\], n = 18", said, re.MULTILINE)
+    assert re.search(
+        r"^test accuracy \d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\], n = 18", said, re.MULTILINE
+    )
     assert f"predict: headstart predict {tmp_path / 'run'}" in said
     one = photos / "test" / "red" / "00.png"
     assert call("predict", tmp_path / "run", one) == 0
@@ -78,26 +84,38 @@ BAD = {
     "unknown backbone": ({"model": {"backbone": "resnet81"}}, "did you mean 'resnet18'"),
     "unknown strategy": ({"transfer": {"strategy": "finetune"}}, "did you mean 'fine_tune'"),
     "missing folder": ({"data": {"source": "nowhere"}}, "no folder or table nowhere"),
-    "frozen scratch": ({"transfer": {"strategy": "scratch", "last_blocks": 1}}, "nothing may stay frozen"),
+    "frozen scratch": (
+        {"transfer": {"strategy": "scratch", "last_blocks": 1}},
+        "nothing may stay frozen",
+    ),
     "hub without network": (
         {"model": {"backbone": "resnet18.tv_in1k"}, "transfer": {"strategy": "fine_tune"}},
         "To go on without a hub",
     ),
     "not a number": ({"train": {"lr": 99.0, "optimizer": "sgd", "epochs": 6}}, "the loss is "),
     "batch of one": ({"train": {"batch_size": 2, "accumulation": 4}}, "need at least 4"),
-    "nothing trains": ({"transfer": {"strategy": "partial", "train": ["tail"]}}, "no block matches 'tail'"),
+    "nothing trains": (
+        {"transfer": {"strategy": "partial", "train": ["tail"]}},
+        "no block matches 'tail'",
+    ),
     "one example for BatchNorm": ({"train": {"batch_size": 1}}, "BatchNorm needs two"),
     "a size the network cannot read": (
         {"model": {"backbone": "test_vit", "preprocessing": {"size": 33}}},
         "test_vit cannot read 33 × 33 pixels",
     ),
-    "a tag of no weights": ({"model": {"backbone": "resnet18.nope"}}, "Invalid pretrained tag (nope)"),
+    "a tag of no weights": (
+        {"model": {"backbone": "resnet18.nope"}},
+        "Invalid pretrained tag (nope)",
+    ),
     "no output": ({"output": "."}, "expected the name of a folder to make"),
     "a device as output": ({"output": "/dev/zero"}, "is there and is no folder"),
     "a file above the output": ({"output": "/dev/zero/x"}, "cannot be made"),
     "a table as a number": ({"train": 3}, "found 3; expected a table of keys"),
     "an empty source": ({"data": {"source": ""}}, "data.source: found ''"),
-    "an infinite decay": ({"train": {"weight_decay": float("inf")}}, "train.weight_decay: found inf"),
+    "an infinite decay": (
+        {"train": {"weight_decay": float("inf")}},
+        "train.weight_decay: found inf",
+    ),
     "two sources of weights": (
         {"model": {"backbone": "packaged:efficientnet_lite0", "weights": "w.pth"}},
         "brings its own weights",
@@ -106,7 +124,10 @@ BAD = {
         {"evaluate": {"beside": [{"name": "raw_pixels_forest", "lr": 0.1}]}},
         "raw_pixels_forest trains no network",
     ),
-    "a baseline of another kind": ({"evaluate": {"beside": ["word_counts"]}}, "unknown strategy or baseline"),
+    "a baseline of another kind": (
+        {"evaluate": {"beside": ["word_counts"]}},
+        "unknown strategy or baseline",
+    ),
 }
 
 
@@ -135,14 +156,18 @@ def test_a_reader_that_goes_away_costs_no_run(write_recipe: WriteRecipe, tmp_pat
     command = [sys.executable, "run.py", str(write_recipe(train={"epochs": 1}))]
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=writer, stderr=subprocess.PIPE, timeout=120)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[1], stdout=writer, stderr=subprocess.PIPE, timeout=120
+    )
     os.close(writer)
     assert (tmp_path / "run" / "metrics.json").exists(), done.stderr
 
 
 def test_a_terminated_run_cleans_up(write_recipe: WriteRecipe, tmp_path: Path) -> None:
     command = [sys.executable, "run.py", str(write_recipe(train={"epochs": 100_000}))]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     while '"epoch"' not in process.stdout.readline():
         assert process.poll() is None

@@ -10,21 +10,34 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "registry", "recipe", "runtime", "data", "transfer", "evaluate", "models", "checks", "tasks", "catalogue",
+    "errors", "registry", "recipe", "runtime", "data", "transfer", "evaluate", "models", "checks",
+    "tasks", "catalogue",
     "train", "report", "inference", "commands", "cli_runs", "cli",
 ]  # fmt: skip
 
 
 def rooms() -> list[str]:
-    return sorted(p.stem for p in SOURCE.iterdir() if (p.suffix == ".py" or p.is_dir()) and not p.stem.startswith("__"))
+    return sorted(
+        p.stem
+        for p in SOURCE.iterdir()
+        if (p.suffix == ".py" or p.is_dir()) and not p.stem.startswith("__")
+    )
 
 
 def imported(room: str) -> set[str]:
     """The rooms whose names a room's files import, wherever the import stands."""
     found = set()
-    for path in [SOURCE / f"{room}.py"] if (SOURCE / f"{room}.py").exists() else (SOURCE / room).rglob("*.py"):
+    for path in (
+        [SOURCE / f"{room}.py"]
+        if (SOURCE / f"{room}.py").exists()
+        else (SOURCE / room).rglob("*.py")
+    ):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("headstart."):
+            if (
+                isinstance(node, ast.ImportFrom)
+                and node.module
+                and node.module.startswith("headstart.")
+            ):
                 found.add(node.module.split(".")[1])
     return found - {room}
 
@@ -39,7 +52,9 @@ def test_no_arrow_points_upwards(room: str) -> None:
     assert not imported(room) & set(above)
 
 
-MODALITY = re.compile(r"(?i)(?<![a-z])(image|pixel|picture|photo|text|token|word|sentence)s?(?![a-z])")
+MODALITY = re.compile(
+    r"(?i)(?<![a-z])(image|pixel|picture|photo|text|token|word|sentence)s?(?![a-z])"
+)
 
 
 def without_docstrings(path: Path) -> str:
@@ -54,7 +69,9 @@ def without_docstrings(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", [*(SOURCE / "transfer").glob("*.py"), *(SOURCE / "train").glob("*.py")], ids=lambda p: p.stem
+    "path",
+    [*(SOURCE / "transfer").glob("*.py"), *(SOURCE / "train").glob("*.py")],
+    ids=lambda p: p.stem,
 )
 def test_strategies_and_training_never_name_a_modality(path: Path) -> None:
     assert not [line for line in without_docstrings(path).splitlines() if MODALITY.search(line)]

@@ -23,16 +23,33 @@ ROOT = Path(__file__).parents[1]
 
 def launch(count: int, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    return subprocess.run([*torchrun, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(count),
+    ]
+    return subprocess.run(
+        [*torchrun, *command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path) -> None:
-    statistics = backbone == "test_resnet"  # BatchNorm sees each process's share of a batch, so figures differ a little
+    # BatchNorm sees each process's share of a batch, so figures differ a little
+    statistics = backbone == "test_resnet"
     train = {"accumulation": 1 if statistics else 2, "epochs": 4, "optimizer": "sgd", "lr": 0.05}
     beside = {"beside": ["raw_pixels_forest"]}
-    path = write_recipe(model={"backbone": backbone}, train=train, augment={"policy": "crop_flip"}, evaluate=beside)
+    path = write_recipe(
+        model={"backbone": backbone}, train=train, augment={"policy": "crop_flip"}, evaluate=beside
+    )
     assert start(path, ("leave", 0, 0), 2) == [0, 0]
     said = [path.with_suffix(f".{rank}.log").read_text() for rank in (0, 1)]
     assert [text.count("test accuracy") for text in said] == [1, 0], "one process speaks"
@@ -53,13 +70,17 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
         other = load_file(tmp_path / "alone" / "model" / "network.safetensors")
         for name, value in saved.items():
             np.testing.assert_allclose(value, other[name], rtol=1e-3, atol=2e-5, err_msg=name)
-        assert [e["loss"] for e in two.main.epochs] == pytest.approx([e["loss"] for e in one.main.epochs], rel=1e-4)
+        assert [e["loss"] for e in two.main.epochs] == pytest.approx(
+            [e["loss"] for e in one.main.epochs], rel=1e-4
+        )
     else:
         assert one.test.accuracy.low <= two.test.accuracy.high
         assert two.test.accuracy.low <= one.test.accuracy.high
 
 
-def test_two_processes_share_an_extraction(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+def test_two_processes_share_an_extraction(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path
+) -> None:
     """The same features to the bit, each computed by one process, and the same head."""
     draw_images(tmp_path / "many" / "train", 40, seed=1)
     draw_images(tmp_path / "many" / "test", 30, seed=2)
@@ -71,26 +92,37 @@ def test_two_processes_share_an_extraction(write_recipe: WriteRecipe, weights: P
             transfer={"strategy": "feature_extraction"},
             output=str(tmp_path / f"run{count}"),
         )
-        assert start(path, None, count, HEADSTART_CACHE=str(tmp_path / f"cache{count}")) == [0] * count
+        assert (
+            start(path, None, count, HEADSTART_CACHE=str(tmp_path / f"cache{count}")) == [0] * count
+        )
         files = list((tmp_path / f"cache{count}" / "features").rglob("*.safetensors"))
         assert len(files) == 2 * count, "a file of each process for each part"
         rows: dict[str, np.ndarray] = {}
         for file in files:
             arrays = load_numpy(file)
-            assert not rows.keys() & {name.tobytes().hex() for name in arrays["digests"]}, "computed twice"
-            rows |= {n.tobytes().hex(): row for n, row in zip(arrays["digests"], arrays["features"], strict=True)}
+            assert not rows.keys() & {name.tobytes().hex() for name in arrays["digests"]}, (
+                "computed twice"
+            )
+            rows |= {
+                n.tobytes().hex(): row
+                for n, row in zip(arrays["digests"], arrays["features"], strict=True)
+            }
         found.append(rows)
     one, two = found
     assert len(one) == 120 + 90
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[name], two[name]) for name in one)
-    heads = [load_file(tmp_path / f"run{count}" / "model" / "network.safetensors") for count in (1, 2)]
+    heads = [
+        load_file(tmp_path / f"run{count}" / "model" / "network.safetensors") for count in (1, 2)
+    ]
     assert all(torch.equal(heads[0][name], value) for name, value in heads[1].items())
     tables = [(tmp_path / f"run{count}" / "predictions.csv").read_text() for count in (1, 2)]
     assert tables[0] == tables[1]
 
 
-def test_two_processes_share_a_classifier(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+def test_two_processes_share_a_classifier(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path
+) -> None:
     """A forest fitted by one process serves a strategy of both beside it."""
     path = write_recipe(
         model={"weights": str(weights), "head": {"classifier": "RandomForestClassifier"}},

@@ -1,4 +1,5 @@
-"""The recipes that come with the project: each is read, planned on a small network, and headed by what it claims."""
+"""The recipes that come with the project: each is read, planned on a small network, and headed by
+what it claims."""
 
 from __future__ import annotations
 
@@ -44,11 +45,15 @@ def test_the_head_of_a_recipe_says_how_to_run_it_and_what_it_claims(path: Path) 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_can_be_planned(
-    path: Path, photos: Path, weights: Path, review_tables: Path, bert: Path, word2vec: Path, tmp_path: Path,
+    path: Path, photos: Path, weights: Path, review_tables: Path, bert: Path, word2vec: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     recipe = read_recipe(path)
-    if recipe.data.source in ("sample:patches", "sample:docstrings") or not recipe.data.columns.text:
+    if (
+        recipe.data.source in ("sample:patches", "sample:docstrings")
+        or not recipe.data.columns.text
+    ):
         small = [f"data.source={photos}", "model.backbone=test_resnet", f"model.weights={weights}"]
         small += ["model.preprocessing.size=32"]
     if recipe.task == "text_classification":
@@ -57,7 +62,11 @@ def test_every_recipe_can_be_planned(
         small = [f"model.backbone={word2vec}"]
     if recipe.data.columns.text or recipe.task == "text_classification":
         table = review_tables / "train.tsv"
-        given = [f"data.train={table}", f"data.test={review_tables / 'test.tsv'}"] if recipe.data.train else []
+        given = (
+            [f"data.train={table}", f"data.test={review_tables / 'test.tsv'}"]
+            if recipe.data.train
+            else []
+        )
         small += given or [f"data.source={review_tables}"]
         small += ["data.columns.text=text", "evaluate.beside=[]", "data.validation=0.2"]
     small += ["train.workers=0", f"output={tmp_path / 'run'}"]

@@ -18,6 +18,10 @@ def test_a_duplicate_raises_and_an_unknown_name_lists_its_neighbours() -> None:
 
 
 def test_every_file_of_the_tasks_folder_registers_the_task_of_its_name() -> None:
-    assert tasks.names() == ["embedding_classification", "image_classification", "text_classification"]
+    assert tasks.names() == [
+        "embedding_classification",
+        "image_classification",
+        "text_classification",
+    ]
     for name in tasks.names():
         assert all(task().baselines for task in tasks.get(name).values())

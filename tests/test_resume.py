@@ -1,4 +1,5 @@
-"""A run that is killed at any moment and started again ends as one that was never killed, to the bit."""
+"""A run that is killed at any moment and started again ends as one that was never killed, to the
+bit."""
 
 from __future__ import annotations
 
@@ -32,7 +33,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "texts": {
         "task": "text_classification",
         "transfer": {"strategy": "lp_ft", "wise_ft": 0.7},
-        "train": {"epochs": 3, "batch_size": 8, "sampling": "balanced", "schedule": "plateau", "label_smoothing": 0.1},
+        "train": {
+            "epochs": 3,
+            "batch_size": 8,
+            "sampling": "balanced",
+            "schedule": "plateau",
+            "label_smoothing": 0.1,
+        },
     },
 }
 MOMENTS = {  # phases and steps count from 0
@@ -46,7 +53,10 @@ MOMENTS = {  # phases and steps count from 0
 @pytest.fixture
 def recipe(write_recipe: WriteRecipe, weights: Path) -> Callable[..., Path]:
     def make(kind: str, **train: Any) -> Path:
-        given = {**KINDS[kind], "train": {**KINDS[kind]["train"], "checkpoint_seconds": 0.0, **train}}
+        given = {
+            **KINDS[kind],
+            "train": {**KINDS[kind]["train"], "checkpoint_seconds": 0.0, **train},
+        }
         if kind == "images":
             given["model"] = {"weights": str(weights)}
         return write_recipe(**given)
@@ -55,7 +65,9 @@ def recipe(write_recipe: WriteRecipe, weights: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], tuple[bytes, list[Any]]]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[tuple[str, int], tuple[bytes, list[Any]]]:
     """What a run that nobody killed leaves, by kind and number of processes."""
     return {}
 
@@ -63,11 +75,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], 
 def left(path: Path) -> tuple[bytes, list[Any]]:
     """(the network, the course of its epochs) of a finished run."""
     run = Path(read_recipe(path).output)
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in Report.read(run).main.epochs]
+    rows = [
+        {k: v for k, v in row.items() if k != "seconds"} for row in Report.read(run).main.epochs
+    ]
     return (run / "model" / "network.safetensors").read_bytes(), rows
 
 
-def uninterrupted(finished: Any, recipe: Callable[..., Path], kind: str, world: int) -> tuple[bytes, list[Any]]:
+def uninterrupted(
+    finished: Any, recipe: Callable[..., Path], kind: str, world: int
+) -> tuple[bytes, list[Any]]:
     if (kind, world) not in finished:
         path = recipe(kind)
         assert start(path, None, world) == [0] * world
@@ -80,8 +96,18 @@ def uninterrupted(finished: Any, recipe: Callable[..., Path], kind: str, world: 
     ("event", "stop", "code", "said"),
     [
         ("strategy", KeyboardInterrupt(), 130, "stopped; the same command begins anew\n"),
-        ("epoch", KeyboardInterrupt(), 130, "stopped; a checkpoint is kept, and the same command goes on\n"),
-        ("epoch", SystemExit(143), 143, "stopped; a checkpoint is kept, and the same command goes on\n"),
+        (
+            "epoch",
+            KeyboardInterrupt(),
+            130,
+            "stopped; a checkpoint is kept, and the same command goes on\n",
+        ),
+        (
+            "epoch",
+            SystemExit(143),
+            143,
+            "stopped; a checkpoint is kept, and the same command goes on\n",
+        ),
     ],
 )
 def test_a_stopped_run_says_what_the_same_command_will_do(
@@ -92,7 +118,9 @@ def test_a_stopped_run_says_what_the_same_command_will_do(
 
     def tell(self: Progress, found: dict[str, Any]) -> None:
         told(self, found)
-        if found["event"] == event and (event == "strategy" or (found["phase"], found["epoch"]) == (2, 2)):
+        if found["event"] == event and (
+            event == "strategy" or (found["phase"], found["epoch"]) == (2, 2)
+        ):
             raise stop
 
     with monkeypatch.context() as patch:
@@ -104,10 +132,16 @@ def test_a_stopped_run_says_what_the_same_command_will_do(
 
 
 def every(*others: Any) -> list[Any]:
-    """All kinds and moments with each of the others; the tests that are always run go through them diagonally."""
+    """All kinds and moments with each of the others; the tests that are always run go through them
+    diagonally."""
     rows = list(itertools.product(KINDS, MOMENTS, others))
     return [
-        pytest.param(*row, marks=() if (i // len(others)) % len(others) == i % len(others) else pytest.mark.thorough)
+        pytest.param(
+            *row,
+            marks=()
+            if (i // len(others)) % len(others) == i % len(others)
+            else pytest.mark.thorough,
+        )
         for i, row in enumerate(rows)
     ]
 
@@ -129,7 +163,9 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(
     assert ("going on from phase" in said) == bool(kept)
 
 
-@pytest.mark.parametrize(("kind", "moment", "workers"), [case for case in every(2, 0) if not case.marks])
+@pytest.mark.parametrize(
+    ("kind", "moment", "workers"), [case for case in every(2, 0) if not case.marks]
+)
 @pytest.mark.thorough
 def test_two_processes_go_on_as_well(
     kind: str, moment: str, workers: int, recipe: Callable[..., Path], finished: Any
@@ -217,13 +253,18 @@ def test_a_changed_recipe_is_refused_with_two_ways_out(
     folder = checkpoints_of(read_recipe(path))
     assert stopped.value.code == 2
     assert "(train.lr: 0.01 there, 0.02 here)" in said
-    assert f"Undo the change to go on with that run; or begin anew: delete {folder}, or give another place" in said
+    assert (
+        f"Undo the change to go on with that run; or begin anew: delete {folder}, or give "
+        "another place" in said
+    )
     assert folder.is_dir()
     assert start(recipe("images", workers=2), None) == [0], "loader workers change no result"
     assert left(path) == whole
 
 
-def test_changed_data_begins_anew(recipe: Callable[..., Path], tmp_path: Path, photos: Path) -> None:
+def test_changed_data_begins_anew(
+    recipe: Callable[..., Path], tmp_path: Path, photos: Path
+) -> None:
     own = tmp_path / "own"
     shutil.copytree(photos, own)
     path = recipe("images")
@@ -232,7 +273,9 @@ def test_changed_data_begins_anew(recipe: Callable[..., Path], tmp_path: Path, p
     (own / "test" / "red" / "00.png").unlink()
     assert start(path, ("step", 0, 2)) == [KILLED]
     log = path.with_suffix(".0.log")
-    assert "the test part changed since this run was interrupted, so it starts anew" in log.read_text()
+    assert (
+        "the test part changed since this run was interrupted, so it starts anew" in log.read_text()
+    )
     assert start(path, None) == [0]
     assert "going on from phase 1" in log.read_text()
 
@@ -241,7 +284,9 @@ def test_a_failing_rival_costs_no_result(write_recipe: WriteRecipe) -> None:
     beside = [{"name": "scratch", "lr": 90.0}, {"name": "raw_pixels_forest"}]
     report = run(write_recipe(evaluate={"beside": beside}, train={"optimizer": "sgd", "epochs": 8}))
     assert [result.name for result in report.beside] == ["raw_pixels_forest"]
-    assert any(note.startswith("evaluate.beside: scratch gave no result: train") for note in report.notes)
+    assert any(
+        note.startswith("evaluate.beside: scratch gave no result: train") for note in report.notes
+    )
     assert "note: evaluate.beside: scratch gave no result" in report.summary()
 
 

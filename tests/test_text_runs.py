@@ -1,4 +1,5 @@
-"""Texts and words from a recipe to a run directory and back, through the same strategies, engine and report as images."""
+"""Texts and words from a recipe to a run directory and back, through the same strategies, engine
+and report as images."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
     assert "newly initialized" not in out + err
     assert "% of the training texts are longer than 8 tokens" in out
     report = Report.read(tmp_path / "run")
-    assert [result.name for result in report.beside] == ["scratch", "feature_extraction", "tfidf_logistic_regression"]
+    assert [result.name for result in report.beside] == [
+        "scratch",
+        "feature_extraction",
+        "tfidf_logistic_regression",
+    ]
     assert report.test.accuracy.value > 0.8
     assert report.beside[2].test.accuracy.value > 0.8
 
@@ -54,7 +59,9 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
     assert model.labels == ("neg", "pos")
     texts = [text for text, _ in reviews(40, seed=2)]
     np.testing.assert_allclose(
-        model.probabilities(texts), [[float(row["p(neg)"]), float(row["p(pos)"])] for row in rows], atol=1e-6
+        model.probabilities(texts),
+        [[float(row["p(neg)"]), float(row["p(pos)"])] for row in rows],
+        atol=1e-6,
     )
     assert [p.label for p in model.predict(texts)] == [row["predicted"] for row in rows]
     held = {file.suffix for file in (tmp_path / "run" / "model").rglob("*") if file.is_file()}
@@ -62,7 +69,9 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
 
     (tmp_path / "one.txt").write_text(texts[1], encoding="utf-8")
     table = str(review_tables / "test.tsv")
-    code, out, _ = command(capsys, "predict", str(tmp_path / "run"), texts[0], str(tmp_path / "one.txt"), table)
+    code, out, _ = command(
+        capsys, "predict", str(tmp_path / "run"), texts[0], str(tmp_path / "one.txt"), table
+    )
     assert code == 0
     lines = [line.split("\t") for line in out.splitlines()]
     assert [line[0] for line in lines[:3]] == [texts[0], str(tmp_path / "one.txt"), f"{table}:2"]
@@ -71,25 +80,40 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
 
 
 def test_padding_and_order_change_no_prediction(write_recipe: WriteRecipe, tmp_path: Path) -> None:
-    headstart.run(write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"}))
+    headstart.run(
+        write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"})
+    )
     model = headstart.load(tmp_path / "run")
     texts = [text for text, _ in reviews(70, seed=4)]
     together = model.probabilities(texts)
-    np.testing.assert_allclose(together, [model.probabilities([text])[0] for text in texts], atol=1e-5)
+    np.testing.assert_allclose(
+        together, [model.probabilities([text])[0] for text in texts], atol=1e-5
+    )
     np.testing.assert_allclose(model.probabilities(texts[::-1]), together[::-1], atol=1e-5)
 
 
-def test_the_page_says_what_chose_the_epoch_of_each_result(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_the_page_says_what_chose_the_epoch_of_each_result(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     beside = {"beside": ["fine_tune"]}
-    path = write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"}, evaluate=beside)
-    said = {"": "the epoch was chosen on the validation part", "data.validation=0.0": "the last one was kept"}
+    path = write_recipe(
+        task="text_classification", transfer={"strategy": "feature_extraction"}, evaluate=beside
+    )
+    said = {
+        "": "the epoch was chosen on the validation part",
+        "data.validation=0.0": "the last one was kept",
+    }
     for number, (override, sentence) in enumerate(said.items()):
         headstart.run(path, [*filter(None, [override]), f"output={tmp_path / str(number)}"])
         page = (tmp_path / str(number) / "report.html").read_text(encoding="utf-8")
-        assert [other in page for other in said.values()] == [other == sentence for other in said.values()]
+        assert [other in page for other in said.values()] == [
+            other == sentence for other in said.values()
+        ]
 
 
-@pytest.mark.parametrize("strategy", [{"strategy": "partial", "last_blocks": 1}, {"strategy": "feature_extraction"}])
+@pytest.mark.parametrize(
+    "strategy", [{"strategy": "partial", "last_blocks": 1}, {"strategy": "feature_extraction"}]
+)
 def test_strategies_keep_the_rest_of_a_text_network_to_the_bit(
     strategy: dict[str, Any], write_recipe: WriteRecipe, bert: Path, tmp_path: Path
 ) -> None:
@@ -102,11 +126,17 @@ def test_strategies_keep_the_rest_of_a_text_network_to_the_bit(
             assert torch.equal(ours[f"encoder.{name}"], value) != trained, name
 
 
-def test_two_equal_text_runs_are_equal_to_the_bit(write_recipe: WriteRecipe, tmp_path: Path) -> None:
-    path = write_recipe(task="text_classification", transfer={"strategy": "fine_tune"}, train={"workers": 2})
+def test_two_equal_text_runs_are_equal_to_the_bit(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
+    path = write_recipe(
+        task="text_classification", transfer={"strategy": "fine_tune"}, train={"workers": 2}
+    )
     for name in ("one", "two"):
         headstart.run(path, [f"output={tmp_path / name}"])
-    one, two = (load_file(tmp_path / name / "model" / "network.safetensors") for name in ("one", "two"))
+    one, two = (
+        load_file(tmp_path / name / "model" / "network.safetensors") for name in ("one", "two")
+    )
     assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
@@ -120,11 +150,18 @@ def test_two_equal_text_runs_are_equal_to_the_bit(write_recipe: WriteRecipe, tmp
     ],
 )
 def test_words_under_a_classifier(
-    classifier: str, options: dict[str, Any], write_recipe: WriteRecipe, word2vec: Path, tmp_path: Path
+    classifier: str,
+    options: dict[str, Any],
+    write_recipe: WriteRecipe,
+    word2vec: Path,
+    tmp_path: Path,
 ) -> None:
     head = {"classifier": classifier, **({"options": options} if options else {})}
     path = write_recipe(
-        task="embedding_classification", transfer=None, model={"backbone": str(word2vec), "head": head}, train={}
+        task="embedding_classification",
+        transfer=None,
+        model={"backbone": str(word2vec), "head": head},
+        train={},
     )
     report = headstart.run(path)
     assert report.test.accuracy.value > 0.8
@@ -133,12 +170,23 @@ def test_words_under_a_classifier(
     rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").open()))
     assert [p.label for p in model.predict(texts)] == [row["predicted"] for row in rows]
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [event["computed"] for event in log if event["event"] == "features"], "through the one cache"
-    assert not [file for file in (tmp_path / "run").rglob("*") if file.suffix in (".pkl", ".pickle", ".joblib", ".npy")]
+    assert [event["computed"] for event in log if event["event"] == "features"], (
+        "through the one cache"
+    )
+    assert not [
+        file
+        for file in (tmp_path / "run").rglob("*")
+        if file.suffix in (".pkl", ".pickle", ".joblib", ".npy")
+    ]
 
 
 def test_other_embedders_under_a_forest(
-    write_recipe: WriteRecipe, weights: Path, bert: Path, photos: Path, review_tables: Path, tmp_path: Path
+    write_recipe: WriteRecipe,
+    weights: Path,
+    bert: Path,
+    photos: Path,
+    review_tables: Path,
+    tmp_path: Path,
 ) -> None:
     head = {"classifier": "RandomForestClassifier", "options": {"n_estimators": 20}}
     path = write_recipe(task="embedding_classification", transfer=None, model={"head": head})
@@ -167,7 +215,9 @@ def test_other_embedders_under_a_forest(
 def test_bad_embedding_recipes(
     override: str, said: str, write_recipe: WriteRecipe, word2vec: Path, capsys: Capture
 ) -> None:
-    path = write_recipe(task="embedding_classification", transfer=None, model={"backbone": str(word2vec)})
+    path = write_recipe(
+        task="embedding_classification", transfer=None, model={"backbone": str(word2vec)}
+    )
     code, _, err = command(capsys, "run", str(path), override)
     assert (code, err.count("\n")) == (2, 1)
     assert said in err
@@ -184,15 +234,21 @@ def test_bad_embedding_recipes(
         ("data.limit=1", "data.limit"),
     ],
 )
-def test_bad_text_recipes(override: str, said: str, write_recipe: WriteRecipe, capsys: Capture) -> None:
+def test_bad_text_recipes(
+    override: str, said: str, write_recipe: WriteRecipe, capsys: Capture
+) -> None:
     code, _, err = command(capsys, "run", str(write_recipe(task="text_classification")), override)
     assert code == 2, err
     assert said in err
     assert "Traceback" not in err
 
 
-def test_texts_for_prediction_that_are_not_there(write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture) -> None:
-    headstart.run(write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"}))
+def test_texts_for_prediction_that_are_not_there(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture
+) -> None:
+    headstart.run(
+        write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"})
+    )
     run = str(tmp_path / "run")
     code, _, err = command(capsys, "predict", run, "gone.csv")
     assert (code, "gone.csv: no such file" in err) == (2, True)
@@ -203,14 +259,19 @@ def test_texts_for_prediction_that_are_not_there(write_recipe: WriteRecipe, tmp_
     named = write_recipe(
         task="text_classification",
         transfer={"strategy": "feature_extraction"},
-        data={"source": str(tmp_path / "trained.tsv"), "columns": {"text": "opinion", "label": "label"}},
+        data={
+            "source": str(tmp_path / "trained.tsv"),
+            "columns": {"text": "opinion", "label": "label"},
+        },
         output=str(tmp_path / "named"),
     )
     headstart.run(named)
     write_table(tmp_path / "two.tsv", [("a film", "fine")], header="text\topinion")
     assert command(capsys, "predict", str(tmp_path / "named"), str(tmp_path / "two.tsv"))[0] == 0
     (found,) = headstart.load(tmp_path / "named").predict([str(tmp_path / "two.tsv")])
-    assert found.probabilities == headstart.load(tmp_path / "named").predict(["fine"])[0].probabilities
+    assert (
+        found.probabilities == headstart.load(tmp_path / "named").predict(["fine"])[0].probabilities
+    )
     write_table(tmp_path / "none.tsv", [("a film", "fine")], header="x\ty")
     code, _, err = command(capsys, "predict", str(tmp_path / "named"), str(tmp_path / "none.tsv"))
     assert (code, "called 'opinion', as in training; it has x, y" in err) == (2, True)
@@ -229,8 +290,12 @@ def test_texts_for_prediction_that_are_not_there(write_recipe: WriteRecipe, tmp_
         headstart.load(run).predict([str(tmp_path / "empty.txt")])
 
 
-def test_a_damaged_tokenizer_is_one_message(write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture) -> None:
-    headstart.run(write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"}))
+def test_a_damaged_tokenizer_is_one_message(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture
+) -> None:
+    headstart.run(
+        write_recipe(task="text_classification", transfer={"strategy": "feature_extraction"})
+    )
     (tmp_path / "run" / "model" / "tokenizer" / "tokenizer.json").write_text("{")
     code, _, err = command(capsys, "predict", str(tmp_path / "run"), "a film")
     assert (code, err.count("\n")) == (2, 1), err
@@ -239,11 +304,17 @@ def test_a_damaged_tokenizer_is_one_message(write_recipe: WriteRecipe, tmp_path:
 GOOD, BAD, OTHER = "好不错优赞", "坏差脏吵", "這間酒店环境服务房间早餐的了很"
 
 
-def test_chinese_characters_stay_intact(write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture) -> None:
+def test_chinese_characters_stay_intact(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture
+) -> None:
     random = np.random.default_rng(0)
     rows = [
         (
-            "".join(random.permutation([*random.choice(list(OTHER), 6), *random.choice(list((BAD, GOOD)[n % 2]), 2)])),
+            "".join(
+                random.permutation(
+                    [*random.choice(list(OTHER), 6), *random.choice(list((BAD, GOOD)[n % 2]), 2)]
+                )
+            ),
             "差好"[n % 2],
         )
         for n in range(120)
@@ -280,7 +351,9 @@ def test_two_processes_train_a_text_network_as_one_does(
     write_recipe: WriteRecipe, review_tables: Path, tmp_path: Path
 ) -> None:
     words = sorted({word for text, _ in reviews(120, seed=1) for word in text.split()} | set(PLAIN))
-    quiet = save_bert(tmp_path / "bert", words, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    quiet = save_bert(
+        tmp_path / "bert", words, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
     path = write_recipe(
         task="text_classification",
         model={"backbone": str(quiet)},
@@ -298,7 +371,9 @@ def test_two_processes_train_a_text_network_as_one_does(
         reports.append(Report.read(folder))
     for name, value in found[0].items():
         np.testing.assert_allclose(value, found[1][name], rtol=1e-3, atol=2e-5, err_msg=name)
-    rows = [(tmp_path / f"run{count}" / "predictions.csv").read_text().splitlines() for count in (1, 2)]
+    rows = [
+        (tmp_path / f"run{count}" / "predictions.csv").read_text().splitlines() for count in (1, 2)
+    ]
     assert [row.split(",")[:2] for row in rows[0]] == [row.split(",")[:2] for row in rows[1]]
     assert len(rows[0]) == len(set(rows[0])) == 41
     assert reports[0].beside[0].test == reports[1].beside[0].test, "features are equal to the bit"

@@ -1,9 +1,10 @@
-"""The control of the engine: the same network, data, order, augmentation, precision and optimizer in a loop of one's own.
+"""The control of the engine: the same network, data, order, augmentation, precision and optimizer
+in a loop of one's own.
 
     python -m benchmarks.controls.bare RECIPE.toml [--ready]
 
---ready feeds batches that lie in memory as the network reads them: the upper bound of what a loader can reach. A recipe of one
-phase. The first two steps are left out of the speed.
+--ready feeds batches that lie in memory as the network reads them: the upper bound of what a loader
+can reach. A recipe of one phase. The first two steps are left out of the speed.
 """
 
 from __future__ import annotations
@@ -34,10 +35,17 @@ SKIPPED = 2
 
 
 def bare_loop(
-    prepared: Prepared, setting: TrainContext, losses: list[float] | None = None, ready: bool = False
+    prepared: Prepared,
+    setting: TrainContext,
+    losses: list[float] | None = None,
+    ready: bool = False,
 ) -> float:
     """Forward, backward, step, and nothing else. Examples a second."""
-    network, device, (phase,) = prepared.network.to(setting.device).train(), setting.device, prepared.plan.phases
+    network, device, (phase,) = (
+        prepared.network.to(setting.device).train(),
+        setting.device,
+        prepared.plan.phases,
+    )
     blocks = Blocks(network)
     blocks.open(phase)
     steps = optimizer(blocks.groups(phase, setting.options.weight_decay), setting.options)
@@ -78,7 +86,9 @@ def bare_loop(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe")
     parser.add_argument("--ready", action="store_true")
     asked = parser.parse_args()

@@ -1,4 +1,5 @@
-"""From the start of the process to the end of a run's first step, or first batch of features: prints {"seconds": …}.
+"""From the start of the process to the end of a run's first step, or first batch of features:
+prints {"seconds": …}.
 
 python -m benchmarks.controls.first_step RECIPE.toml
 python -m benchmarks.controls.first_step --imports MODULE …     only loads these

@@ -1,4 +1,5 @@
-"""The server of the tutorials: Flask, one request, one forward. What `headstart serve` is measured against.
+"""The server of the tutorials: Flask, one request, one forward. What `headstart serve` is measured
+against.
 
 python -m benchmarks.controls.flask_server RUN PORT
 """

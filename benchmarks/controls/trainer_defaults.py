@@ -1,4 +1,5 @@
-"""The HF Trainer as it comes, for one epoch: batches of 8, AdamW at 5e-5, fp32, each batch padded to its longest text.
+"""The HF Trainer as it comes, for one epoch: batches of 8, AdamW at 5e-5, fp32, each batch padded
+to its longest text.
 
 python -m benchmarks.controls.trainer_defaults ENCODER TRAIN.tsv TEST.tsv
 """
@@ -46,7 +47,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model=AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2),
-            args=TrainingArguments(output_dir=folder, num_train_epochs=1, report_to="none", disable_tqdm=True),
+            args=TrainingArguments(
+                output_dir=folder, num_train_epochs=1, report_to="none", disable_tqdm=True
+            ),
             train_dataset=train,
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[clock],
@@ -56,7 +59,15 @@ def main() -> None:
         found = trainer.predict(test)
     right = np.asarray(found.predictions).argmax(1) == found.label_ids
     seen = len(train) - SKIPPED * trainer.args.train_batch_size
-    print(json.dumps({"examples_per_second": seen / seconds, "accuracy": right.mean().item(), "n": len(right)}))
+    print(
+        json.dumps(
+            {
+                "examples_per_second": seen / seconds,
+                "accuracy": right.mean().item(),
+                "n": len(right),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The tutorials' fine-tuning: a PIL loader with two workers, fp32, SGD, and nothing said about layout or memory.
+"""The tutorials' fine-tuning: a PIL loader with two workers, fp32, SGD, and nothing said about
+layout or memory.
 
     python -m benchmarks.controls.tutorial_fine_tune FOLDER BACKBONE --batch 32 [--epochs 3]
 
-FOLDER holds train/CLASS. The network starts from random numbers, which takes as long as any other start. The first two steps
-are left out of the speed.
+FOLDER holds train/CLASS. The network starts from random numbers, which takes as long as any other
+start. The first two steps are left out of the speed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("backbone")
     parser.add_argument("--batch", type=int, required=True)

@@ -1,8 +1,10 @@
-"""The tutorials' frozen backbone: every image goes through it again in every epoch, and a new linear layer learns by SGD.
+"""The tutorials' frozen backbone: every image goes through it again in every epoch, and a new
+linear layer learns by SGD.
 
     python -m benchmarks.controls.tutorial_frozen FOLDER [--epochs 25]
 
-FOLDER holds train/CLASS and val/CLASS. EfficientNet-Lite0, whose weights need no hub, in fp32 as it stands.
+FOLDER holds train/CLASS and val/CLASS. EfficientNet-Lite0, whose weights need no hub, in fp32 as it
+stands.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ HALF = ([0.5] * 3, [0.5] * 3)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=25)
     asked = parser.parse_args()

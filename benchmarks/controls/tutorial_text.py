@@ -1,4 +1,5 @@
-"""The tutorials' fine-tuning of an encoder: every text padded to 128 tokens, fp32, AdamW, a loop of one's own.
+"""The tutorials' fine-tuning of an encoder: every text padded to 128 tokens, fp32, AdamW, a loop of
+one's own.
 
     python -m benchmarks.controls.tutorial_text ENCODER TRAIN.tsv TEST.tsv [--epochs 1]
 
@@ -20,7 +21,9 @@ SKIPPED, BATCH = 2, 32
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("encoder")
     parser.add_argument("train")
     parser.add_argument("test")
@@ -33,11 +36,19 @@ def main() -> None:
     def encoded(path: str) -> TensorDataset:
         table = pd.read_csv(path, sep="\t", quoting=3)
         tokens = tokenizer(
-            table["sentence"].tolist(), padding="max_length", truncation=True, max_length=128, return_tensors="pt"
+            table["sentence"].tolist(),
+            padding="max_length",
+            truncation=True,
+            max_length=128,
+            return_tensors="pt",
         )
-        return TensorDataset(tokens["input_ids"], tokens["attention_mask"], torch.tensor(table["label"].tolist()))
+        return TensorDataset(
+            tokens["input_ids"], tokens["attention_mask"], torch.tensor(table["label"].tolist())
+        )
 
-    model = AutoModelForSequenceClassification.from_pretrained(asked.encoder, num_labels=2).to(device)
+    model = AutoModelForSequenceClassification.from_pretrained(asked.encoder, num_labels=2).to(
+        device
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     model.train()
     seen = steps = 0
@@ -60,7 +71,9 @@ def main() -> None:
     with torch.no_grad():
         for batch in DataLoader(encoded(asked.test), batch_size=BATCH):
             ids, mask, labels = (tensor.to(device) for tensor in batch)
-            right += int((model(input_ids=ids, attention_mask=mask).logits.argmax(1) == labels).sum())
+            right += int(
+                (model(input_ids=ids, attention_mask=mask).logits.argmax(1) == labels).sum()
+            )
             count += len(labels)
     print(json.dumps({"examples_per_second": speed, "accuracy": right / count, "n": count}))
 

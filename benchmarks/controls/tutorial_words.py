@@ -1,4 +1,5 @@
-"""The tutorials' word vectors: GloVe's text file read by gensim, a loop over texts and words, a forest on one core.
+"""The tutorials' word vectors: GloVe's text file read by gensim, a loop over texts and words, a
+forest on one core.
 
 python -m benchmarks.controls.tutorial_words GLOVE.txt TRAIN.tsv TEST.tsv
 """

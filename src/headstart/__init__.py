@@ -1,7 +1,8 @@
 """headstart: transfer learning on images and text from one recipe.
 
-`run(recipe)` trains and evaluates and gives back a `Report`; `load(run)` gives back the model of a finished run.
-Everything is imported when it is first used, so `import headstart` costs next to nothing.
+`run(recipe)` trains and evaluates and gives back a `Report`; `load(run)` gives back the model of a
+finished run. Everything is imported when it is first used, so `import headstart` costs next to
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The command line: a thin layer over run, load and Recipe. Heavy imports stand inside the commands."""
+"""The command line: a thin layer over run, load and Recipe. Heavy imports stand inside the
+commands."""
 
 from __future__ import annotations
 
@@ -27,8 +28,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(cli_runs.app)
-RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE", help="a TOML recipe, such as recipes/quickstart.toml")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.epochs=1")]
+RecipeFile = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="a TOML recipe, such as recipes/quickstart.toml")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="such as train.epochs=1")
+]
 
 
 @app.command()
@@ -59,12 +64,16 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     typer.echo(describe(prepared, machine, detailed=True))
     seconds = estimate(prepared, machine)
     more = "; what stands beside comes on top" if checked.evaluate.beside else ""
-    typer.echo(f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real batches{more}")
+    typer.echo(
+        f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real "
+        f"batches{more}"
+    )
 
 
 @app.command()
 def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
-    """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is trained for good."""
+    """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is
+    trained for good."""
     from headstart.catalogue import read_recipe
     from headstart.train.prepare import prepare
     from headstart.train.prepared import setting_of, start
@@ -78,52 +87,78 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     typer.echo(f"trying {STEPS} rates, each on a batch of {prepared.batch_size}", err=True)
     with tempfile.TemporaryDirectory() as folder:
         found = lr_range(
-            prepared.network, prepared.plan, setting_of(prepared, machine, Path(folder), lambda event: None)
+            prepared.network,
+            prepared.plan,
+            setting_of(prepared, machine, Path(folder), lambda event: None),
         )
     if machine.rank == 0:
         plot = Path(checked.output).with_name(f"{Path(checked.output).name}.lr-find.png")
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot_rates(found.rates, found.losses, found.suggestion, checked.train.lr, plot)
         typer.echo(
-            f"suggested: train.lr={found.suggestion:g} (the loss falls fastest there; the recipe has {checked.train.lr:g})"
+            f"suggested: train.lr={found.suggestion:g} (the loss falls fastest there; the recipe "
+            f"has {checked.train.lr:g})"
         )
         typer.echo(f"plot:      {plot}")
 
 
 @app.command()
 def search(recipe: RecipeFile, overrides: Overrides = None) -> None:
-    """Try what the recipe's \\[search] spans, by the held-out part; the best recipe becomes a file. Start it again to go on."""
+    """Try what the recipe's \\[search] spans, by the held-out part; the best recipe becomes a file.
+    Start it again to go on."""
     from headstart.commands.search import search as search_for
 
     found = search_for(recipe, overrides or [])
-    typer.echo(f"best {found.metric} on the validation part, of {found.trials} trials: {found.value:.4f}")
+    typer.echo(
+        f"best {found.metric} on the validation part, of {found.trials} trials: {found.value:.4f}"
+    )
     typer.echo(f"recipe: {found.recipe}\ntrials: {found.table}")
 
 
 @app.command()
 def compare(
     targets: Annotated[
-        list[str], typer.Argument(metavar="RECIPE... [KEY=VALUE]...", help="recipes, and values for all of them")
+        list[str],
+        typer.Argument(
+            metavar="RECIPE... [KEY=VALUE]...", help="recipes, and values for all of them"
+        ),
     ],
-    strategies: Annotated[str, typer.Option(metavar="A,B,…", help="short for --vary transfer.strategy=A,B,…")] = "",
-    vary: Annotated[list[str] | None, typer.Option(metavar="KEY=A,B,…", help="a field and its values")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="how many seeds each is trained with")] = 1,
+    strategies: Annotated[
+        str, typer.Option(metavar="A,B,…", help="short for --vary transfer.strategy=A,B,…")
+    ] = "",
+    vary: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=A,B,…", help="a field and its values")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="how many seeds each is trained with")
+    ] = 1,
 ) -> None:
-    """Train in several ways on one split, and tell which differ by more than chance. Start it again to go on."""
+    """Train in several ways on one split, and tell which differ by more than chance. Start it again
+    to go on."""
     from headstart.commands.compare import compare as compare_runs
     from headstart.recipe.file import split_values
 
     given = [*([f"transfer.strategy={strategies}"] if strategies else []), *(vary or [])]
     wrong = [one for one in given if "=" not in one]
     if wrong:
-        raise HeadstartError(f"--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found {wrong[0]!r}")
-    values = {key: split_values(several) for key, _, several in (one.partition("=") for one in given)}
+        raise HeadstartError(
+            "--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found "
+            f"{wrong[0]!r}"
+        )
+    values = {
+        key: split_values(several) for key, _, several in (one.partition("=") for one in given)
+    }
     if len(values) < len(given):
-        raise HeadstartError("--vary, --strategies: a key is given twice; give all its values at once, with commas")
+        raise HeadstartError(
+            "--vary, --strategies: a key is given twice; give all its values at once, with commas"
+        )
     recipes = [target for target in targets if "=" not in target]
-    found, folder = compare_runs(recipes, [target for target in targets if "=" in target], values, seeds)
+    found, folder = compare_runs(
+        recipes, [target for target in targets if "=" in target], values, seeds
+    )
     typer.echo(
-        f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md\npage:  {folder}/comparison.html"
+        f"\n{found.markdown()}\n\n{found.verdict()}\ntable: {folder}/comparison.md\npage:  "
+        f"{folder}/comparison.html"
     )
 
 
@@ -131,26 +166,39 @@ def compare(
 def recommend(
     recipe: RecipeFile,
     backbones: Annotated[
-        str, typer.Option(metavar="A,B,…", help="names as in model.backbone; random:NAME is one without weights")
+        str,
+        typer.Option(
+            metavar="A,B,…", help="names as in model.backbone; random:NAME is one without weights"
+        ),
     ],
     overrides: Overrides = None,
 ) -> None:
-    """Rank backbones by what their frozen features tell of the recipe's training part, and by their speed."""
+    """Rank backbones by what their frozen features tell of the recipe's training part, and by their
+    speed."""
     from headstart.commands.recommend import recommend as rank
 
     found, table = rank(recipe, backbones.split(","), overrides or [])
-    typer.echo("\n".join([found.markdown(), "", found.verdict(), *(f"failed: {line}" for line in found.failed)]))
+    typer.echo(
+        "\n".join(
+            [found.markdown(), "", found.verdict(), *(f"failed: {line}" for line in found.failed)]
+        )
+    )
     typer.echo(f"table: {table}")
 
 
 @app.command()
 def check(
-    target: Annotated[str, typer.Argument(metavar="RECIPE|SOURCE", help="a recipe, or a folder or table by itself")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="RECIPE|SOURCE", help="a recipe, or a folder or table by itself"),
+    ],
     overrides: Overrides = None,
-    page: Annotated[bool, typer.Option("--page", help="also write a page with examples to look at")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="also write a page with examples to look at")
+    ] = False,
 ) -> None:
-    """Tell what is wrong with data: classes, files, copies between the parts, doubtful labels; exit code 1 if it has leaks and
-    data.leaks is "error"."""
+    """Tell what is wrong with data: classes, files, copies between the parts, doubtful labels; exit
+    code 1 if it has leaks and data.leaks is "error"."""
     from headstart.commands.check import check as look_over
 
     found = look_over(target, overrides or [], page)
@@ -160,7 +208,10 @@ def check(
 
 @app.command()
 def init(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="a folder, a table, or whatever data.source may be")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="a folder, a table, or whatever data.source may be"),
+    ],
     output: Annotated[
         str, typer.Option(metavar="FILE", help="the recipe to write; it must not be there yet")
     ] = "recipe.toml",
@@ -211,7 +262,8 @@ def main(arguments: list[str] | None = None) -> None:
     share_cores()
     keep_freed_memory()
     collect_less()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half-written goes away
+    # so that what is half-written goes away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app(arguments)
     except HeadstartError as error:
@@ -224,9 +276,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _stop(message: str) -> None:
     rank = os.environ.get("RANK", "0")
-    if rank != "0":  # when all processes met the same trouble, the launcher ends this one before it repeats the message
+    # when all processes met the same trouble, the launcher ends this one before it repeats the
+    # message
+    if rank != "0":
         time.sleep(2)
     if len(message) > LONGEST_MESSAGE:  # it quotes something endless
         message = f"{message[:LONGEST_MESSAGE]}…"
-    print(f"error{f' in process {rank}' if rank != '0' else ''}: {message}", file=sys.stderr, flush=True)
+    print(
+        f"error{f' in process {rank}' if rank != '0' else ''}: {message}",
+        file=sys.stderr,
+        flush=True,
+    )
     sys.exit(2)

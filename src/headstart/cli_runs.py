@@ -22,20 +22,26 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="the folder of a finishe
 Runs = Annotated[
     str,
     typer.Argument(
-        metavar="RUN[,RUN…]", help="the folder of a finished run or an exported .onnx file; of several the average"
+        metavar="RUN[,RUN…]",
+        help="the folder of a finished run or an exported .onnx file; of several the average",
     ),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(metavar="W,W,…|fit", help='of several runs in the average; "fit": by their validation part'),
+    typer.Option(
+        metavar="W,W,…|fit", help='of several runs in the average; "fit": by their validation part'
+    ),
 ]
-Views = Annotated[bool, typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored")]
+Views = Annotated[
+    bool,
+    typer.Option("--tta", help="average over ten looks at each image: corners, middle, mirrored"),
+]
 Refuse = Annotated[
     float | None,
     typer.Option(
         metavar="P",
-        help="no label where the most probable one has less than P, at the temperature of the run's report, which also "
-        "has a P for some wanted errors",
+        help="no label where the most probable one has less than P, at the temperature of the "
+        "run's report, which also has a P for some wanted errors",
     ),
 ]
 FIT = "fit"  # in place of weights
@@ -47,18 +53,26 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="images or texts: files, folders, tables, texts as they stand, - for standard input"
+            metavar="PATH...",
+            help="images or texts: files, folders, tables, texts as they "
+            "stand, - for standard input",
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write a .csv, .jsonl or .parquet; started again, it goes on")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="write a .csv, .jsonl or .parquet; started again, it goes on"
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="how many labels of each example, the most probable first")] = 1,
+    top: Annotated[
+        int, typer.Option(min=1, help="how many labels of each example, the most probable first")
+    ] = 1,
     weights: Weights = None,
     tta: Views = False,
     refuse_below: Refuse = None,
 ) -> None:
-    """Print label and probability of each example, tab-separated, or write a table; exit code 1 if some could not be read."""
+    """Print label and probability of each example, tab-separated, or write a table; exit code 1 if
+    some could not be read."""
     from headstart.data.inputs import taken_for
     from headstart.inference.predict import Unreadable, load
 
@@ -87,7 +101,11 @@ def predict(
                     refused += outcome.refused
                     first, *others = outcome.top(top)
                     told = [(outcome.label, first[1]), *others]
-                    cells = [cell for label, chance in told for cell in (printable(label), f"{chance:.4f}")]
+                    cells = [
+                        cell
+                        for label, chance in told
+                        for cell in (printable(label), f"{chance:.4f}")
+                    ]
                     typer.echo("\t".join([outcome.name, *cells]))
         if refuse_below is not None:
             bar.say(f"refused, for no label has {refuse_below:g} or more: {refused}")
@@ -98,16 +116,24 @@ def predict(
 def evaluate(
     run: Runs,
     test: Annotated[
-        str | None, typer.Option(metavar="DATA", help="a labelled folder or table in place of the run's own test part")
+        str | None,
+        typer.Option(
+            metavar="DATA", help="a labelled folder or table in place of the run's own test part"
+        ),
     ] = None,
     weights: Weights = None,
     tta: Views = False,
 ) -> None:
-    """Measure finished runs on their test part, each by itself and of several the average, with intervals."""
+    """Measure finished runs on their test part, each by itself and of several the average, with
+    intervals."""
     from headstart.commands.evaluate import measure
 
     runs = _several(run)
-    typer.echo("\n".join(measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()))
+    typer.echo(
+        "\n".join(
+            measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()
+        )
+    )
 
 
 @app.command()
@@ -126,25 +152,42 @@ def serve(
     try:
         from headstart.inference.serve import serve as serve_models
     except ImportError as error:
-        raise HeadstartError(f'{error.name} is not installed; pip install "headstart[serve]"') from None
+        raise HeadstartError(
+            f'{error.name} is not installed; pip install "headstart[serve]"'
+        ) from None
 
     runs = _several(run)
     shares = _numbers(weights, runs)
-    serve_models(lambda: load(runs, shares, refuse_below), host, port, lambda line: typer.echo(line, err=True))
+    serve_models(
+        lambda: load(runs, shares, refuse_below),
+        host,
+        port,
+        lambda line: typer.echo(line, err=True),
+    )
 
 
 @app.command()
 def export(
     run: Run,
-    to: Annotated[str, typer.Option(metavar="onnx|torch_export|hf", help="hf: a folder for transformers or timm")],
-    int8: Annotated[bool, typer.Option("--int8", help="an ONNX file of a quarter of the size")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="where to; without it beside the run")] = None,
+    to: Annotated[
+        str,
+        typer.Option(metavar="onnx|torch_export|hf", help="hf: a folder for transformers or timm"),
+    ],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="an ONNX file of a quarter of the size")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="where to; without it beside the run")
+    ] = None,
     examples: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="to check it with in place of the test part; repeat for more"),
+        typer.Option(
+            metavar="PATH", help="to check it with in place of the test part; repeat for more"
+        ),
     ] = None,
 ) -> None:
-    """Write the model of a finished run for other programs; it is kept if it says the same of real examples."""
+    """Write the model of a finished run for other programs; it is kept if it says the same of real
+    examples."""
     from headstart.commands.export import export as export_run
 
     typer.echo("\n".join(export_run(run, to, int8, out, examples or []).lines()))
@@ -156,7 +199,11 @@ def verify(run: Run) -> None:
     from headstart.commands.verify import verify as verify_run
 
     verdict = verify_run(run)
-    typer.echo("\n".join([*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]))
+    typer.echo(
+        "\n".join(
+            [*verdict.lines, "the figures hold" if verdict.holds else "the figures do NOT hold"]
+        )
+    )
     raise typer.Exit(0 if verdict.holds else 1)
 
 
@@ -164,7 +211,8 @@ def _several(run: str) -> list[str]:
     found = [run] if Path(run).exists() else [name for name in run.split(",") if name]
     if not run or not found:
         raise HeadstartError(
-            f"RUN: found {run!r}; expected the folder of a finished run, or several with commas between"
+            f"RUN: found {run!r}; expected the folder of a finished run, or several with commas "
+            "between"
         )
     if len(set(found)) < len(found):
         raise HeadstartError(f"RUN: {run}: a run is given twice; to weigh one more, use --weights")
@@ -187,12 +235,15 @@ def _numbers(weights: str | None, runs: list[str]) -> list[float] | None:
         with suppress(ValueError):
             numbers.append(float(number))
     if len(numbers) != len(weights.split(",")):
-        raise HeadstartError(f'--weights: found {weights!r}; expected numbers such as 0.5,0.3,0.2 or "fit"')
+        raise HeadstartError(
+            f'--weights: found {weights!r}; expected numbers such as 0.5,0.3,0.2 or "fit"'
+        )
     return numbers
 
 
 def _bar(predictor: Predictor, paths: list[str], out: Path | None) -> Bar:
-    """How far a prediction is, on standard error, unless its lines go to the terminal themselves."""
+    """How far a prediction is, on standard error, unless its lines go to the terminal
+    themselves."""
     shown = out is not None or not sys.stdout.isatty()
     from headstart.data.inputs import STDIN
 

@@ -1,14 +1,17 @@
-"""The one exception whose message is written for the person at the keyboard, and how others are quoted in it."""
+"""The one exception whose message is written for the person at the keyboard, and how others are
+quoted in it."""
 
 
 class HeadstartError(Exception):
-    """Something the user can mend. The message says what was found, what was expected, and what to do next.
+    """Something the user can mend. The message says what was found, what was expected, and what to
+    do next.
 
     The command line prints it without a traceback and ends with exit code 2.
     """
 
     def __init__(self, message: str) -> None:
-        # what a loader's process raises comes to the main one as the text of a traceback, of which this is the last line
+        # what a loader's process raises comes to the main one as the text of a traceback, of which
+        # this is the last line
         super().__init__(message.rpartition(f"{__name__}.HeadstartError: ")[2].rstrip())
 
 

@@ -15,8 +15,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Maps a name to one thing of a kind.
 
-    With `package`, every module of that package is a name too, imported only when it is asked for: a file
-    `tasks/image_classification.py` registers the task `image_classification` when it is first needed.
+    With `package`, every module of that package is a name too, imported only when it is asked for:
+    a file `tasks/image_classification.py` registers the task `image_classification` when it is
+    first needed.
     """
 
     def __init__(self, kind: str, package: str | None = None) -> None:
@@ -44,7 +45,11 @@ class Registry(Generic[T]):
         files: list[str] = []
         if self._package:
             folder = importlib.import_module(self._package).__path__
-            files = [module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_")]
+            files = [
+                module.name
+                for module in pkgutil.iter_modules(folder)
+                if not module.name.startswith("_")
+            ]
         return sorted({*self._things, *files})
 
     def get(self, name: str) -> T:
@@ -61,7 +66,8 @@ class Registry(Generic[T]):
 
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
-    """The message for a name that does not exist: "unknown strategy 'finetune'; did you mean 'fine_tune'? …"."""
+    """The message for a name that does not exist: "unknown strategy 'finetune'; did you mean
+    'fine_tune'? …"."""
     return f"unknown {kind} {name!r}; {suggest(name, known)}"
 
 
@@ -70,5 +76,9 @@ def suggest(name: str, known: list[str], most: int = 12) -> str:
     import difflib
 
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
-    listed = f"known: {', '.join(known) or 'none'}" if len(known) <= most else f"{len(known)} names are known"
+    listed = (
+        f"known: {', '.join(known) or 'none'}"
+        if len(known) <= most
+        else f"{len(known)} names are known"
+    )
     return f"did you mean {' or '.join(repr(n) for n in near)}? ({listed})" if near else listed

@@ -20,7 +20,10 @@ from headstart.data.dataset import Examples
 def picture(seed: int, size: int = 96) -> Image.Image:
     """A smooth random picture of the spectrum of photographs."""
     random = np.random.default_rng(seed)
-    layers = [gaussian_filter(random.normal(size=(size, size, 3)), (s, s, 0)) * s**1.5 for s in (1, 2, 4, 8, 16)]
+    layers = [
+        gaussian_filter(random.normal(size=(size, size, 3)), (s, s, 0)) * s**1.5
+        for s in (1, 2, 4, 8, 16)
+    ]
     values = np.sum(layers, axis=0)
     values = (values - values.min()) / (values.max() - values.min())
     return Image.fromarray((values * 255).astype(np.uint8))
@@ -68,7 +71,9 @@ def test_images_that_show_the_same_picture(tmp_path: Path) -> None:
 
 
 def test_plain_images_are_like_nothing(tmp_path: Path) -> None:
-    made = {f"{grey}.png": Image.new("RGB", (40, 40), (grey, grey, grey)) for grey in range(0, 200, 20)}
+    made = {
+        f"{grey}.png": Image.new("RGB", (40, 40), (grey, grey, grey)) for grey in range(0, 200, 20)
+    }
     assert not len(like_images(images(tmp_path, made)).pairs)
 
 
@@ -77,7 +82,9 @@ def texts(*items: str) -> Examples:
     return Examples(items, np.zeros(len(items), np.int64), items, digests)
 
 
-LONG = "a charming and often affecting journey through the crowded streets of an old city by the sea"
+LONG = (
+    "a charming and often affecting journey through the crowded streets of an old city by the sea"
+)
 
 
 def test_texts_that_say_the_same() -> None:
@@ -85,7 +92,8 @@ def test_texts_that_say_the_same() -> None:
         LONG,
         f"  {LONG.upper().replace(' ', '   ')} !!! ",
         LONG.replace("old", "new"),
-        "nothing of the kind was ever said about it in any of the papers that I have read since then",
+        "nothing of the kind was ever said about it in any of the papers that I have read since "
+        "then",
         "好电影,我喜欢。",
         "好电影 我喜欢",
         "👍",
@@ -100,7 +108,12 @@ def test_texts_that_say_the_same() -> None:
 
 
 def test_plain_texts() -> None:
-    assert plain(["It's  GOOD\n—really!", "ＡＢＣ", "हिन्दी", ""]) == ["it s good really", "abc", "हिन्दी", ""]
+    assert plain(["It's  GOOD\n—really!", "ＡＢＣ", "हिन्दी", ""]) == [
+        "it s good really",
+        "abc",
+        "हिन्दी",
+        "",
+    ]
 
 
 def test_many_copies_cost_no_more_than_their_number() -> None:
@@ -134,7 +147,11 @@ def test_vectors_at_a_small_angle_are_found_among_many() -> None:
     everything = np.concatenate([vectors, near])
     everything /= np.linalg.norm(everything, axis=1, keepdims=True)
     found = set(map(tuple, like_vectors(everything, 0.95).tolist()))
-    wanted = {(row, 3_000 + row) for row in range(300) if everything[row] @ everything[3_000 + row] >= 0.95}
+    wanted = {
+        (row, 3_000 + row)
+        for row in range(300)
+        if everything[row] @ everything[3_000 + row] >= 0.95
+    }
     assert len(wanted) > 290
     assert found <= {(a, b) for a, b in found if everything[a] @ everything[b] >= 0.95}
     assert len(found & wanted) >= 0.97 * len(wanted)

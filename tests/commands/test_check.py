@@ -1,4 +1,5 @@
-"""headstart check, init and verify: what a user sees of the data before training, and of a run after it."""
+"""headstart check, init and verify: what a user sees of the data before training, and of a run
+after it."""
 
 from __future__ import annotations
 
@@ -41,13 +42,19 @@ def test_check_says_what_is_wrong_and_shows_it(
     odd = "red\n<script>alert(1)<\u202egnp.png"
     (source / "test" / "red" / odd).write_bytes((source / "train" / "red" / "00.png").read_bytes())
     (source / "train" / "blue" / "broken.png").write_bytes(b"nothing")
-    Image.open(source / "train" / "red" / "05.png").save(source / "train" / "blue" / "flipped.png", optimize=True)
+    Image.open(source / "train" / "red" / "05.png").save(
+        source / "train" / "blue" / "flipped.png", optimize=True
+    )
     path = write_recipe(
-        data={"source": str(source)}, model={"weights": str(weights)}, transfer={"strategy": "fine_tune"}
+        data={"source": str(source)},
+        model={"weights": str(weights)},
+        transfer={"strategy": "fine_tune"},
     )
     assert call("check", str(path), "--page") == 0
     said = capsys.readouterr().out
-    assert "test examples with a duplicate in an earlier part: 1 of 25 (1 a copy)" in " ".join(said.split())
+    assert "test examples with a duplicate in an earlier part: 1 of 25 (1 a copy)" in " ".join(
+        said.split()
+    )
     assert "1 of 62 images of the train part cannot be read" in said
     folder = tmp_path / "run.check"
     rows = list(csv.DictReader((folder / "alike.csv").open(encoding="utf-8", newline="")))
@@ -63,12 +70,15 @@ def test_check_says_what_is_wrong_and_shows_it(
     assert not (tmp_path / "run").exists()
 
 
-def test_check_of_texts_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_check_of_texts_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [*reviews(60), reviews(60)[0], ("", "pos")]
     table = write_table(tmp_path / "posts.tsv", rows, header="review\tstars")
     monkeypatch.setattr(
-        "headstart.commands.init.BACKBONES", {"text_classification": ("packaged:minilm_l6", "no/such", "none")}
+        "headstart.commands.init.BACKBONES",
+        {"text_classification": ("packaged:minilm_l6", "no/such", "none")},
     )
     monkeypatch.setattr("headstart.commands.init._is_installed", lambda name: False)
     assert call("check", str(table)) == 0
@@ -79,7 +89,9 @@ def test_check_of_texts_by_themselves(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "runs" / "posts.check" / "alike.csv").is_file()
 
 
-def test_the_page_shows_texts_as_they_stand_and_as_they_are_read(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_the_page_shows_texts_as_they_stand_and_as_they_are_read(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     folder = tmp_path / "films"
     write_table(folder / "train.tsv", [*reviews(60), ("Wonderful: a «good» FILM", "pos")])
     write_table(folder / "test.tsv", [*reviews(20, seed=3), ("wonderful, a good film!", "pos")])
@@ -107,21 +119,46 @@ def test_init_writes_a_recipe_that_can_be_planned(
 @pytest.mark.parametrize(
     ("header", "row", "task", "columns"),
     [
-        ("review\tstars", "{text}\t{label}", "text_classification", {"text": "review", "label": "stars"}),
+        (
+            "review\tstars",
+            "{text}\t{label}",
+            "text_classification",
+            {"text": "review", "label": "stars"},
+        ),
         (
             "id\tclass\tbody\tname",
             "{n}\t{label}\t{text}\tAnn",
             "text_classification",
             {"text": "body", "label": "class"},
         ),
-        ("n\twhat\tsaid", "{n}\t{label}\t{text}", "text_classification", {"text": "said", "label": "what"}),
-        ("file\tkind", "train/red/{n:02}.png\t{label}", "image_classification", {"image": "file", "label": "kind"}),
+        (
+            "n\twhat\tsaid",
+            "{n}\t{label}\t{text}",
+            "text_classification",
+            {"text": "said", "label": "what"},
+        ),
+        (
+            "file\tkind",
+            "train/red/{n:02}.png\t{label}",
+            "image_classification",
+            {"image": "file", "label": "kind"},
+        ),
         ("a film\tpos", "{text}\t{label}", "text_classification", {"text": "1", "label": "2"}),
-        ("q1\tq2\tsame", "{text}\t{text}\t{label}", "text_classification", {"text": "q1", "label": "same"}),
+        (
+            "q1\tq2\tsame",
+            "{text}\t{text}\t{label}",
+            "text_classification",
+            {"text": "q1", "label": "same"},
+        ),
     ],
 )
 def test_init_finds_the_columns(
-    header: str, row: str, task: str, columns: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    header: str,
+    row: str,
+    task: str,
+    columns: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     draw_images(tmp_path / "train", 40)
@@ -165,7 +202,11 @@ def test_a_run_is_verified_until_its_data_or_its_model_changes(
     source = tmp_path / "set"
     draw_images(source, 14)
     model = {"weights": str(weights)} if strategy != "scratch" else {}
-    run(write_recipe(data={"source": str(source), "limit": 24}, transfer={"strategy": strategy}, model=model))
+    run(
+        write_recipe(
+            data={"source": str(source), "limit": 24}, transfer={"strategy": strategy}, model=model
+        )
+    )
     folder = tmp_path / "run"
     assert call("verify", str(folder)) == 0
     said = capsys.readouterr().out
@@ -175,7 +216,14 @@ def test_a_run_is_verified_until_its_data_or_its_model_changes(
     rows = (folder / "predictions.csv").read_text().splitlines()
     name, label, _, best, *numbers, refused, error = rows[1].split(",")
     (folder / "predictions.csv").write_text(
-        "\n".join([rows[0], ",".join([name, label, label, best, *numbers[::-1], refused, error]), *rows[2:]]) + "\n"
+        "\n".join(
+            [
+                rows[0],
+                ",".join([name, label, label, best, *numbers[::-1], refused, error]),
+                *rows[2:],
+            ]
+        )
+        + "\n"
     )
     assert call("verify", str(folder)) == 1
     assert "the figures do NOT hold" in capsys.readouterr().out
@@ -213,8 +261,14 @@ def test_damaged_runs_and_moved_files_are_told_apart(
     ("change", "said"),
     [
         (lambda rows: [*rows, rows[0]], r"1 of 71 new \(such as t\.tsv:2, neg\)"),
-        (lambda rows: [rows[0], rows[0], *rows[2:]], r"1 of 70 gone \(such as t\.tsv:3, pos\), 1 of 70 new"),
-        (lambda rows: [(rows[0][0], "pos"), *rows[1:]], r"1 of 70 gone \(such as t\.tsv:2, neg\), 1 of 70 new"),
+        (
+            lambda rows: [rows[0], rows[0], *rows[2:]],
+            r"1 of 70 gone \(such as t\.tsv:3, pos\), 1 of 70 new",
+        ),
+        (
+            lambda rows: [(rows[0][0], "pos"), *rows[1:]],
+            r"1 of 70 gone \(such as t\.tsv:2, neg\), 1 of 70 new",
+        ),
     ],
     ids=["a copy more", "a copy for another", "a label"],
 )
@@ -226,14 +280,28 @@ def test_a_split_is_refused_when_the_data_has_changed(
     path = write_recipe(task="text_classification", data={"source": str(table), "validation": 0.2})
     run(path)
     write_table(table, change(rows))
-    with pytest.raises(HeadstartError, match=f"this is not the data that .*split.parquet was written for: {said}"):
-        run(path, [f"data.split.file={tmp_path / 'run' / 'split.parquet'}", f"output={tmp_path / 'again'}"])
+    with pytest.raises(
+        HeadstartError, match=f"this is not the data that .*split.parquet was written for: {said}"
+    ):
+        run(
+            path,
+            [
+                f"data.split.file={tmp_path / 'run' / 'split.parquet'}",
+                f"output={tmp_path / 'again'}",
+            ],
+        )
 
 
-def test_grown_data_keeps_its_parts_or_is_refused(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_grown_data_keeps_its_parts_or_is_refused(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     rows = reviews(70)
     table = write_table(tmp_path / "t.tsv", rows)
-    path = write_recipe(task="text_classification", data={"source": str(table), "validation": 0.2}, train={"epochs": 1})
+    path = write_recipe(
+        task="text_classification",
+        data={"source": str(table), "validation": 0.2},
+        train={"epochs": 1},
+    )
     run(path)
     split = tmp_path / "run" / "split.parquet"
     tested = [text for digest, label, text, part in written_split(split) if part == "test"]
@@ -253,13 +321,18 @@ def test_grown_data_keeps_its_parts_or_is_refused(write_recipe: WriteRecipe, tmp
     assert all(now[digest] == part for digest, part in then.items() if digest in now)
     assert {now[digest] for digest in set(now) - set(then)} == {"train"}
     assert len(tested) - 2 <= len(again.test) <= len(tested)
-    assert any(re.search(r"the data has changed since: 3 of 70 gone .*, 11 of 78 new", note) for note in again.notes)
+    assert any(
+        re.search(r"the data has changed since: 3 of 70 gone .*, 11 of 78 new", note)
+        for note in again.notes
+    )
 
 
 def test_data_that_grew_elsewhere_is_noted(write_recipe: WriteRecipe, tmp_path: Path) -> None:
     write_table(tmp_path / "set" / "train.tsv", reviews(60))
     write_table(tmp_path / "set" / "test.tsv", reviews(20, seed=3))
-    path = write_recipe(task="text_classification", data={"source": str(tmp_path / "set")}, train={"epochs": 1})
+    path = write_recipe(
+        task="text_classification", data={"source": str(tmp_path / "set")}, train={"epochs": 1}
+    )
     assert not any("had other data" in note for note in run(path).notes)
     write_table(tmp_path / "set" / "train.tsv", reviews(64))
     assert any("had other data: 4 of 84 new" in note for note in run(path).notes)
@@ -268,13 +341,16 @@ def test_data_that_grew_elsewhere_is_noted(write_recipe: WriteRecipe, tmp_path: 
     assert len(read(path, moved).test) == 24, "what the data brings as a test stays one"
 
 
-@pytest.mark.parametrize(("by", "told"), [("group", None), ("time", "would train on what is later than the test")])
+@pytest.mark.parametrize(
+    ("by", "told"), [("group", None), ("time", "would train on what is later than the test")]
+)
 def test_new_examples_of_known_groups_and_of_later_times(
     by: str, told: str | None, write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
     def write(count: int) -> None:
         lines = [
-            f"{text}\t{label}\t{row % 10 if by == 'group' else row}" for row, (text, label) in enumerate(reviews(count))
+            f"{text}\t{label}\t{row % 10 if by == 'group' else row}"
+            for row, (text, label) in enumerate(reviews(count))
         ]
         (tmp_path / "t.tsv").write_text("text\tlabel\tkey\n" + "\n".join(lines) + "\n")
 
@@ -299,21 +375,40 @@ def test_new_examples_of_known_groups_and_of_later_times(
     ("damage", "said"),
     [
         (lambda table: table.drop_columns(["part"]), r"it has example \(string\), sha256"),
-        (lambda table: table.set_column(3, "part", [["foo"] * len(table)]), "has the part 'foo'; expected train"),
-        (lambda table: table.set_column(3, "part", pa.array([None] * len(table), pa.string())[None:]), "is no split"),
+        (
+            lambda table: table.set_column(3, "part", [["foo"] * len(table)]),
+            "has the part 'foo'; expected train",
+        ),
+        (
+            lambda table: table.set_column(
+                3, "part", pa.array([None] * len(table), pa.string())[None:]
+            ),
+            "is no split",
+        ),
         (lambda table: table.set_column(3, "part", [[["train"]] * len(table)]), r"part \(list"),
         (lambda table: table.slice(1), "1 of 30 new"),
     ],
     ids=["no parts", "an unknown part", "no value", "lists", "a row less"],
 )
 def test_a_damaged_split_is_refused(
-    damage: Callable[[pa.Table], pa.Table], said: str, write_recipe: WriteRecipe, tmp_path: Path, photos: Path
+    damage: Callable[[pa.Table], pa.Table],
+    said: str,
+    write_recipe: WriteRecipe,
+    tmp_path: Path,
+    photos: Path,
 ) -> None:
     dataset = read(write_recipe(data={"source": str(photos / "train")}))
     write_split(dataset, tmp_path / "split.parquet")
     pq.write_table(damage(pq.read_table(tmp_path / "split.parquet")), tmp_path / "split.parquet")
     with pytest.raises(HeadstartError, match=said):
-        read(write_recipe(data={"source": str(photos / "train"), "split": {"file": str(tmp_path / "split.parquet")}}))
+        read(
+            write_recipe(
+                data={
+                    "source": str(photos / "train"),
+                    "split": {"file": str(tmp_path / "split.parquet")},
+                }
+            )
+        )
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Dataset:
@@ -328,7 +423,10 @@ def test_the_same_split_again(write_recipe: WriteRecipe, tmp_path: Path, photos:
     again = run(write_recipe(data=data, seed=5, output=str(tmp_path / "again")))
     assert again.counts == first.counts
     ours, theirs = (
-        [line.split(",")[0] for line in (tmp_path / name / "predictions.csv").read_text().splitlines()]
+        [
+            line.split(",")[0]
+            for line in (tmp_path / name / "predictions.csv").read_text().splitlines()
+        ]
         for name in ("run", "again")
     )
     assert sorted(ours) == sorted(theirs)

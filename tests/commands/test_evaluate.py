@@ -67,13 +67,21 @@ def test_fitted_weights_have_the_least_loss(make_run: MakeRun, split: dict[str, 
     shares = fitted_weights(runs, members)
     validation = finished(runs[0]).dataset.validation
     assert validation is not None
-    chances = [m.probabilities(validation.items)[np.arange(len(validation)), validation.labels] for m in members]
-    losses = {share: -np.log(share * chances[0] + (1 - share) * chances[1]).mean() for share in np.linspace(0, 1, 101)}
+    chances = [
+        m.probabilities(validation.items)[np.arange(len(validation)), validation.labels]
+        for m in members
+    ]
+    losses = {
+        share: -np.log(share * chances[0] + (1 - share) * chances[1]).mean()
+        for share in np.linspace(0, 1, 101)
+    }
     assert shares.sum() == pytest.approx(1)
     assert -np.log(np.dot(shares, chances)).mean() <= min(losses.values()) + 1e-4
 
 
-def test_a_run_that_has_learned_from_the_test_part_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_run_that_has_learned_from_the_test_part_is_refused(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     write_table(tmp_path / "all" / "train.tsv", [*reviews(80, seed=1), *reviews(40, seed=2)])
     write_table(tmp_path / "all" / "test.tsv", reviews(20, seed=9))
     other = make_run("text", seed=2, data={"source": str(tmp_path / "all")})
@@ -98,15 +106,19 @@ def test_other_labelled_data(make_run: MakeRun, tmp_path: Path) -> None:
     found = measure([str(make_run("text"))], test=str(some))
     assert found.n == 30
     assert (
-        "left out of the test part: 1 with no label (some.tsv:32); 1 with an empty text (some.tsv:33)" in found.notes[0]
+        "left out of the test part: 1 with no label (some.tsv:32); 1 with an empty text "
+        "(some.tsv:33)" in found.notes[0]
     )
     with pytest.raises(HeadstartError, match="classes that training lacks"):
         measure(
-            [str(make_run("text"))], test=str(write_table(tmp_path / "odd.tsv", [("a film", "meh"), ("a plot", "pos")]))
+            [str(make_run("text"))],
+            test=str(write_table(tmp_path / "odd.tsv", [("a film", "meh"), ("a plot", "pos")])),
         )
 
 
-def test_all_that_is_left_out_of_other_images_is_said(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+def test_all_that_is_left_out_of_other_images_is_said(
+    make_run: MakeRun, photos: Path, tmp_path: Path
+) -> None:
     fresh = tmp_path / "fresh"
     shutil.copytree(photos / "test", fresh)
     shutil.copy(photos / "train" / "red" / "00.png", fresh / "red" / "seen.png")

@@ -17,7 +17,8 @@ from tests.conftest import WriteRecipe
 
 
 def evidence(features: np.ndarray, target: np.ndarray) -> float:
-    """The best log evidence of a Bayesian linear model over its two precisions, by the full covariance."""
+    """The best log evidence of a Bayesian linear model over its two precisions, by the full
+    covariance."""
     n = len(features)
 
     def minus(logarithms: np.ndarray) -> float:
@@ -25,9 +26,15 @@ def evidence(features: np.ndarray, target: np.ndarray) -> float:
         covariance = features @ features.T / alpha + np.eye(n) / beta
         sign, determinant = np.linalg.slogdet(covariance)
         assert sign > 0
-        return float(0.5 * (n * np.log(2 * np.pi) + determinant + target @ np.linalg.solve(covariance, target)))
+        return float(
+            0.5
+            * (n * np.log(2 * np.pi) + determinant + target @ np.linalg.solve(covariance, target))
+        )
 
-    return -min(float(minimize(minus, start, method="Nelder-Mead").fun) for start in ([0, 0], [2, 3], [-2, 2]))
+    return -min(
+        float(minimize(minus, start, method="Nelder-Mead").fun)
+        for start in ([0, 0], [2, 3], [-2, 2])
+    )
 
 
 @pytest.mark.parametrize(("n", "width"), [(40, 5), (20, 30)])
@@ -42,12 +49,17 @@ def test_logme_is_the_best_evidence(n: int, width: int) -> None:
 def test_logme_rises_with_what_features_know() -> None:
     random = np.random.default_rng(0)
     labels = random.integers(3, size=200)
-    found = [logme(random.normal(size=(200, 16)) + lead * np.eye(3, 16)[labels], labels) for lead in (0, 1, 3)]
+    found = [
+        logme(random.normal(size=(200, 16)) + lead * np.eye(3, 16)[labels], labels)
+        for lead in (0, 1, 3)
+    ]
     assert found == sorted(found)
     assert found[2] > found[0] + 0.2
 
 
-def test_backbones_are_ranked(write_recipe: WriteRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backbones_are_ranked(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = str(write_recipe(task="text_classification", model={"backbone": "unused"}))
     with pytest.raises(HeadstartError, match="none of 1 backbones can be had; the first: "):
         recommend(path, [str(tmp_path)])

@@ -60,7 +60,9 @@ def test_a_run_leaves_everything_behind_and_loads_again(
 
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     assert [row["example"] for row in rows[:2]] == ["blue/00.png", "blue/01.png"]
-    assert np.mean([row["label"] == row["predicted"] for row in rows]) == pytest.approx(report.test.accuracy.value)
+    assert np.mean([row["label"] == row["predicted"] for row in rows]) == pytest.approx(
+        report.test.accuracy.value
+    )
     right = np.array([row["label"] == row["predicted"] for row in rows], dtype=int)
     chances = []
     for result in report.beside:
@@ -85,7 +87,9 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     ]  # fmt: skip
 
 
-def test_the_same_recipe_and_seed_give_the_same_run(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_the_same_recipe_and_seed_give_the_same_run(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     path = write_recipe()
     headstart.run(path)
     first = (tmp_path / "run" / "model" / "network.safetensors").read_bytes()
@@ -98,7 +102,9 @@ def test_a_folder_of_another_recipe_or_of_anything_else_is_left_alone(
 ) -> None:
     headstart.run(write_recipe(train={"epochs": 1}))
     before = (tmp_path / "run" / "metrics.json").read_bytes()
-    with pytest.raises(HeadstartError, match=r"belongs to another recipe \(train.epochs: 1 there, 2 here\)"):
+    with pytest.raises(
+        HeadstartError, match=r"belongs to another recipe \(train.epochs: 1 there, 2 here\)"
+    ):
         headstart.run(write_recipe())
     assert (tmp_path / "run" / "metrics.json").read_bytes() == before
     other = tmp_path / "thesis"
@@ -118,16 +124,23 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(outcome, "write_html", full)
     with pytest.raises(HeadstartError, match="could not be written: no space left on device"):
         headstart.run(write_recipe(train={"epochs": 1}))
-    assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [".run.headstart-checkpoints"]
+    assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [
+        ".run.headstart-checkpoints"
+    ]
     monkeypatch.undo()
-    assert headstart.run(write_recipe(train={"epochs": 1})).main.epochs, "what was trained is still there"
+    assert headstart.run(write_recipe(train={"epochs": 1})).main.epochs, (
+        "what was trained is still there"
+    )
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == ["run"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 @pytest.mark.parametrize(
     "write",
-    [lambda path: save_file({"weight": np.zeros(10_000)}, path), lambda path: path.write_text("x" * 20_000)],
+    [
+        lambda path: save_file({"weight": np.zeros(10_000)}, path),
+        lambda path: path.write_text("x" * 20_000),
+    ],
     ids=["tensors", "text"],
 )
 def test_a_write_beyond_the_size_limit_is_one_sentence(
@@ -139,7 +152,10 @@ def test_a_write_beyond_the_size_limit_is_one_sentence(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(HeadstartError, match="could not be written: file too large"), run_module._writable(recipe):
+        with (
+            pytest.raises(HeadstartError, match="could not be written: file too large"),
+            run_module._writable(recipe),
+        ):
             write(tmp_path / "file")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -156,7 +172,9 @@ def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteReci
 
 
 def test_selecting_on_the_test_part_is_said(write_recipe: WriteRecipe) -> None:
-    report = headstart.run(write_recipe(data={"validation": 0.0}, train={"select_on": "test", "epochs": 1}))
+    report = headstart.run(
+        write_recipe(data={"validation": 0.0}, train={"select_on": "test", "epochs": 1})
+    )
     assert "validation" not in report.counts
     assert "test accuracy (selected on this set)" in report.summary()
     assert report.main.epochs[0]["selection_accuracy"] == report.test.accuracy.value
@@ -168,7 +186,9 @@ def test_the_last_epoch_is_kept_without_a_validation_part(write_recipe: WriteRec
     assert report.main.kept == {"phase": 1, "epoch": 2}
 
 
-def test_names_from_the_data_are_shown_as_text(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:
+def test_names_from_the_data_are_shown_as_text(
+    write_recipe: WriteRecipe, tmp_path: Path, photos: Path
+) -> None:
     import shutil
 
     wild = tmp_path / "wild"
@@ -197,7 +217,9 @@ def test_names_from_the_data_are_shown_as_text(write_recipe: WriteRecipe, tmp_pa
         {"task": "cooking"},
     ],
 )
-def test_a_damaged_model_is_one_message(change: dict[str, object], write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_a_damaged_model_is_one_message(
+    change: dict[str, object], write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     from headstart.train.prepare import prepare
     from headstart.train.prepared import start
 
@@ -251,23 +273,33 @@ def test_a_test_of_one_class_and_a_majority_learned_from_training(
     rows = reviews(60, seed=1)
     few = [row for row in rows if row[1] == "pos"][:12]
     write_table(tmp_path / "one" / "train.tsv", [row for row in rows if row[1] == "neg"] + few)
-    write_table(tmp_path / "one" / "test.tsv", [row for row in reviews(30, seed=5) if row[1] == "pos"])
-    path = write_recipe(task="text_classification", data={"source": str(tmp_path / "one")}, train={"epochs": 1})
+    write_table(
+        tmp_path / "one" / "test.tsv", [row for row in reviews(30, seed=5) if row[1] == "pos"]
+    )
+    path = write_recipe(
+        task="text_classification", data={"source": str(tmp_path / "one")}, train={"epochs": 1}
+    )
     report = headstart.run(path)
     assert (report.test.majority_class, report.test.majority_accuracy) == ("neg", 0.0)
     assert report.test.auroc is None
     assert "note: all 15 test examples are of one class, 'pos'" in report.summary()
     assert Report.read(tmp_path / "run") == report
-    assert (tmp_path / "run" / "report.html").read_text().count("not defined (the test has one class only)") == 3
+    assert (tmp_path / "run" / "report.html").read_text().count(
+        "not defined (the test has one class only)"
+    ) == 3
     assert call("evaluate", tmp_path / "run") == 0
     assert "are of one class, 'pos'" in capsys.readouterr().out
     on_test = [f"output={tmp_path}/other", "train.select_on=test", "data.validation=0.0"]
     for metric in ("auroc", "matthews"):
-        with pytest.raises(HeadstartError, match=f"train.metric: {metric} is not defined on the test part"):
+        with pytest.raises(
+            HeadstartError, match=f"train.metric: {metric} is not defined on the test part"
+        ):
             headstart.run(path, [*on_test, f"train.metric={metric}"])
 
 
-def test_two_of_one_name_beside_have_a_table_each(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_two_of_one_name_beside_have_a_table_each(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     beside = [{"name": "scratch", "lr": 1e-2}, {"name": "scratch", "lr": 1e-4}]
     headstart.run(write_recipe(train={"epochs": 1}, evaluate={"beside": beside}))
     found = sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir())

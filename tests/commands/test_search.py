@@ -21,14 +21,18 @@ from tests.conftest import WriteRecipe
 from tests.processes import CONTEXT
 
 Capture = pytest.CaptureFixture[str]
-SPACE = {"train": {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "batch_size": {"low": 4, "high": 12}}}
+SPACE = {
+    "train": {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "batch_size": {"low": 4, "high": 12}}
+}
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "trials.csv").open()))
 
 
-def test_a_search_ends_in_a_recipe_and_a_table_and_goes_on(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_a_search_ends_in_a_recipe_and_a_table_and_goes_on(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     path = write_recipe(search={"trials": 3, "space": SPACE})
     found = search(path)
     assert found.trials == 3
@@ -41,7 +45,9 @@ def test_a_search_ends_in_a_recipe_and_a_table_and_goes_on(write_recipe: WriteRe
     assert done
     assert float(max(row["accuracy"] for row in done)) == pytest.approx(more.value, abs=1e-4)
     best = tomllib.loads((tmp_path / "run.search" / "best.toml").read_text())
-    winner = next(row for row in done if float(row["accuracy"]) == pytest.approx(more.value, abs=1e-4))
+    winner = next(
+        row for row in done if float(row["accuracy"]) == pytest.approx(more.value, abs=1e-4)
+    )
     assert "search" not in best
     assert best["train"]["lr"] in [pytest.approx(float(row["train.lr"])) for row in done]
     assert 4 <= int(winner["train.batch_size"]) <= 12
@@ -70,7 +76,9 @@ def test_an_interrupted_trial_is_tried_again(
     assert len(table) == 3
 
 
-def test_strategies_and_heads_are_searched_as_well(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+def test_strategies_and_heads_are_searched_as_well(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path
+) -> None:
     space = {"transfer": {"strategy": ["feature_extraction"]}, "model.head.hidden": [[], [8]]}
     path = write_recipe(model={"weights": str(weights)}, search={"trials": 4, "space": space})
     search(path)
@@ -102,7 +110,9 @@ def test_two_processes_share_a_search(write_recipe: WriteRecipe, tmp_path: Path)
     assert 6 <= len(table) <= 7, "the two may begin the last trial at once"
 
 
-def test_a_trial_that_fails_does_not_end_the_search(write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture) -> None:
+def test_a_trial_that_fails_does_not_end_the_search(
+    write_recipe: WriteRecipe, tmp_path: Path, capsys: Capture
+) -> None:
     space = {"train": {"lr": [0.01, 99.0], "optimizer": ["sgd"]}}
     path = write_recipe(search={"trials": 6, "space": space}, train={"epochs": 1})
     search(path)
@@ -119,7 +129,10 @@ def test_a_trial_that_fails_does_not_end_the_search(write_recipe: WriteRecipe, t
         ({"space": {"train": {"lrr": [1.0]}}}, "train.lrr: unknown key"),
         ({"space": {"train": {"lr": [-1.0]}}}, "train.lr: found -1.0; expected greater than 0"),
         ({"space": {"train": {"lr": {"low": 1.0, "high": 0.1}}}}, "expected low < high"),
-        ({"space": {"train": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}}, "expected a number above 0"),
+        (
+            {"space": {"train": {"lr": {"low": 0.0, "high": 0.1, "log": True}}}},
+            "expected a number above 0",
+        ),
         ({"space": {"train": {"lr": []}}}, "train.lr has no values"),
         ({"space": {}}, "search.space"),
         ({"space": {"output": ["a", "b"]}}, "output cannot be varied"),
@@ -127,7 +140,10 @@ def test_a_trial_that_fails_does_not_end_the_search(write_recipe: WriteRecipe, t
             {"space": {"train": {"metric": ["loss", "accuracy"]}}},
             "train.metric cannot be varied, or trials could not be compared",
         ),
-        ({"space": {"train": {"lr": {"low": 0.1}}}}, "train.lr: found {'low': 0.1}; expected a range such as"),
+        (
+            {"space": {"train": {"lr": {"low": 0.1}}}},
+            "train.lr: found {'low': 0.1}; expected a range such as",
+        ),
         ({"space": {"model": {"head": [{"hidden": [3]}]}}}, "has tables as values"),
         ({"space": SPACE, "trials": 0}, "search.trials: found 0"),
         ({"space": SPACE, "storage": "nodb://x"}, "search.storage: nodb://x cannot be used"),
@@ -149,7 +165,9 @@ def test_the_test_part_may_not_choose(write_recipe: WriteRecipe) -> None:
         search(path)
 
 
-def test_lr_find_plots_and_suggests(write_recipe: WriteRecipe, weights: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_lr_find_plots_and_suggests(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path, capsys: Capture
+) -> None:
     path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "lp_ft"})
     main_quietly("lr-find", str(path))
     said = capsys.readouterr().out
@@ -167,14 +185,20 @@ def main_quietly(*arguments: str) -> None:
 
 def test_the_steepest_fall_before_the_lowest_loss() -> None:
     rates = np.logspace(-7, 1, 81)
-    losses = 2 - 1.5 / (1 + np.exp(-4 * (np.log10(rates) + 3))) + 3 / (1 + np.exp(-8 * (np.log10(rates) + 1)))
+    losses = (
+        2
+        - 1.5 / (1 + np.exp(-4 * (np.log10(rates) + 3)))
+        + 3 / (1 + np.exp(-8 * (np.log10(rates) + 1)))
+    )
     assert _steepest(rates.tolist(), losses.tolist()) == pytest.approx(1e-3, rel=0.3)
     with pytest.raises(HeadstartError, match="the loss does not fall at any rate"):
         _steepest(rates.tolist(), np.linspace(1, 2, 81).tolist())
 
 
 def test_lr_find_needs_gradients(write_recipe: WriteRecipe, weights: Path, capsys: Capture) -> None:
-    path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"})
+    path = write_recipe(
+        model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"}
+    )
     with pytest.raises(SystemExit) as stopped:
         main(["lr-find", str(path)])
     assert stopped.value.code == 2

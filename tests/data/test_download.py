@@ -1,4 +1,5 @@
-"""Downloads from a server on this machine: interrupted, redirected, damaged, hostile; and what is left behind."""
+"""Downloads from a server on this machine: interrupted, redirected, damaged, hostile; and what is
+left behind."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ from tests.conftest import WriteRecipe, draw_images
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content` at /photos.zip with ranges, and breaks off after `limit` bytes of an answer."""
+    """Serves `content` at /photos.zip with ranges, and breaks off after `limit` bytes of an
+    answer."""
 
     content = b""
     limit: int | None = None
@@ -78,7 +80,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header(
-                "Content-Range", f"bytes {start + server.shift}-{len(server.content) - 1}/{len(server.content)}"
+                "Content-Range",
+                f"bytes {start + server.shift}-{len(server.content) - 1}/{len(server.content)}",
             )
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -114,16 +117,24 @@ def photos_zip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def data(server: Server, path: str = "/photos.zip", **checksum: str) -> Data:
-    return Data(source=server.url + path, **(checksum or {"sha256": hashlib.sha256(server.content).hexdigest()}))  # type: ignore[arg-type]
+    return Data(
+        source=server.url + path,
+        **(checksum or {"sha256": hashlib.sha256(server.content).hexdigest()}),
+    )  # type: ignore[arg-type]
 
 
 def list_images(data: Data) -> dict[str, Listing]:
     """The images of each part that a recipe's [data] names."""
-    return {role: list_classes(place, IMAGES) for role, place in places(data, IMAGES).places.items()}
+    return {
+        role: list_classes(place, IMAGES) for role, place in places(data, IMAGES).places.items()
+    }
 
 
 def counts(found: dict[str, Any]) -> dict[str, dict[str, int]]:
-    return {role: {name: len(files) for name, files in listing.files.items()} for role, listing in found.items()}
+    return {
+        role: {name: len(files) for name, files in listing.files.items()}
+        for role, listing in found.items()
+    }
 
 
 WHOLE = {"train": {"blue": 4, "green": 4, "red": 4}, "test": {"blue": 2, "green": 2, "red": 2}}
@@ -141,12 +152,16 @@ def refused(wanted: Data) -> str:
 def leftovers(cache: Path) -> list[str]:
     """Everything in the cache but locks."""
     return sorted(
-        str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"
+        str(path.relative_to(cache))
+        for path in cache.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
     )
 
 
 @pytest.mark.parametrize("path", ["/photos.zip", "/moved.zip"])
-def test_fetched_once_and_found_below_its_one_folder(path: str, server: Server, photos_zip: bytes, cache: Path) -> None:
+def test_fetched_once_and_found_below_its_one_folder(
+    path: str, server: Server, photos_zip: bytes, cache: Path
+) -> None:
     server.content = photos_zip
     for _ in range(2):
         assert counts(list_images(data(server, path))) == WHOLE
@@ -156,7 +171,9 @@ def test_fetched_once_and_found_below_its_one_folder(path: str, server: Server, 
     assert all(name.startswith("data/") for name in leftovers(cache)), "the archive itself is gone"
 
 
-def test_a_local_archive_is_unpacked_and_again_when_it_changes(photos_zip: bytes, tmp_path: Path) -> None:
+def test_a_local_archive_is_unpacked_and_again_when_it_changes(
+    photos_zip: bytes, tmp_path: Path
+) -> None:
     local = tmp_path / "photos.zip"
     local.write_bytes(photos_zip)
     for _ in range(2):
@@ -164,7 +181,8 @@ def test_a_local_archive_is_unpacked_and_again_when_it_changes(photos_zip: bytes
     local.write_bytes(zipped({"train/a/1.png": b"", "train/b/1.png": b""}))
     assert counts(list_images(Data(source=str(local)))) == {"train": {"a": 1, "b": 1}}
     with pytest.raises(
-        HeadstartError, match=r"data\.test: .*photos\.zip is an archive, which data\.source alone may be"
+        HeadstartError,
+        match=r"data\.test: .*photos\.zip is an archive, which data\.source alone may be",
     ):
         list_images(Data(source=str(local), test=str(local)))
     local.write_text("no archive")
@@ -182,7 +200,10 @@ def test_tar_archives(kind: str, server: Server, tmp_path: Path) -> None:
 def test_a_broken_connection_is_taken_up_again(server: Server, photos_zip: bytes) -> None:
     server.content, server.limit = photos_zip, len(photos_zip) // 3
     assert counts(list_images(data(server))) == WHOLE
-    assert server.asked == [None, *(f"bytes={server.limit * times}-" for times in range(1, len(server.asked)))]
+    assert server.asked == [
+        None,
+        *(f"bytes={server.limit * times}-" for times in range(1, len(server.asked))),
+    ]
 
 
 def test_an_interrupted_download_is_one_message_and_the_next_call_goes_on(
@@ -226,7 +247,9 @@ def test_a_server_that_brings_nothing_more_is_given_up(server: Server, photos_zi
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("before", [b"x" * 100, b"x" * 10**6], ids=["another beginning", "longer than the file"])
+@pytest.mark.parametrize(
+    "before", [b"x" * 100, b"x" * 10**6], ids=["another beginning", "longer than the file"]
+)
 def test_what_lay_there_of_another_file_is_thrown_away(
     before: bytes, server: Server, photos_zip: bytes, cache: Path
 ) -> None:
@@ -236,7 +259,9 @@ def test_what_lay_there_of_another_file_is_thrown_away(
     assert counts(list_images(data(server))) == WHOLE
 
 
-def test_a_wrong_checksum_is_never_opened(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_checksum_is_never_opened(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.content = b"not what was promised"
     monkeypatch.setattr("headstart.data.sources.unpack", lambda *_: pytest.fail("opened"))
     message = refused(data(server, sha256="0" * 64))
@@ -244,11 +269,15 @@ def test_a_wrong_checksum_is_never_opened(server: Server, cache: Path, monkeypat
     assert "deleted unopened" in message
     assert leftovers(cache) == []
     right, wrong = hashlib.sha256(server.content).hexdigest(), "0" * 40
-    assert f"sha1 is {hashlib.sha1(server.content).hexdigest()}" in refused(data(server, sha256=right, sha1=wrong))
+    assert f"sha1 is {hashlib.sha1(server.content).hexdigest()}" in refused(
+        data(server, sha256=right, sha1=wrong)
+    )
 
 
 def test_addresses_that_lead_nowhere(server: Server, cache: Path) -> None:
-    assert "answers 404 (Not Found); look whether the address is right" in refused(data(server, "/gone.zip"))
+    assert "answers 404 (Not Found); look whether the address is right" in refused(
+        data(server, "/gone.zip")
+    )
     assert "answers 404 (no reason given)" in refused(data(server, "/silent.zip"))
     server.location = "file:///etc/passwd"
     assert "is not allowed" in refused(data(server, "/moved.zip"))
@@ -259,11 +288,15 @@ def test_addresses_that_lead_nowhere(server: Server, cache: Path) -> None:
     message = refused(Data(source="http://127.0.0.1:9/photos.zip", sha256="0" * 64))
     assert "could not be received (" in message
     assert "refused" in message
-    assert "could not be received" in refused(Data(source="http://[::1/photos.zip", sha256="0" * 64))
+    assert "could not be received" in refused(
+        Data(source="http://[::1/photos.zip", sha256="0" * 64)
+    )
     assert leftovers(cache) == []
 
 
-def test_offline_nothing_is_asked_for(server: Server, photos_zip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_nothing_is_asked_for(
+    server: Server, photos_zip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.content = photos_zip
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE is set, so nothing is downloaded" in refused(data(server))
@@ -296,12 +329,16 @@ def test_a_full_disk_while_receiving(
     assert server.asked == [None, None, "bytes=100-"]
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small file system")
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="mounts a small file system"
+)
 def test_a_truly_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough room for the archive, too little for what is in it."""
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True
+    ).returncode:
         pytest.skip("cannot mount")
     try:
         monkeypatch.setenv("HEADSTART_CACHE", str(small))
@@ -341,14 +378,17 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip, absolute": (lambda: zipped({"/tmp/headstart_evil.png": b"x"}), "leads out of it"),
     "zip, backslashes": (lambda: zipped({"..\\evil.png": b"x"}), "leads out of it"),
     "zip, drive": (lambda: zipped({"C:/evil.png": b"x"}), "leads out of it"),
-    "zip, link": (lambda: zipped({"a/link": b"/etc/passwd"}, attributes=0o120777), "holds a link or device ('a/link')"),
+    "zip, link": (lambda: zipped({"a/link": b"/etc/passwd"}, attributes=0o120777),
+    "holds a link or device ('a/link')"),
     "zip, twice": (lambda: zipped({"a/1.png": b"x", "a/./1.png": b"y"}), "holds 'a/1.png' twice"),
     "zip, file as folder": (lambda: zipped({"a": b"x", "a/1.png": b"y"}), "holds 'a' twice"),
     "zip, long name": (lambda: zipped({"a/" + "n" * 300: b"x"}), "cannot be unpacked"),
-    "zip, broken off": (lambda: zipped({"a/1.png": os.urandom(999)})[:500], "a damaged or incomplete .zip"),
+    "zip, broken off": (lambda: zipped({"a/1.png": os.urandom(999)})[:500],
+    "a damaged or incomplete .zip"),
     "zip, cut": (lambda: zipped({"a/1.png": os.urandom(999)})[50:], "neither a .zip nor a .tar"),
     "tar, ../": (lambda: tarred(("../evil.png", tarfile.REGTYPE, "")), "leads out of it"),
-    "tar, link out": (lambda: tarred(("a/l", tarfile.SYMTYPE, "/etc")), "holds a link or device ('a/l')"),
+    "tar, link out": (lambda: tarred(("a/l", tarfile.SYMTYPE, "/etc")),
+    "holds a link or device ('a/l')"),
     "tar, hard link": (lambda: tarred(("a/l", tarfile.LNKTYPE, "a/1")), "holds a link or device"),
     "tar, device": (lambda: tarred(("a/d", tarfile.CHRTYPE, "")), "holds a link or device"),
     "tar, pipe": (lambda: tarred(("a/p", tarfile.FIFOTYPE, "")), "holds a link or device"),
@@ -413,15 +453,23 @@ def test_a_tar_with_a_zip_at_its_end_is_a_tar(tmp_path: Path) -> None:
     content = io.BytesIO()
     inner = zipped({"only/inner.png": b"x"})
     with tarfile.open(fileobj=content, mode="w") as made:
-        for name, inside in (("train/a/1.png", b"1"), ("train/b/2.png", b"2"), ("extra.zip", inner)):
+        for name, inside in (
+            ("train/a/1.png", b"1"),
+            ("train/b/2.png", b"2"),
+            ("extra.zip", inner),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(inside)
             made.addfile(info, io.BytesIO(inside))
     (tmp_path / "photos.tar").write_bytes(content.getvalue())
-    assert counts(list_images(Data(source=str(tmp_path / "photos.tar")))) == {"train": {"a": 1, "b": 1}}
+    assert counts(list_images(Data(source=str(tmp_path / "photos.tar")))) == {
+        "train": {"a": 1, "b": 1}
+    }
 
 
-def test_unpacked_data_that_lost_files_are_unpacked_again(server: Server, photos_zip: bytes, cache: Path) -> None:
+def test_unpacked_data_that_lost_files_are_unpacked_again(
+    server: Server, photos_zip: bytes, cache: Path
+) -> None:
     server.content = photos_zip
     list_images(data(server))
     next(path for path in cache.rglob("*.png")).unlink()
@@ -460,7 +508,9 @@ def test_a_bomb_is_stopped_while_it_swells(
         content = content.replace(len(swollen).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     server.content = content
     said = refused(data(server))
-    assert "unpacks to more than 100 times its size" in said or (lies and "cannot be unpacked" in said)
+    assert "unpacks to more than 100 times its size" in said or (
+        lies and "cannot be unpacked" in said
+    )
     assert not [left for left in leftovers(cache) if left.startswith("data/")]
     server.content = tar_bomb(swollen)
     assert "unpacks to more than 100 times" in refused(data(server))
@@ -479,12 +529,15 @@ def tar_bomb(swollen: bytes) -> bytes:
 def test_zips_as_windows_and_older_macs_write_them(server: Server, sign: str) -> None:
     files = ["train", "train/cat", "train/cat/1.png", "train/cafXY/1.png", "test/cat/1.png"]
     named = [sign.join(name.split("/")) + ("" if name.endswith("png") else sign) for name in files]
-    server.content = zipped(dict.fromkeys(named, b"x")).replace(b"cafXY", "café".encode())  # without the flag of UTF-8
+    # without the flag of UTF-8
+    server.content = zipped(dict.fromkeys(named, b"x")).replace(b"cafXY", "café".encode())
     assert counts(list_images(data(server))) == {"train": {"cat": 1, "café": 1}, "test": {"cat": 1}}
 
 
 def test_a_name_in_code_page_437(server: Server) -> None:
-    server.content = zipped({"train/cafX/1.png": b"", "train/tea/1.png": b""}).replace(b"cafX", "café".encode("cp437"))
+    server.content = zipped({"train/cafX/1.png": b"", "train/tea/1.png": b""}).replace(
+        b"cafX", "café".encode("cp437")
+    )
     assert counts(list_images(data(server))) == {"train": {"café": 1, "tea": 1}}
 
 
@@ -498,22 +551,31 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.recipe import Data; from headstart.data.read import IMAGES;"
-        "from headstart.data.class_folders import list_classes; from headstart.data.sources import places;"
-        f"train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), IMAGES).places['train'];"
-        "print(sum(map(len, list_classes(train, IMAGES).files.values())))"
+        "from headstart.recipe import Data; from headstart.data.read import IMAGES;from "
+        "headstart.data.class_folders import list_classes; from headstart.data.sources import "
+        f"places;train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), "
+        "IMAGES).places['train'];print(sum(map(len, list_classes(train, IMAGES).files.values())))"
     )
-    workers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     assert [worker.communicate()[0] for worker in workers] == ["12\n"] * 3
     assert server.asked == [None]
 
 
 def test_fetch_by_the_command_line(
-    server: Server, photos_zip: bytes, write_recipe: WriteRecipe, weights: Path, capsys: pytest.CaptureFixture[str],
+    server: Server, photos_zip: bytes, write_recipe: WriteRecipe, weights: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     server.content = photos_zip
-    source = {"source": f"{server.url}/photos.zip", "sha256": hashlib.sha256(photos_zip).hexdigest()}
-    path = write_recipe(data=source, model={"weights": str(weights)}, transfer={"strategy": "fine_tune"})
+    source = {
+        "source": f"{server.url}/photos.zip",
+        "sha256": hashlib.sha256(photos_zip).hexdigest(),
+    }
+    path = write_recipe(
+        data=source, model={"weights": str(weights)}, transfer={"strategy": "fine_tune"}
+    )
     with pytest.raises(SystemExit) as stopped:
         main(["fetch", str(path)])
     assert stopped.value.code == 0
@@ -541,7 +603,8 @@ def caught(*arguments, **_):
 socket.getaddrinfo = socket.create_connection = socket.socket.connect = caught
 from headstart.cli import main
 for command in ("fetch", "plan", "run"):
-    for backbone in ("resnet18.tv_in1k", "legacy_seresnet18.in1k"):  # from the hub, and from elsewhere
+    # from the hub, and from elsewhere
+    for backbone in ("resnet18.tv_in1k", "legacy_seresnet18.in1k"):
         try:
             main([command, sys.argv[1], f"model.backbone={backbone}"])
         except SystemExit as stopped:
@@ -551,8 +614,15 @@ for command in ("fetch", "plan", "run"):
 
 def test_offline_no_weights_are_called_for(write_recipe: WriteRecipe, tmp_path: Path) -> None:
     path = write_recipe(transfer={"strategy": "feature_extraction"})
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", HOMESICK, path], capture_output=True, text=True, env=environment)
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "TORCH_HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", HOMESICK, path], capture_output=True, text=True, env=environment
+    )
     assert done.stdout == "exit code 2\n" * 6
     assert done.stderr.count("could not be had from the hub") == 6
 
@@ -570,8 +640,12 @@ def test_offline_no_weights_are_called_for(write_recipe: WriteRecipe, tmp_path: 
 def test_names_in_a_zip_that_may_be_garbled_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str, told: bool
 ) -> None:
-    monkeypatch.setattr(zipfile.ZipInfo, "_encodeFilenameFlags", lambda info: (info.filename.encode(encoding), 0))
-    (tmp_path / "a.zip").write_bytes(zipped({f"{name}/1.png": b"", f"{name}/2.png": b"", "dog/1.png": b""}))
+    monkeypatch.setattr(
+        zipfile.ZipInfo, "_encodeFilenameFlags", lambda info: (info.filename.encode(encoding), 0)
+    )
+    (tmp_path / "a.zip").write_bytes(
+        zipped({f"{name}/1.png": b"", f"{name}/2.png": b"", "dog/1.png": b""})
+    )
     for _ in range(2):
         notes = " ".join(places(Data(source=str(tmp_path / "a.zip")), IMAGES).notes)
         assert ("written without UTF-8, so that they may be garbled: 2 (such as " in notes) == told
@@ -581,9 +655,18 @@ def test_messages_name_the_archive_and_not_where_it_is_unpacked(
     tmp_path: Path, cache: Path, write_recipe: WriteRecipe, photos_zip: bytes
 ) -> None:
     archives = {
-        "inner.zip": ({"photos.zip": photos_zip}, "holds no folder or table, but archives: photos.zip"),
-        "broken.zip": ({"a/1.png": b"", "b/1.png": b""}, r"2 of 2 images cannot be read: .*/broken\.zip/a/1\.png"),
-        "tables.zip": ({"a.csv": b"", "b.csv": b""}, r"has a\.csv, b\.csv; expected train\.csv .* unpack it first"),
+        "inner.zip": (
+            {"photos.zip": photos_zip},
+            "holds no folder or table, but archives: photos.zip",
+        ),
+        "broken.zip": (
+            {"a/1.png": b"", "b/1.png": b""},
+            r"2 of 2 images cannot be read: .*/broken\.zip/a/1\.png",
+        ),
+        "tables.zip": (
+            {"a.csv": b"", "b.csv": b""},
+            r"has a\.csv, b\.csv; expected train\.csv .* unpack it first",
+        ),
     }
     for name, (files, said) in archives.items():
         (tmp_path / name).write_bytes(zipped(files))
@@ -604,7 +687,8 @@ def test_a_table_beside_its_folder_of_images_is_read_from_an_archive_too(
     (tmp_path / "set" / "labels.csv").write_text("\n".join(["image,label", *rows]))
     shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
     found = [
-        read_images(read_recipe(write_recipe(data={"source": str(tmp_path / name)}))) for name in ("set", "set.zip")
+        read_images(read_recipe(write_recipe(data={"source": str(tmp_path / name)})))
+        for name in ("set", "set.zip")
     ]
     assert found[0].labels == found[1].labels == ("a", "b")
     assert found[0].train.digest() == found[1].train.digest()

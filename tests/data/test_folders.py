@@ -1,4 +1,5 @@
-"""Folders as people have them: which are parts, which are classes, and that nothing in them is passed over in silence."""
+"""Folders as people have them: which are parts, which are classes, and that nothing in them is
+passed over in silence."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def touch(folder: Path, *names: str, content: bytes = b"") -> None:
 
 
 def layout(root: Path, *folders: str) -> Path:
-    """Two files that are images by their names in each folder; names in braces stand for several folders."""
+    """Two files that are images by their names in each folder; names in braces stand for several
+    folders."""
     for folder in folders:
         head, _, rest = folder.partition("{")
         several, _, tail = rest.partition("}")
@@ -55,7 +57,9 @@ def listed(data: Data) -> tuple[dict[str, Listing], str]:
     """The listing of each part, and all notes in one text."""
     found, notes = places(data, IMAGES)
     parts = {role: list_classes(place, IMAGES) for role, place in found.items()}
-    return parts, "\n".join([*notes, *(note for part in parts.values() for note in part.notes("image"))])
+    return parts, "\n".join(
+        [*notes, *(note for part in parts.values() for note in part.notes("image"))]
+    )
 
 
 def classes(data: Data) -> dict[str, str]:
@@ -65,10 +69,13 @@ def classes(data: Data) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("name", "role"),
     [
-        ("training_set", "train"), ("Training Data", "train"), ("seg_train", "train"), ("train2017", "train"),
-        ("ImagesTrain", "train"), ("VALID", "validation"), ("dev-set", "validation"), ("evaluation", "validation"),
+        ("training_set", "train"), ("Training Data", "train"), ("seg_train", "train"), ("train2017",
+        "train"),
+        ("ImagesTrain", "train"), ("VALID", "validation"), ("dev-set", "validation"), ("evaluation",
+        "validation"),
         ("test_images", "test"), ("Testing", "test"), ("train-00000-of-00002", "train"),
-        ("trains", None), ("invalid", None), ("latest", None), ("contest", None), ("images", None), ("training wheels", None),
+        ("trains", None), ("invalid", None), ("latest", None), ("contest", None), ("images", None),
+        ("training wheels", None),
     ],
 )  # fmt: skip
 def test_names_of_parts(name: str, role: str | None) -> None:
@@ -82,7 +89,11 @@ def test_names_of_parts(name: str, role: str | None) -> None:
         (["Training/{cat,dog}", "Testing/{cat,dog}"], "cat,dog", "cat,dog"),
         (["seg_train/seg_train/{cat,dog}", "seg_test/seg_test/{cat,dog}"], "cat,dog", "cat,dog"),
         (["pets_train/{cat,dog}", "pets_test/{cat,dog}"], "cat,dog", "cat,dog"),
-        (["archive/dataset/train/{cat,dog}", "archive/dataset/val/{cat,dog}"], "cat,dog", "cat,dog"),
+        (
+            ["archive/dataset/train/{cat,dog}", "archive/dataset/val/{cat,dog}"],
+            "cat,dog",
+            "cat,dog",
+        ),
         (["train/{cat,dog}", "test"], "cat,dog", None),
         (["pets_train/pets_train/{cat,dog}", "pets_test/pets_test"], "cat,dog", None),
         (["{train,car,bus}"], "bus,car,train", None),
@@ -93,7 +104,9 @@ def test_names_of_parts(name: str, role: str | None) -> None:
         (["cat/s1", "dog/s2"], "cat,dog", None),
     ],
 )
-def test_parts_and_classes(tmp_path: Path, folders: list[str], train: str, test: str | None) -> None:
+def test_parts_and_classes(
+    tmp_path: Path, folders: list[str], train: str, test: str | None
+) -> None:
     found = classes(Data(source=str(layout(tmp_path / "set", *folders))))
     assert (found["train"], found.get("test")) == (train, test)
     assert set(found) <= {"train", "test"}
@@ -109,7 +122,11 @@ def test_parts_and_classes(tmp_path: Path, folders: list[str], train: str, test:
         ),
         (["train/{cat,dog}", "unlabelled"], "may be a part or a class", "train,unlabelled"),
         (["train", "test"], "train and test in .* hold no class folders", "test,train"),
-        (["a/{cat,dog}", "b/{cat,dog}"], r"\(a, b\) all hold folders of the same names \(cat, dog\)", "a,b"),
+        (
+            ["a/{cat,dog}", "b/{cat,dog}"],
+            r"\(a, b\) all hold folders of the same names \(cat, dog\)",
+            "a,b",
+        ),
         (["cat/{train,val}", "dog/{train,val}"], r"the same names \(train, val\)", "cat,dog"),
         (["valid/{a,b}", "invalid/{c,d}"], "holds valid/, which may be a part", "invalid,valid"),
         (["train/{cat,dog}", "training/{cat,dog}"], "more than one train part", "train,training"),
@@ -138,19 +155,37 @@ def test_class_folders_beside_another_folder(tmp_path: Path, write_recipe: Write
 
 
 def test_what_lies_beside_parts_is_named(tmp_path: Path) -> None:
-    folder = layout(tmp_path / "set", "train/{cat,dog}", "test/{cat,dog}", "holdout/{cat,dog}", "unlabelled")
+    folder = layout(
+        tmp_path / "set", "train/{cat,dog}", "test/{cat,dog}", "holdout/{cat,dog}", "unlabelled"
+    )
     touch(folder, "sample.csv", "docs/paper.doc")
     _, notes = listed(Data(source=str(folder)))
-    assert "not used: docs/ (no images), holdout/ (4 images), unlabelled/ (2 images), sample.csv" in notes
+    assert (
+        "not used: docs/ (no images), holdout/ (4 images), unlabelled/ (2 images), sample.csv"
+        in notes
+    )
     layout(folder, "val")
     assert "val has no class folders" in listed(Data(source=str(folder)))[1]
     touch(tmp_path / "outer", "about.md")
     folder.rename(tmp_path / "outer" / "set")
-    assert "files beside it, left out: 1 (such as about.md)" in listed(Data(source=str(tmp_path / "outer")))[1]
+    assert (
+        "files beside it, left out: 1 (such as about.md)"
+        in listed(Data(source=str(tmp_path / "outer")))[1]
+    )
     tabled = tmp_path / "tabled"
-    touch(tabled, "train.csv", "test.csv", "old.csv", "pos/1.txt", "pos/2.txt", "more/train.csv", "pictures/1.png")
-    assert "not used: more/ (no texts, tables: 1), pictures/ (no texts), pos/ (2 texts), old.csv." in " ".join(
-        places(Data(source=str(tabled)), TEXT_FILES).notes
+    touch(
+        tabled,
+        "train.csv",
+        "test.csv",
+        "old.csv",
+        "pos/1.txt",
+        "pos/2.txt",
+        "more/train.csv",
+        "pictures/1.png",
+    )
+    assert (
+        "not used: more/ (no texts, tables: 1), pictures/ (no texts), pos/ (2 texts), old.csv."
+        in " ".join(places(Data(source=str(tabled)), TEXT_FILES).notes)
     )
     assert "not used: old.csv." in " ".join(places(Data(source=str(tabled)), IMAGES).notes)
 
@@ -162,9 +197,15 @@ def test_pieces_of_a_table_are_refused_with_a_way_out_that_works(
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     folder = tmp_path / "set"
     folder.mkdir()
-    for number, name in enumerate(("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")):
-        pd.DataFrame(reviews(10, seed=number), columns=["text", "label"]).to_csv(folder / f"{name}.csv", index=False)
-    said = r"lies in pieces: train-00000-of-00002\.csv, train-00001-of-00002\.csv; expected one table"
+    for number, name in enumerate(
+        ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001")
+    ):
+        pd.DataFrame(reviews(10, seed=number), columns=["text", "label"]).to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    said = (
+        r"lies in pieces: train-00000-of-00002\.csv, train-00001-of-00002\.csv; expected one table"
+    )
     with pytest.raises(HeadstartError, match=said) as caught:
         places(Data(source=str(folder)), TEXT_FILES)
     (way_out,) = re.findall('data.source = "([^"]*)"', str(caught.value))
@@ -174,15 +215,33 @@ def test_pieces_of_a_table_are_refused_with_a_way_out_that_works(
 
 
 def test_what_class_folders_hold_is_named(tmp_path: Path) -> None:
-    folder = layout(tmp_path / "set", "{cat,dog}", "dog/puppies", "@eaDir", "$RECYCLE.BIN", "cat/.ipynb_checkpoints")
+    folder = layout(
+        tmp_path / "set",
+        "{cat,dog}",
+        "dog/puppies",
+        "@eaDir",
+        "$RECYCLE.BIN",
+        "cat/.ipynb_checkpoints",
+    )
     (folder / "fish").mkdir()
-    touch(folder, "bird/1.txt", "bird/2.txt", "loose.jpg", "cat/Thumbs.db", "dog/notes.doc", "labels.csv")
+    touch(
+        folder,
+        "bird/1.txt",
+        "bird/2.txt",
+        "loose.jpg",
+        "cat/Thumbs.db",
+        "dog/notes.doc",
+        "labels.csv",
+    )
     touch(folder, "cat/IMG_0001", "cat/2024-03-05 12.30", content=PNG)
     touch(folder, "cat/README", content=b"about these cats")
     os.symlink("nowhere.png", folder / "dog" / "dead.png")
     os.mkfifo(folder / "dog" / "pipe.png")
     parts, notes = listed(Data(source=str(folder)))
-    assert {name: len(files) for name, files in parts["train"].files.items()} == {"cat": 4, "dog": 4}
+    assert {name: len(files) for name, files in parts["train"].files.items()} == {
+        "cat": 4,
+        "dog": 4,
+    }
     for said in (
         "bird (files that are no images: 2 (such as 1.txt)), fish (empty)",
         "images in no class folder: 1 (such as loose.jpg)",
@@ -206,7 +265,11 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     os.symlink("two", folder / "dog" / "one")
     os.symlink(tmp_path / "store", folder / "mouse")
     parts, notes = listed(Data(source=str(folder)))
-    assert {name: len(files) for name, files in parts["train"].files.items()} == {"cat": 4, "dog": 3, "mouse": 2}
+    assert {name: len(files) for name, files in parts["train"].files.items()} == {
+        "cat": 4,
+        "dog": 3,
+        "mouse": 2,
+    }
     assert "folders that links lead to again: 2 (such as cat/session 3)" in notes
     assert "links that lead nowhere: 2 (such as dog/one)" in notes
 
@@ -220,7 +283,9 @@ def test_class_names_are_one_in_every_form_of_unicode(
         (tmp_path / "set" / part / "red").rename(tmp_path / "set" / part / name)
     dataset = read_images(read_recipe(write_recipe(data={"source": str(tmp_path / "set")})))
     assert dataset.labels == ("blue", NFC, "green")
-    assert any(Path(item).parent.name == train for item in dataset.train.items), "files keep their names"
+    assert any(Path(item).parent.name == train for item in dataset.train.items), (
+        "files keep their names"
+    )
     weighed = read_recipe(write_recipe(train={"class_weights": {NFD: 3.0}}))
     assert class_weights(weighed, dataset.train, dataset.labels).tolist() == [1.0, 3.0, 1.0]  # type: ignore[union-attr]
     (tmp_path / "set" / "train" / test).mkdir()
@@ -245,7 +310,9 @@ def heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package.__version__ = "0"  # type: ignore[attr-defined]
     package.register_heif_opener = (
         lambda: Image.register_open(  # type: ignore[attr-defined]
-            "HEIF", lambda file, name: Image.new("RGB", (9, 9), "grey"), lambda first: first[4:8] == b"ftyp"
+            "HEIF",
+            lambda file, name: Image.new("RGB", (9, 9), "grey"),
+            lambda first: first[4:8] == b"ftyp",
         )
     )
     monkeypatch.setitem(sys.modules, "pillow_heif", package)
@@ -257,7 +324,9 @@ def heif(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["bird.heic", "bird.HIF", "bird.jpg", "bird"])
-def test_heic_is_named_with_the_package_that_reads_it(tmp_path: Path, no_heif: None, name: str) -> None:
+def test_heic_is_named_with_the_package_that_reads_it(
+    tmp_path: Path, no_heif: None, name: str
+) -> None:
     touch(tmp_path, name, content=HEIC)
     assert is_image(tmp_path / name)
     assert "pip install pillow-heif" in look(str(tmp_path / name)).fault
@@ -271,7 +340,9 @@ def test_a_class_of_heic_is_refused_until_the_package_is_there(
     for number in range(7):
         touch(tmp_path / "set" / "bird", f"{number}.heic", content=HEIC + bytes([number]))
     recipe = read_recipe(write_recipe(data={"source": str(tmp_path / "set")}))
-    with pytest.raises(HeadstartError, match=r"bird \(0\).* and 2 more \(a HEIC .*\); .*broken\.png \(no picture"):
+    with pytest.raises(
+        HeadstartError, match=r"bird \(0\).* and 2 more \(a HEIC .*\); .*broken\.png \(no picture"
+    ):
         read_images(recipe)
     request.getfixturevalue("heif")
     assert read_images(recipe).labels == ("bird", "blue", "green", "red")
@@ -321,20 +392,29 @@ def test_what_is_read_and_what_is_named_is_all_there_is(tree: dict[str, object])
         touch(root, "one more/1.png")
         there[str(root / "one more" / "1.png")] = "read"
         loose = {path: "images in no class folder" for path in there if Path(path).parent == root}
-        expected = {path: loose.get(path, fate) if fate == "read" else fate for path, fate in there.items()}
+        expected = {
+            path: loose.get(path, fate) if fate == "read" else fate for path, fate in there.items()
+        }
         listing = list_classes(root, IMAGES)
         found = [(path, "read") for files in listing.files.values() for path in files]
         found += [(path, reason) for reason, paths in listing.left_out.items() for path in paths]
         assert sorted(found) == sorted(expected.items())
         notes = "\n".join(listing.notes("image"))
-        assert all(f"{reason}: {len(paths)} (such as" in notes for reason, paths in listing.left_out.items())
+        assert all(
+            f"{reason}: {len(paths)} (such as" in notes
+            for reason, paths in listing.left_out.items()
+        )
         rows = sorted(example.name for example in images_at([str(root)]))
-        assert rows == sorted(path for path, fate in there.items() if fate in ("read", "links that lead nowhere"))
+        assert rows == sorted(
+            path for path, fate in there.items() if fate in ("read", "links that lead nowhere")
+        )
 
 
 PART_NAMES = st.sampled_from(["train", "train_set", "test", "val", "cat", "dog", "unlabelled"])
 SOURCES = st.recursive(
-    st.just(1), lambda inner: st.dictionaries(PART_NAMES | st.just("file"), inner, max_size=3), max_leaves=12
+    st.just(1),
+    lambda inner: st.dictionaries(PART_NAMES | st.just("file"), inner, max_size=3),
+    max_leaves=12,
 )
 
 
@@ -352,7 +432,9 @@ def draw(folder: Path, tree: dict[str, object]) -> Iterator[Path]:
 
 @settings(max_examples=60, deadline=None, database=None)
 @given(st.dictionaries(PART_NAMES, SOURCES, min_size=2))
-def test_a_source_is_refused_or_each_of_its_images_is_in_a_part_or_named(tree: dict[str, object]) -> None:
+def test_a_source_is_refused_or_each_of_its_images_is_in_a_part_or_named(
+    tree: dict[str, object],
+) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "source"
         root.mkdir()
@@ -362,7 +444,9 @@ def test_a_source_is_refused_or_each_of_its_images_is_in_a_part_or_named(tree: d
         except HeadstartError:
             return
         known = {path for part in parts.values() for files in part.files.values() for path in files}
-        known |= {path for part in parts.values() for paths in part.left_out.values() for path in paths}
+        known |= {
+            path for part in parts.values() for paths in part.left_out.values() for path in paths
+        }
         for image in images:
             above = [*image.relative_to(root).parents][:-1]
             assert str(image) in known or any(
@@ -394,7 +478,9 @@ def test_paths_in_a_table_are_counted_from_the_folder_that_is_named(
     dataset = read_images(read_recipe(recipe, ["data.images=~/photos"]))
     assert sum(map(len, dataset.parts().values())) == 12
     assert all(name.endswith(".png") for name in dataset.train.names)
-    with pytest.raises(HeadstartError, match=r"none of its files is there, such as .*data\.images = \"photos\""):
+    with pytest.raises(
+        HeadstartError, match=r"none of its files is there, such as .*data\.images = \"photos\""
+    ):
         read_images(read_recipe(recipe))
     with pytest.raises(HeadstartError, match=r"data\.images: no folder .*gone"):
         read_images(read_recipe(recipe, [f"data.images={tmp_path}/gone"]))
@@ -404,7 +490,11 @@ def test_a_name_that_fits_two_files_and_a_folder_that_no_table_needs(
     tmp_path: Path, write_recipe: WriteRecipe, photos: Path
 ) -> None:
     touch(tmp_path, "img1.png", "img1.jpg")
-    with pytest.raises(HeadstartError, match=r"line 2: 'img1' may be img1\.jpg or img1\.png; write its ending"):
-        read_images(read_recipe(write_recipe(data={"source": table_of(tmp_path, ["img1", "img2"])})))
+    with pytest.raises(
+        HeadstartError, match=r"line 2: 'img1' may be img1\.jpg or img1\.png; write its ending"
+    ):
+        read_images(
+            read_recipe(write_recipe(data={"source": table_of(tmp_path, ["img1", "img2"])}))
+        )
     with pytest.raises(HeadstartError, match=r"data\.images: is for paths in a table"):
         read_images(read_recipe(write_recipe(data={"images": str(photos)})))

@@ -50,9 +50,22 @@ def with_first(*values: float, base: np.ndarray = RAMP) -> np.ndarray:
         (with_first(256, base=(RAMP * 250).astype(np.uint16)), 0, 250),
         ((RAMP * 70_000).astype(np.int32) - 30_000, -30_000, 40_000),
     ],
-    ids=["plain", "inf", "both infs", "nan", "-9999", "lowest float", "hot pixel", "to 250", "one of 256", "int32"],
+    ids=[
+        "plain",
+        "inf",
+        "both infs",
+        "nan",
+        "-9999",
+        "lowest float",
+        "hot pixel",
+        "to 250",
+        "one of 256",
+        "int32",
+    ],
 )
-def test_odd_values_do_not_set_the_range(tmp_path: Path, values: np.ndarray, low: float, high: float) -> None:
+def test_odd_values_do_not_set_the_range(
+    tmp_path: Path, values: np.ndarray, low: float, high: float
+) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(values).save(path)
     assert look(str(path)).grey_range == pytest.approx((low, high))
@@ -69,7 +82,9 @@ def test_a_tiff_says_which_value_is_none(tmp_path: Path) -> None:
 
 
 def test_what_lies_outside_is_clipped_and_nothing_is_black(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[-np.inf, -1, 0, 1, 2, np.inf, np.nan]], np.float32)).save(tmp_path / "a.tif")
+    Image.fromarray(np.array([[-np.inf, -1, 0, 1, 2, np.inf, np.nan]], np.float32)).save(
+        tmp_path / "a.tif"
+    )
     shown = np.asarray(open_rgb(tmp_path / "a.tif", grey_range=(0, 1)))[0, :, 0]
     assert shown.tolist() == [0, 0, 0, 255, 255, 255, 0]
 
@@ -144,7 +159,9 @@ def texture(times: int) -> Callable[[int, int], np.ndarray]:
     return draw
 
 
-def test_twelve_bits_are_as_good_as_the_same_times_sixteen(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_twelve_bits_are_as_good_as_the_same_times_sixteen(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     found = []
     for times in (1, 16):
         for part in ("train", "test"):
@@ -153,7 +170,9 @@ def test_twelve_bits_are_as_good_as_the_same_times_sixteen(tmp_path: Path, write
         low, high = dataset.grey_range or (0, 0)
         assert 400 * times < low < 450 * times < 580 * times < high < 640 * times
         note = f"values {low:g} to {high:g} of the training images are shown as black to white"
-        assert any(note in said and "model.preprocessing.grey_range" in said for said in dataset.notes)
+        assert any(
+            note in said and "model.preprocessing.grey_range" in said for said in dataset.notes
+        )
         shown = np.asarray(open_rgb(dataset.train.items[0], grey_range=(low, high)))
         assert shown.std() > 30
         found.append((shown, raw_pixels_forest(dataset, 0)))
@@ -161,8 +180,14 @@ def test_twelve_bits_are_as_good_as_the_same_times_sixteen(tmp_path: Path, write
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
-def test_flat_floats_differ_and_are_not_the_same_pixels(tmp_path: Path, write_recipe: WriteRecipe) -> None:
-    source = save_set(tmp_path / "flat", ".tif", lambda number, row: np.full((40, 40), (0.1, 0.9)[number], np.float32))
+def test_flat_floats_differ_and_are_not_the_same_pixels(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
+    source = save_set(
+        tmp_path / "flat",
+        ".tif",
+        lambda number, row: np.full((40, 40), (0.1, 0.9)[number], np.float32),
+    )
     dataset = read(write_recipe(data={"source": str(source)}))
     assert dataset.grey_range == pytest.approx((0.1, 0.9))
     dark, light = (mean(source / name / "0.tif", 0.1, 0.9) for name in ("coarse", "fine"))
@@ -170,54 +195,87 @@ def test_flat_floats_differ_and_are_not_the_same_pixels(tmp_path: Path, write_re
     paths = [str(tmp_path / name) for name in ("once.tif", "twice.tif")]
     for path, times in zip(paths, (1, 2), strict=True):
         Image.fromarray(np.random.default_rng(0).random((40, 40), np.float32) * times).save(path)
-    like = like_images(Examples(tuple(paths), np.zeros(2, np.int64), tuple(paths), tuple(digests(paths))))
+    like = like_images(
+        Examples(tuple(paths), np.zeros(2, np.int64), tuple(paths), tuple(digests(paths)))
+    )
     assert like.how.tolist() == [PICTURE]
 
 
-def test_eight_bits_are_left_alone_and_a_mix_is_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:
-    source = save_set(tmp_path / "set", ".png", lambda number, row: (texture(1)(number, row) // 4).astype(np.uint8))
+def test_eight_bits_are_left_alone_and_a_mix_is_named(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
+    source = save_set(
+        tmp_path / "set",
+        ".png",
+        lambda number, row: (texture(1)(number, row) // 4).astype(np.uint8),
+    )
     dataset = read(write_recipe(data={"source": str(source)}))
     assert dataset.grey_range is None
     assert not any("8 bits" in note for note in dataset.notes)
-    asked = write_recipe(data={"source": str(source)}, model={"preprocessing": {"grey_range": [0, 4095], "size": 32}})
+    asked = write_recipe(
+        data={"source": str(source)}, model={"preprocessing": {"grey_range": [0, 4095], "size": 32}}
+    )
     assert read(asked).grey_range == (0, 4095)
-    assert any("0 to 4095 as black to white; no training image has any" in note for note in read(asked).notes)
+    assert any(
+        "0 to 4095 as black to white; no training image has any" in note
+        for note in read(asked).notes
+    )
     for row in range(4):
         Image.fromarray(texture(1)(0, row)).save(source / "fine" / f"deep{row}.png")
     mixed = read(write_recipe(data={"source": str(source)}))
-    assert any("4 of 28 images are greys of more than 8 bits (such as fine/deep" in note for note in mixed.notes)
+    assert any(
+        "4 of 28 images are greys of more than 8 bits (such as fine/deep" in note
+        for note in mixed.notes
+    )
 
 
 @pytest.mark.parametrize(("white", "told"), [(4095, True), (65535, False)])
-def test_colours_of_12_bits_in_16_are_named(tmp_path: Path, write_recipe: WriteRecipe, white: int, told: bool) -> None:
+def test_colours_of_12_bits_in_16_are_named(
+    tmp_path: Path, write_recipe: WriteRecipe, white: int, told: bool
+) -> None:
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
         for row in range(8):
-            values = np.random.default_rng((row, ord(name))).integers(0, white, (20, 20, 3), endpoint=True)
+            values = np.random.default_rng((row, ord(name))).integers(
+                0, white, (20, 20, 3), endpoint=True
+            )
             png(tmp_path / "set" / name / f"{row}.png", 2, values)
     notes = read(write_recipe(data={"source": str(tmp_path / "set")})).notes
-    assert any("their brightest value is 15 of 255. Are they 12 bits" in note for note in notes) == told
+    assert (
+        any("their brightest value is 15 of 255. Are they 12 bits" in note for note in notes)
+        == told
+    )
 
 
-def test_a_deep_test_of_a_shallow_training_part_is_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:
-    save_set(tmp_path / "set" / "train", ".png", lambda number, row: (texture(1)(number, row) // 4).astype(np.uint8))
+def test_a_deep_test_of_a_shallow_training_part_is_named(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
+    save_set(
+        tmp_path / "set" / "train",
+        ".png",
+        lambda number, row: (texture(1)(number, row) // 4).astype(np.uint8),
+    )
     save_set(tmp_path / "set" / "test", ".png", texture(1))
     dataset = read(write_recipe(data={"source": str(tmp_path / "set")}))
     assert dataset.grey_range is None
     (note,) = dataset.notes_of["test"]
     assert re.search(
-        r"24 of 48 .* Whole numbers are shown from 0 to 65535 .* write model\.preprocessing\.grey_range = \[\d+, 6\d\d\]",
+        r"24 of 48 .* Whole numbers are shown from 0 to 65535 .* "
+        r"write model\.preprocessing\.grey_range = \[\d+, 6\d\d\]",
         note,
     )
 
 
-def test_images_of_which_nothing_is_shown_are_named(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_images_of_which_nothing_is_shown_are_named(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     source = save_set(tmp_path / "set", ".png", texture(16))
     for row in range(3):
         Image.fromarray(texture(1)(0, row) // 512).save(source / "fine" / f"{row}.png")
     path = write_recipe(data={"source": str(source)})
     assert any(
-        re.search(r"3 of 24 greys .* next to nothing .* \(such as fine/\d\.png: 0 to 1\)", n) for n in read(path).notes
+        re.search(r"3 of 24 greys .* next to nothing .* \(such as fine/\d\.png: 0 to 1\)", n)
+        for n in read(path).notes
     )
     outside = read(path, "model.preprocessing.grey_range=[20000,30000]")
     assert any("24 of 24 greys of more than 8 bits span less" in note for note in outside.notes)

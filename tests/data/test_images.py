@@ -37,8 +37,12 @@ def test_exif_orientation_is_undone(tmp_path: Path) -> None:
 
 def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
     """An EXIF block of (tag, type, count, value) entries."""
-    written = [struct.pack("<HHL", *entry[:3]) + entry[3].ljust(4, b"\0") for entry in sorted(entries)]
-    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(written)) + b"".join(written) + bytes(40)
+    written = [
+        struct.pack("<HHL", *entry[:3]) + entry[3].ljust(4, b"\0") for entry in sorted(entries)
+    ]
+    return (
+        b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(written)) + b"".join(written) + bytes(40)
+    )
 
 
 TURNED = (0x112, 3, 1, b"\6")  # by a quarter
@@ -62,7 +66,12 @@ EXIFS = {
 def test_odd_exif_is_no_fault_of_the_picture(tmp_path: Path, kind: str, odd: str) -> None:
     block, turned = EXIFS[odd]
     image, path = Image.new("RGB", (20, 10), RED), tmp_path / "odd"
-    image.save(path, kind, exif=block, **({"save_all": True, "append_images": [image]} if kind == "MPO" else {}))
+    image.save(
+        path,
+        kind,
+        exif=block,
+        **({"save_all": True, "append_images": [image]} if kind == "MPO" else {}),
+    )
     assert look(str(path)).fault == ""
     assert open_rgb(path).size == ((10, 20) if turned else (20, 10))
 
@@ -93,7 +102,9 @@ SIDE_CHUNKS = {
 
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("kind", SIDE_CHUNKS)
-def test_side_chunks_of_a_png_are_no_fault_of_the_picture(tmp_path: Path, kind: str, last: bool) -> None:
+def test_side_chunks_of_a_png_are_no_fault_of_the_picture(
+    tmp_path: Path, kind: str, last: bool
+) -> None:
     path, exif = tmp_path / "a.png", Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (20, 10), 77).save(path, exif=exif, transparency=77)
@@ -118,7 +129,9 @@ def test_an_animation_is_its_first_frame_with_something_to_see(tmp_path: Path, k
     more = {"lossless": True} if kind == "WEBP" else {}
 
     def shown(*frames: Image.Image) -> tuple[int, ...]:
-        frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=99, **more)
+        frames[0].save(
+            tmp_path / "a", kind, save_all=True, append_images=frames[1:], duration=99, **more
+        )
         return pixel(tmp_path / "a", (20, 20))
 
     assert shown(clear, dot, red, blue) == shown(dot, red, blue) == shown(red, blue) == RED
@@ -130,7 +143,9 @@ def test_an_animation_is_its_first_frame_with_something_to_see(tmp_path: Path, k
 def test_grey_palette_and_cmyk(tmp_path: Path) -> None:
     Image.new("L", (4, 4), 77).save(tmp_path / "grey.png")
     assert pixel(tmp_path / "grey.png") == (77, 77, 77)
-    Image.new("RGB", (4, 4), RED).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
+    Image.new("RGB", (4, 4), RED).convert("P", palette=Image.Palette.ADAPTIVE).save(
+        tmp_path / "palette.png"
+    )
     assert np.allclose(pixel(tmp_path / "palette.png"), RED, atol=2)
     Image.new("RGB", (16, 16), RED).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     assert np.allclose(pixel(tmp_path / "cmyk.jpg"), RED, atol=4)
@@ -163,7 +178,11 @@ def test_truncated_empty_and_foreign_files_are_faults(tmp_path: Path) -> None:
     whole = tmp_path / "whole.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)).save(whole)
     assert look(str(whole))[:4] == ("", 300, 300, "RGB")
-    for name, content in (("cut.jpg", whole.read_bytes()[:-2000]), ("empty.jpg", b""), ("text.jpg", b"hello")):
+    for name, content in (
+        ("cut.jpg", whole.read_bytes()[:-2000]),
+        ("empty.jpg", b""),
+        ("text.jpg", b"hello"),
+    ):
         (tmp_path / name).write_bytes(content)
         assert look(str(tmp_path / name)).fault, name
 
@@ -171,12 +190,16 @@ def test_truncated_empty_and_foreign_files_are_faults(tmp_path: Path) -> None:
 def test_an_image_too_large_to_open_is_a_fault(tmp_path: Path) -> None:
     size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunks = [b"IHDR" + size, b"IDAT" + zlib.compress(bytes(100)), b"IEND"]
-    content = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    content = b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
     assert look(str(tmp_path / "bomb.png")).fault == "over 179 megapixels; resize it first"
 
 
-def test_a_picture_is_decoded_once_a_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_decoded_once_a_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
     for path, grey in zip(paths, (10, 10, 200), strict=True):
         Image.new("L", (50, 20), grey).save(path)
@@ -196,7 +219,9 @@ def test_each_file_that_cannot_be_opened_has_its_own_reason(tmp_path: Path) -> N
         assert faults == ["No such file or directory", "Is a directory"]
 
 
-def test_a_cache_that_cannot_be_written_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_costs_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))
     Image.new("L", (50, 20), 9).save(tmp_path / "a.png")

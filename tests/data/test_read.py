@@ -23,7 +23,9 @@ def sizes(dataset: Dataset) -> dict[str, int]:
     return {role: len(examples) for role, examples in dataset.parts().items()}
 
 
-def test_a_single_held_out_part_is_the_test_and_validation_is_carved(write_recipe: WriteRecipe) -> None:
+def test_a_single_held_out_part_is_the_test_and_validation_is_carved(
+    write_recipe: WriteRecipe,
+) -> None:
     dataset = read(write_recipe())
     assert dataset.labels == ("blue", "green", "red")
     assert sizes(dataset) == {"train": 24, "validation": 6, "test": 18}
@@ -32,7 +34,9 @@ def test_a_single_held_out_part_is_the_test_and_validation_is_carved(write_recip
     assert dataset.test.names[0] == "blue/00.png"
 
 
-def test_a_lone_validation_folder_becomes_the_test(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_a_lone_validation_folder_becomes_the_test(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     draw_images(tmp_path / "set" / "train", 5)
     draw_images(tmp_path / "set" / "val", 3)
     assert sizes(read(write_recipe(data={"source": str(tmp_path / "set")}))) == {
@@ -60,11 +64,19 @@ def test_a_flat_folder_gives_all_three_parts(tmp_path: Path, write_recipe: Write
 
 def test_no_validation_part_when_none_is_wanted(write_recipe: WriteRecipe) -> None:
     assert sizes(read(write_recipe(), "data.validation=0")) == {"train": 30, "test": 18}
-    assert sizes(read(write_recipe(), "data.validation=0", "train.select_on=test")) == {"train": 30, "test": 18}
+    assert sizes(read(write_recipe(), "data.validation=0", "train.select_on=test")) == {
+        "train": 30,
+        "test": 18,
+    }
 
 
 def test_paths_that_the_recipe_names(photos: Path, write_recipe: WriteRecipe) -> None:
-    data = {"source": None, "train": str(photos / "train"), "validation": str(photos / "test"), "test": 0.2}
+    data = {
+        "source": None,
+        "train": str(photos / "train"),
+        "validation": str(photos / "test"),
+        "test": 0.2,
+    }
     assert sizes(read(write_recipe(data=data))) == {"train": 24, "validation": 18, "test": 6}
 
 
@@ -83,17 +95,23 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path: Path, write_recipe: Wri
     assert "files that are no images: 1 (such as red/notes.txt)" in note
 
 
-def test_unreadable_images_are_named_and_left_out_or_fatal(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_unreadable_images_are_named_and_left_out_or_fatal(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     draw_images(tmp_path / "set", 5)
     (tmp_path / "set" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     path = write_recipe(data={"source": str(tmp_path / "set")})
     dataset = read(path)
-    assert any("1 of 16 images cannot be read" in note and "broken.jpg" in note for note in dataset.notes)
+    assert any(
+        "1 of 16 images cannot be read" in note and "broken.jpg" in note for note in dataset.notes
+    )
     with pytest.raises(HeadstartError, match=r"1 of 16 images cannot be read: .*broken\.jpg"):
         read(path, "data.unreadable=error")
 
 
-def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_names_that_are_no_text_and_things_that_are_no_files(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     import os
 
     draw_images(tmp_path / "set", 6)
@@ -151,7 +169,9 @@ def build(folder: Path, kind: str) -> str:
             draw_images(folder / "train", 4)
             draw_images(folder / "test" / "valid", 2)
             draw_images(folder / "test" / "test", 2)
-            return f"has parts (test, valid); name the one that is meant: {folder / 'test' / 'test'}"
+            return (
+                f"has parts (test, valid); name the one that is meant: {folder / 'test' / 'test'}"
+            )
         case "parts of boxes":
             draw_images(folder / "images" / "train", 4)
             for number, file in enumerate(sorted((folder / "images").rglob("*.png"))):
@@ -230,7 +250,9 @@ def test_sample_patches_is_always_the_same(
         ("nowhere/1.png", "Name the folder that they are counted from with data.images"),
     ],
 )
-def test_cells_that_lead_to_no_file(tmp_path: Path, write_recipe: WriteRecipe, cell: object, said: str) -> None:
+def test_cells_that_lead_to_no_file(
+    tmp_path: Path, write_recipe: WriteRecipe, cell: object, said: str
+) -> None:
     pd.DataFrame({"image": [cell] * 8, "label": ["a", "b"] * 4}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(HeadstartError, match=said) as caught:
         read(write_recipe(data={"source": str(tmp_path / "t.parquet")}))
@@ -241,20 +263,34 @@ def test_cells_that_lead_to_no_file(tmp_path: Path, write_recipe: WriteRecipe, c
 def test_cells_that_lead_to_files(tmp_path: Path, write_recipe: WriteRecipe) -> None:
     draw_images(tmp_path, 4)
     files = sorted(tmp_path.rglob("*.png"))
-    cells = {"url": [file.as_uri() for file in files], "both": [{"bytes": b"x", "path": str(file)} for file in files]}
+    cells = {
+        "url": [file.as_uri() for file in files],
+        "both": [{"bytes": b"x", "path": str(file)} for file in files],
+    }
     for name, column in cells.items():
         pd.DataFrame({"image": column, "label": [file.parent.name for file in files]}).to_parquet(
             tmp_path / f"{name}.parquet"
         )
-        assert sum(sizes(read(write_recipe(data={"source": str(tmp_path / f"{name}.parquet")}))).values()) == 12
+        assert (
+            sum(
+                sizes(
+                    read(write_recipe(data={"source": str(tmp_path / f"{name}.parquet")}))
+                ).values()
+            )
+            == 12
+        )
 
 
-def test_rows_without_a_label_explain_a_single_class(tmp_path: Path, write_recipe: WriteRecipe) -> None:
+def test_rows_without_a_label_explain_a_single_class(
+    tmp_path: Path, write_recipe: WriteRecipe
+) -> None:
     draw_images(tmp_path, 4)
     rows = [
         f"{file.relative_to(tmp_path)},{'red' if 'red' in str(file) else ''}"
         for file in sorted(tmp_path.rglob("*.png"))
     ]
     (tmp_path / "t.csv").write_text("\n".join(["image,label", *rows]))
-    with pytest.raises(HeadstartError, match=r"one class only \(red\).* 8 with no label \(t\.csv:2, "):
+    with pytest.raises(
+        HeadstartError, match=r"one class only \(red\).* 8 with no label \(t\.csv:2, "
+    ):
         read(write_recipe(data={"source": str(tmp_path / "t.csv")}))

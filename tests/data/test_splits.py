@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.read import read_texts
-from headstart.data.splits import by_class, by_group, by_time, class_folds, group_folds, moments, subset
+from headstart.data.splits import (
+    by_class,
+    by_group,
+    by_time,
+    class_folds,
+    group_folds,
+    moments,
+    subset,
+)
 from headstart.errors import HeadstartError
 from tests.conftest import WriteRecipe
 
@@ -39,7 +47,9 @@ def test_a_share_of_each_class_within_one(labels: list[int], share: float, seed:
 
 
 @given(LABELS, SEEDS, st.randoms())
-def test_the_order_of_the_rows_does_not_matter(labels: list[int], seed: int, random: object) -> None:
+def test_the_order_of_the_rows_does_not_matter(
+    labels: list[int], seed: int, random: object
+) -> None:
     part = examples(labels)
     order = np.random.default_rng(seed).permutation(len(labels))
     mixed = part.take(order)
@@ -54,7 +64,9 @@ def test_the_order_of_the_rows_does_not_matter(labels: list[int], seed: int, ran
 
 
 @given(LABELS, st.integers(2, 6), SEEDS)
-def test_folds_are_disjoint_complete_and_stratified_within_one(labels: list[int], folds: int, seed: int) -> None:
+def test_folds_are_disjoint_complete_and_stratified_within_one(
+    labels: list[int], folds: int, seed: int
+) -> None:
     found = class_folds(examples(labels), folds, seed)
     assert found.shape == (len(labels),)
     assert set(found) <= set(range(folds))
@@ -64,7 +76,9 @@ def test_folds_are_disjoint_complete_and_stratified_within_one(labels: list[int]
 
 
 @given(LABELS, SEEDS)
-def test_smaller_subsets_lie_in_larger_ones_and_keep_the_classes(labels: list[int], seed: int) -> None:
+def test_smaller_subsets_lie_in_larger_ones_and_keep_the_classes(
+    labels: list[int], seed: int
+) -> None:
     part = examples(labels)
     counts = np.bincount(labels)
     before: set[int] = set()
@@ -80,7 +94,11 @@ def test_smaller_subsets_lie_in_larger_ones_and_keep_the_classes(labels: list[in
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=12, max_size=80), st.floats(0.1, 0.5), SEEDS)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=12, max_size=80),
+    st.floats(0.1, 0.5),
+    SEEDS,
+)
 def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int) -> None:
     keys = [f"patient {group}" for _, group in rows]
     part = examples([label for label, _ in rows], keys)
@@ -92,7 +110,8 @@ def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int)
     assert carved.any()
     assert not carved.all()
     inside, outside = (
-        {key for key, taken in zip(keys, carved, strict=True) if taken is wanted} for wanted in (True, False)
+        {key for key, taken in zip(keys, carved, strict=True) if taken is wanted}
+        for wanted in (True, False)
     )
     assert not inside & outside
 
@@ -102,7 +121,9 @@ def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int)
     st.lists(st.integers(0, 30), min_size=2, max_size=60).filter(lambda times: len(set(times)) > 1),
     st.floats(0.05, 0.9),
 )
-def test_the_latest_are_held_out_and_one_time_stays_together(times: list[int], share: float) -> None:
+def test_the_latest_are_held_out_and_one_time_stays_together(
+    times: list[int], share: float
+) -> None:
     carved = by_time(examples([0] * len(times), [str(time) for time in times]), share, 0)
     late, early = np.array(times)[carved], np.array(times)[~carved]
     assert len(late) >= round(share * len(times))
@@ -113,7 +134,10 @@ def test_folds_of_groups_deal_out_every_group_once() -> None:
     keys = [f"{row % 9}" for row in range(90)]
     found = group_folds(examples([row % 2 for row in range(90)], keys), 3, seed=0)
     assert sorted(set(found)) == [0, 1, 2]
-    assert all(len({fold for fold, key in zip(found, keys, strict=True) if key == one}) == 1 for one in set(keys))
+    assert all(
+        len({fold for fold, key in zip(found, keys, strict=True) if key == one}) == 1
+        for one in set(keys)
+    )
 
 
 def dated(*keys: str) -> Examples:
@@ -121,11 +145,16 @@ def dated(*keys: str) -> Examples:
 
 
 def test_moments() -> None:
-    found = moments(dated("2024-05-31", "20240531T1800", "2024-06-01T00:00:00+02:00", "20240601", "2024-06-02"))
+    found = moments(
+        dated("2024-05-31", "20240531T1800", "2024-06-01T00:00:00+02:00", "20240601", "2024-06-02")
+    )
     assert (np.diff(found) > 0).all()
     assert moments(dated("3", "12.5", "20240531")).tolist() == [3, 12.5, 20240531]
     np.testing.assert_array_equal(
-        *(moments(dated(*keys)) for keys in (("20240531", "2024-05-31"), ("2024-05-31", "20240531")))
+        *(
+            moments(dated(*keys))
+            for keys in (("20240531", "2024-05-31"), ("2024-05-31", "20240531"))
+        )
     )
 
 
@@ -139,7 +168,10 @@ def test_what_is_no_moment(keys: tuple[str, ...]) -> None:
 def table(tmp_path: Path) -> Path:
     """60 texts of 2 classes by 12 authors in 30 days."""
     path = tmp_path / "posts.csv"
-    rows = [f"text {row},{'ab'[row % 2]},author {row % 12},2024-01-{row // 2 + 1:02},7" for row in range(60)]
+    rows = [
+        f"text {row},{'ab'[row % 2]},author {row % 12},2024-01-{row // 2 + 1:02},7"
+        for row in range(60)
+    ]
     path.write_text("text,label,author,day,same\n" + "\n".join(rows) + "\n")
     return path
 
@@ -164,15 +196,23 @@ def test_a_recipe_splits_by_group(write_recipe: WriteRecipe, table: Path) -> Non
 def test_a_recipe_splits_by_time(write_recipe: WriteRecipe, table: Path) -> None:
     asked = ("data.columns.time=day",)
     found = read(write_recipe, table, *asked)
-    assert max(keys(found.train)) < min(keys(found.validation)) <= max(keys(found.validation)) < min(keys(found.test))
+    assert (
+        max(keys(found.train))
+        < min(keys(found.validation))
+        <= max(keys(found.validation))
+        < min(keys(found.test))
+    )
     later = read(write_recipe, table, *asked, "data.split.test_from=2024-01-21")
     assert min(keys(later.test)) == "2024-01-21"
     assert len(later.test) == 20
 
 
-def test_the_folds_of_a_recipe_share_out_all_examples(write_recipe: WriteRecipe, table: Path) -> None:
+def test_the_folds_of_a_recipe_share_out_all_examples(
+    write_recipe: WriteRecipe, table: Path
+) -> None:
     tests = [
-        set(read(write_recipe, table, "data.split.folds=4", f"data.split.fold={fold}").test.names) for fold in range(4)
+        set(read(write_recipe, table, "data.split.folds=4", f"data.split.fold={fold}").test.names)
+        for fold in range(4)
     ]
     assert [len(part) for part in tests] == [15] * 4
     assert len(set().union(*tests)) == 60
@@ -184,21 +224,44 @@ def test_the_folds_of_a_recipe_share_out_all_examples(write_recipe: WriteRecipe,
         (["data.split.by=group"], r'data\.split\.by = "group" needs data\.columns\.group'),
         (["data.split.by=time"], r'data\.split\.by = "time" needs data\.columns\.time'),
         (["data.columns.time=day", "data.groups=(a)"], "a split goes by one of them"),
-        (["data.columns.group=autor", "data.split.by=group"], r"data\.columns\.group: .* has no column 'autor'"),
+        (
+            ["data.columns.group=autor", "data.split.by=group"],
+            r"data\.columns\.group: .* has no column 'autor'",
+        ),
         (["data.split.folds=3", "data.split.fold=3"], r"fold is 3 of 3 folds; expected 0 to 2"),
         (["data.split.fold=1"], "there are no folds"),
-        (["data.split.folds=3", "data.test=0.2"], r"data\.test and data\.split both say what the test is"),
+        (
+            ["data.split.folds=3", "data.test=0.2"],
+            r"data\.test and data\.split both say what the test is",
+        ),
         (["data.split.test_from=2024-01-01"], r"test_from needs data\.columns\.time"),
         (["data.groups=["], "no regular expression"),
         (["data.groups=author"], "expected a group in parentheses"),
         (["data.groups='(post [0-9]+)'", "data.split.by=group"], "finds nothing in 60 of 60 names"),
-        (["data.split.file=x.parquet"], r"data\.split\.file: x\.parquet: no such file; expected the split\.parquet"),
-        (["data.columns.time=author", "data.split.by=time"], r"data\.columns\.time: found 'author 0'"),
-        (["data.columns.time=day", "data.split.test_from=2031-01-01"], "all 60 examples are from before then"),
-        (["data.columns.time=same"], r"all 60 examples are of one time \(7\), so none are the latest"),
-        (["data.columns.time=day", "data.split.test_from=soon"], "found 'soon' as data.split.test_from"),
+        (
+            ["data.split.file=x.parquet"],
+            r"data\.split\.file: x\.parquet: no such file; expected the split\.parquet",
+        ),
+        (
+            ["data.columns.time=author", "data.split.by=time"],
+            r"data\.columns\.time: found 'author 0'",
+        ),
+        (
+            ["data.columns.time=day", "data.split.test_from=2031-01-01"],
+            "all 60 examples are from before then",
+        ),
+        (
+            ["data.columns.time=same"],
+            r"all 60 examples are of one time \(7\), so none are the latest",
+        ),
+        (
+            ["data.columns.time=day", "data.split.test_from=soon"],
+            "found 'soon' as data.split.test_from",
+        ),
     ],
 )
-def test_splits_that_cannot_be(write_recipe: WriteRecipe, table: Path, overrides: list[str], said: str) -> None:
+def test_splits_that_cannot_be(
+    write_recipe: WriteRecipe, table: Path, overrides: list[str], said: str
+) -> None:
     with pytest.raises(HeadstartError, match=said):
         read(write_recipe, table, *overrides)

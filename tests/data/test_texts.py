@@ -1,4 +1,5 @@
-"""Tables and folders of texts: what is read, what is guessed, what is left out, and what is refused."""
+"""Tables and folders of texts: what is read, what is guessed, what is left out, and what is
+refused."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 from tests.conftest import draw_images, reviews, write_table
 
-ROWS = [("it was, all in all, fine", "pos"), ('he said "no"', "neg"), ("two\nlines", "pos"), ("plain", "neg")] * 3
+ROWS = [
+    ("it was, all in all, fine", "pos"),
+    ('he said "no"', "neg"),
+    ("two\nlines", "pos"),
+    ("plain", "neg"),
+] * 3
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +41,13 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe(source: Path | str | None, seed: int = 0, **data: Any) -> Recipe:
     given = {"source": str(source), **data} if source else data
     return Recipe.model_validate(
-        {"task": "text_classification", "seed": seed, "output": "run", "data": given, "model": {"backbone": "any"}}
+        {
+            "task": "text_classification",
+            "seed": seed,
+            "output": "run",
+            "data": given,
+            "model": {"backbone": "any"},
+        }
     )
 
 
@@ -66,7 +78,9 @@ def as_quoted_tsv(path: Path) -> None:
 
 
 def as_json_lines(path: Path) -> None:
-    path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in ROWS) + "\n\n")
+    path.write_text(
+        "\n".join(json.dumps({"text": text, "label": label}) for text, label in ROWS) + "\n\n"
+    )
 
 
 def as_parquet(path: Path) -> None:
@@ -76,11 +90,14 @@ def as_parquet(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("a.csv", as_csv), ("b.csv", as_excel_csv), ("c.tsv", as_quoted_tsv), ("d.jsonl", as_json_lines),
+        ("a.csv", as_csv), ("b.csv", as_excel_csv), ("c.tsv", as_quoted_tsv), ("d.jsonl",
+        as_json_lines),
         ("e.parquet", as_parquet),
     ],
 )  # fmt: skip
-def test_every_kind_of_table_holds_the_same(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_every_kind_of_table_holds_the_same(
+    name: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
     write(tmp_path / name)
     dataset = read(tmp_path / name)
     assert everything(dataset) == sorted(ROWS)
@@ -109,10 +126,18 @@ def test_parts_by_their_names(tmp_path: Path) -> None:
     for name, count in (("train", 20), ("dev", 6), ("test", 8), ("test_labelled", 4)):
         write_table(tmp_path / f"{name}.tsv", reviews(count, seed=count))
     dataset = read(tmp_path)
-    assert {role: len(part) for role, part in dataset.parts().items()} == {"train": 20, "validation": 6, "test": 8}
+    assert {role: len(part) for role, part in dataset.parts().items()} == {
+        "train": 20,
+        "validation": 6,
+        "test": 8,
+    }
     (tmp_path / "test.tsv").unlink()
     dataset = read(tmp_path)
-    assert {role: len(part) for role, part in dataset.parts().items()} == {"train": 16, "validation": 4, "test": 6}
+    assert {role: len(part) for role, part in dataset.parts().items()} == {
+        "train": 16,
+        "validation": 4,
+        "test": 6,
+    }
     assert dataset.test.items[0] == reviews(6, seed=6)[0][0]
 
 
@@ -130,7 +155,9 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
         for label in ("pos", "neg"):
             (tmp_path / part / label).mkdir(parents=True)
             for number in range(count):
-                (tmp_path / part / label / f"{number}.txt").write_text(f"{label} {part}\n{number}", encoding="utf-8")
+                (tmp_path / part / label / f"{number}.txt").write_text(
+                    f"{label} {part}\n{number}", encoding="utf-8"
+                )
     (tmp_path / "train" / "neg" / "latin.txt").write_bytes("caf\xe9".encode("latin1"))
     (tmp_path / "train" / "neg" / "notes.md").write_text("x")
     dataset = read(tmp_path, validation=0.0)
@@ -138,19 +165,28 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
     assert "pos train\n3" in list(dataset.train.items)
     assert "neg/0.txt" in list(dataset.train.names)
     assert any("1 with no UTF-8 text (neg/latin.txt)" in note for note in dataset.notes)
-    assert any("files that are no texts: 1 (such as neg/notes.md)" in note for note in dataset.notes)
+    assert any(
+        "files that are no texts: 1 (such as neg/notes.md)" in note for note in dataset.notes
+    )
 
 
 def test_what_is_empty_or_unlabelled_is_counted_and_named(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "t.tsv", [*reviews(20), ("  ", "pos"), ("a film", ""), ("", "neg")])
+    table = write_table(
+        tmp_path / "t.tsv", [*reviews(20), ("  ", "pos"), ("a film", ""), ("", "neg")]
+    )
     notes = " ".join(read(table).notes)
-    assert "left out of the train part: 2 with an empty text (t.tsv:22, t.tsv:24); 1 with no label (t.tsv:23)" in notes
+    assert (
+        "left out of the train part: 2 with an empty text (t.tsv:22, t.tsv:24); 1 with no label "
+        "(t.tsv:23)" in notes
+    )
     with pytest.raises(HeadstartError, match="examples of no use: 2 with an empty text"):
         read(table, unreadable="error")
 
 
 def test_labels_are_in_order_of_their_numbers(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "t.tsv", [(f"text {n} {k}", str(n)) for n in (10, 9, 2) for k in range(4)])
+    table = write_table(
+        tmp_path / "t.tsv", [(f"text {n} {k}", str(n)) for n in (10, 9, 2) for k in range(4)]
+    )
     assert read(table).labels == ("2", "9", "10")
 
 
@@ -174,10 +210,14 @@ def test_columns_are_guessed_with_a_reason_or_named(tmp_path: Path) -> None:
     odd = write_table(tmp_path / "odd.tsv", rows, header="x1\tx2")
     assert any("of the two columns the labels repeat" in note for note in read(odd).notes)
     half = write_table(tmp_path / "half.tsv", rows, header="x1\tsentiment")
-    assert any("texts are column 'x1'" in note and "only two columns" in note for note in read(half).notes)
+    assert any(
+        "texts are column 'x1'" in note and "only two columns" in note for note in read(half).notes
+    )
     known = write_table(tmp_path / "known.tsv", rows, header="review\tlabel")
     assert any("(by their names)" in note for note in read(known).notes)
-    assert not any("column" in note for note in read(odd, columns={"text": "x1", "label": "x2"}).notes)
+    assert not any(
+        "column" in note for note in read(odd, columns={"text": "x1", "label": "x2"}).notes
+    )
 
 
 def wrong_encoding(folder: Path) -> Path:
@@ -212,7 +252,9 @@ def no_rows(folder: Path) -> Path:
 
 
 def many_labels(folder: Path) -> Path:
-    return write_table(folder / "t.tsv", [("a film", f"label {number}") for number in range(40_000)])
+    return write_table(
+        folder / "t.tsv", [("a film", f"label {number}") for number in range(40_000)]
+    )
 
 
 def ragged(folder: Path) -> Path:
@@ -240,7 +282,9 @@ def one_column(folder: Path) -> Path:
 
 
 def fractions(folder: Path) -> Path:
-    pd.DataFrame({"text": list("abcd"), "label": [0.5, 1.0, 2.5, 4.0]}).to_parquet(folder / "t.parquet")
+    pd.DataFrame({"text": list("abcd"), "label": [0.5, 1.0, 2.5, 4.0]}).to_parquet(
+        folder / "t.parquet"
+    )
     return folder / "t.parquet"
 
 
@@ -283,16 +327,27 @@ def open_quote(folder: Path) -> Path:
         (
             endless_label,
             {},
-            r"t\.csv:3: found a label of 1,000,000 characters \(x{40}…\); expected the name of a class",
+            r"t\.csv:3: found a label of 1,000,000 characters \(x{40}…\); "
+            r"expected the name of a class",
         ),
-        (many_candidates, {}, "nothing says which column holds the text and label; it has title, author, place"),
-        (many_candidates, {"columns": {"text": "tilte"}}, "has no column 'tilte'; it has title, author, place"),
+        (
+            many_candidates,
+            {},
+            "nothing says which column holds the text and label; it has title, author, place",
+        ),
+        (
+            many_candidates,
+            {"columns": {"text": "tilte"}},
+            "has no column 'tilte'; it has title, author, place",
+        ),
         (spreadsheet, {}, "is a file, and no table or archive; expected a table"),
         (open_quote, {}, r"t\.csv, line 3: unexpected end of data"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_trouble_is_one_message(make: Callable[[Path], Path], data: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_trouble_is_one_message(
+    make: Callable[[Path], Path], data: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(HeadstartError, match=said):
         read(make(tmp_path), **data)
     assert not list((tmp_path / "cache" / "texts").glob(".*")), "no draft stays"
@@ -337,21 +392,34 @@ def test_a_column_is_a_sequence_that_other_processes_can_read(tmp_path: Path) ->
 
 def test_images_by_their_paths_in_a_table(tmp_path: Path) -> None:
     draw_images(tmp_path / "photos", 4)
-    rows = [(f"photos/{path.parent.name}/{path.name}", path.parent.name) for path in sorted(tmp_path.rglob("*.png"))]
-    table = write_table(tmp_path / "all.csv", [(",".join(row),) for row in rows], header="image,label")
+    rows = [
+        (f"photos/{path.parent.name}/{path.name}", path.parent.name)
+        for path in sorted(tmp_path.rglob("*.png"))
+    ]
+    table = write_table(
+        tmp_path / "all.csv", [(",".join(row),) for row in rows], header="image,label"
+    )
     asked = recipe(table, validation=0.0).model_copy(update={"task": "image_classification"})
     dataset = read_images(asked)
     assert dataset.labels == ("blue", "green", "red")
     assert sum(map(len, dataset.parts().values())) == 12
     assert any("images are column 'image'" in note for note in dataset.notes)
-    write_table(tmp_path / "all.csv", [*[(",".join(row),) for row in rows], ("gone.png,red",)], header="image,label")
+    write_table(
+        tmp_path / "all.csv",
+        [*[(",".join(row),) for row in rows], ("gone.png,red",)],
+        header="image,label",
+    )
     assert any("gone.png (No such file" in note for note in read_images(asked).notes)
     nowhere = asked.model_copy(update={"data": asked.data.model_copy(update={"images": ".."})})
-    with pytest.raises(HeadstartError, match=r"expected paths counted from '\.\.'\. Name the folder"):
+    with pytest.raises(
+        HeadstartError, match=r"expected paths counted from '\.\.'\. Name the folder"
+    ):
         read_images(nowhere)
     found = list(images_at([str(tmp_path / "all.csv")], dataset.column))
     assert (len(found), dataset.column) == (13, "image")
-    assert [Path(example.item).name for example in found if not Path(example.item).exists()] == ["gone.png"]
+    assert [Path(example.item).name for example in found if not Path(example.item).exists()] == [
+        "gone.png"
+    ]
 
 
 def test_a_hub_data_set_comes_as_tables_with_the_names_of_its_labels(
@@ -364,26 +432,37 @@ def test_a_hub_data_set_comes_as_tables_with_the_names_of_its_labels(
     )
 
     def split(rows: int, withheld: bool = False) -> Any:
-        texts, labels = [f"text {n}" for n in range(rows)], [-1 if withheld else n % 2 for n in range(rows)]
+        texts, labels = (
+            [f"text {n}" for n in range(rows)],
+            [-1 if withheld else n % 2 for n in range(rows)],
+        )
         return datasets.Dataset.from_dict({"sentence": texts, "label": labels}, features=features)
 
     asked = []
 
     def load_dataset(*names: Any) -> Any:
         asked.append(names)
-        return datasets.DatasetDict({"train": split(20), "validation": split(6), "test": split(8, withheld=True)})
+        return datasets.DatasetDict(
+            {"train": split(20), "validation": split(6), "test": split(8, withheld=True)}
+        )
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     dataset = read("hub:org/name/part")
     assert asked == [("org/name", "part")]
     assert dataset.labels == ("bad", "good")
-    assert {role: len(part) for role, part in dataset.parts().items()} == {"train": 16, "validation": 4, "test": 6}
+    assert {role: len(part) for role, part in dataset.parts().items()} == {
+        "train": 16,
+        "validation": 4,
+        "test": 6,
+    }
     assert any("has no labels, so it cannot be the test" in note for note in dataset.notes)
     assert ("text 1", "good") in everything(dataset)
 
 
 def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(HeadstartError, match="hub:org/name could not be had from the hub.*give a local table"):
+    with pytest.raises(
+        HeadstartError, match="hub:org/name could not be had from the hub.*give a local table"
+    ):
         read("hub:org/name")
 
 
@@ -424,13 +503,17 @@ def test_what_is_no_text_is_refused(value: Any, said: str, tmp_path: Path) -> No
 
 def test_bytes_are_texts_and_half_characters_do_not_stop_anything(tmp_path: Path) -> None:
     rows = reviews(20)
-    frame = pd.DataFrame({"text": [text.encode() for text, _ in rows], "label": [label for _, label in rows]})
+    frame = pd.DataFrame(
+        {"text": [text.encode() for text, _ in rows], "label": [label for _, label in rows]}
+    )
     frame.loc[0, "text"] = b"caf\xe9"
     frame.to_parquet(tmp_path / "t.parquet")
     dataset = read(tmp_path / "t.parquet")
     assert set(everything(dataset)) == set(rows[1:])
     assert any("1 with no UTF-8 text (t.parquet:1)" in note for note in dataset.notes)
-    half = [{"text": f"half \ud83d {number}", "label": "ab\ud83d"[number % 3 :]} for number in range(20)]
+    half = [
+        {"text": f"half \ud83d {number}", "label": "ab\ud83d"[number % 3 :]} for number in range(20)
+    ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, half)))
     assert ("half ? 0", "ab\\ud83d") in everything(read(tmp_path / "t.jsonl"))
 
@@ -468,7 +551,9 @@ def test_a_damaged_copy_in_the_cache_is_made_again(damage: str, tmp_path: Path) 
     assert everything(read(table)) == before
 
 
-def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from headstart.data import texts
 
     table = write_table(tmp_path / "t.tsv", reviews(20))
@@ -487,5 +572,7 @@ def test_a_table_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkey
 
 def test_rows_without_a_label_explain_a_single_class(tmp_path: Path) -> None:
     rows = [(text, label if label == "pos" else "") for text, label in reviews(20)]
-    with pytest.raises(HeadstartError, match=r"one class only \(pos\).* 10 with no label \(t\.tsv:2, "):
+    with pytest.raises(
+        HeadstartError, match=r"one class only \(pos\).* 10 with no label \(t\.tsv:2, "
+    ):
         read(write_table(tmp_path / "t.tsv", rows))

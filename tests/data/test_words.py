@@ -31,7 +31,13 @@ def test_vowel_signs_and_accents_belong_to_their_word(sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["It's a film-maker's 1st film, isn't it? x² costs $5.00 (a_b)", "Größe: 5 µm", "❤️ 👩‍💻 ok", ""]
+    "text",
+    [
+        "It's a film-maker's 1st film, isn't it? x² costs $5.00 (a_b)",
+        "Größe: 5 µm",
+        "❤️ 👩‍💻 ok",
+        "",
+    ],
 )
 def test_texts_without_signs_are_cut_as_by_scikit_learn(text: str) -> None:
     assert words(text) == re.findall(r"(?u)\b\w\w+\b", text)
@@ -41,7 +47,9 @@ def test_texts_without_signs_are_cut_as_by_scikit_learn(text: str) -> None:
 def test_letters_are_those_of_re() -> None:
     """But for what one of the two libraries does not know yet."""
     ours, theirs = regex.compile(f"[{LETTER}]"), re.compile(r"\w")
-    signs = [chr(code) for code in range(0, sys.maxunicode, 7) if unicodedata.category(chr(code)) != "Cn"]
+    signs = [
+        chr(code) for code in range(0, sys.maxunicode, 7) if unicodedata.category(chr(code)) != "Cn"
+    ]
     assert [sign for sign in signs if bool(ours.match(sign)) != bool(theirs.match(sign))] == []
 
 

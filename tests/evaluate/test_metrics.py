@@ -36,24 +36,31 @@ def test_figures_agree_with_scikit_learn() -> None:
     assert scores.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     assert scores.macro_f1.value == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert scores.log_loss.value == pytest.approx(log_loss(truth, probabilities))
-    assert scores.balanced_accuracy.value == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert scores.balanced_accuracy.value == pytest.approx(
+        balanced_accuracy_score(truth, predicted)
+    )
     assert scores.matthews is not None
     assert scores.matthews.value == pytest.approx(matthews_corrcoef(truth, predicted))
     assert scores.auroc is not None
-    assert scores.auroc.value == pytest.approx(roc_auc_score(truth, probabilities, multi_class="ovr"))
+    assert scores.auroc.value == pytest.approx(
+        roc_auc_score(truth, probabilities, multi_class="ovr")
+    )
     assert scores.average_precision is not None
     areas = average_precision_score(np.eye(3)[truth], probabilities, average="macro")
     assert scores.average_precision.value == pytest.approx(areas)
     assert scores.top_5 is None
     for row, values in zip(
-        scores.classes, zip(*precision_recall_fscore_support(truth, predicted), strict=True), strict=True
+        scores.classes,
+        zip(*precision_recall_fscore_support(truth, predicted), strict=True),
+        strict=True,
     ):
         assert row.recall is not None
         assert (row.precision, row.recall.value, row.f1, row.n) == pytest.approx(values)
     assert scores.majority_class == "a"
     assert scores.majority_accuracy == np.mean(truth == 0)
     for figure in (
-        scores.accuracy, scores.balanced_accuracy, scores.macro_f1, scores.matthews, scores.log_loss, scores.auroc,
+        scores.accuracy, scores.balanced_accuracy, scores.macro_f1, scores.matthews,
+        scores.log_loss, scores.auroc,
         scores.average_precision,
     ):  # fmt: skip
         assert figure.low < figure.value < figure.high
@@ -86,10 +93,16 @@ def test_of_one_class_ranks_and_correlations_are_not_defined(classes: int, label
     truth = np.full(30, label)
     scores = score(truth, probabilities, LABELS[:classes], 100, majority=0)
     assert (scores.auroc, scores.average_precision, scores.matthews) == (None, None, None)
-    assert scores.balanced_accuracy.value == scores.accuracy.value == np.mean(probabilities.argmax(1) == label)
+    assert (
+        scores.balanced_accuracy.value
+        == scores.accuracy.value
+        == np.mean(probabilities.argmax(1) == label)
+    )
     assert scores.majority_accuracy == (label == 0)
     assert scores.undefined is not None
-    assert scores.undefined.startswith(f"all 30 test examples are of one class, {LABELS[label]!r}: ")
+    assert scores.undefined.startswith(
+        f"all 30 test examples are of one class, {LABELS[label]!r}: "
+    )
     assert np.isnan(metrics.get("auroc")(truth, probabilities))
     assert np.isnan(metrics.get("matthews")(truth, probabilities))
 
@@ -120,13 +133,18 @@ def test_bootstrap_of_a_mean_is_close_to_the_normal_interval() -> None:
 def test_two_classes_and_many() -> None:
     random = np.random.default_rng(2)
     truth = random.choice(2, 150)
-    scores = np.round(random.random((150, 1)) * 0.6 + 0.4 * truth[:, None] * random.random((150, 1)), 2)  # with ties
+    # with ties
+    scores = np.round(
+        random.random((150, 1)) * 0.6 + 0.4 * truth[:, None] * random.random((150, 1)), 2
+    )
     probabilities = np.concatenate([1 - scores, scores], axis=1)
     found = score(truth, probabilities, ("no", "yes"), 100, majority=0)
     assert found.auroc is not None
     assert found.auroc.value == pytest.approx(roc_auc_score(truth, scores[:, 0]))
     assert found.average_precision is not None
-    assert found.average_precision.value == pytest.approx(average_precision_score(truth, scores[:, 0]))
+    assert found.average_precision.value == pytest.approx(
+        average_precision_score(truth, scores[:, 0])
+    )
     truth = random.choice(8, 150)
     probabilities = softmax(random.normal(size=(150, 8)) + np.eye(8)[truth])
     found = score(truth, probabilities, tuple("abcdefgh"), 100, majority=0)
@@ -138,4 +156,6 @@ def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
     truth = np.array([0, 1, 1, 0])
     wanted = (abs(2 * 0.9 - 1) + abs(0.7 - 1) + abs(0.6 - 1)) / 4
-    assert score(truth, probabilities, ("a", "b"), 100, majority=0).calibration_error.value == pytest.approx(wanted)
+    assert score(
+        truth, probabilities, ("a", "b"), 100, majority=0
+    ).calibration_error.value == pytest.approx(wanted)

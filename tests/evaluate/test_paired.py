@@ -22,7 +22,9 @@ def test_of_one_run_each_it_is_mcnemars_exact_test() -> None:
 def test_of_several_runs_it_is_every_change_of_signs() -> None:
     differences = np.array([2, 1, -1, 3, 0, 2, 1, 1])
     sums = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=len(differences))]
-    assert sign_flip(differences) == pytest.approx(np.mean(np.array(sums) >= abs(differences.sum())))
+    assert sign_flip(differences) == pytest.approx(
+        np.mean(np.array(sums) >= abs(differences.sum()))
+    )
 
 
 def test_holm() -> None:
@@ -40,7 +42,8 @@ def test_false_alarms_are_no_more_than_promised() -> None:
 
 
 def test_intervals_of_a_difference_hold_what_they_promise() -> None:
-    """One classifier right where the other is wrong in 6 and 2 of 100 examples: 4 points, in 93 to 98 of 100 draws."""
+    """One classifier right where the other is wrong in 6 and 2 of 100 examples: 4 points, in 93 to
+    98 of 100 draws."""
     random = np.random.default_rng(0)
     held = 0
     for _ in range(1_000):
@@ -48,11 +51,14 @@ def test_intervals_of_a_difference_hold_what_they_promise() -> None:
         held += low <= 0.04 <= high
     assert 0.93 <= held / 1_000 <= 0.98
     low, high = difference_interval(np.zeros(40, int))
-    assert -0.06 < low < 0 < high < 0.06, "that nothing differs in 40 examples does not say that nothing ever will"
+    assert -0.06 < low < 0 < high < 0.06, (
+        "that nothing differs in 40 examples does not say that nothing ever will"
+    )
 
 
 def test_intervals_hold_what_they_promise() -> None:
-    """Classifiers whose true figures are known: the interval holds them in 93 to 97 of 100 draws."""
+    """Classifiers whose true figures are known: the interval holds them in 93 to 97 of 100
+    draws."""
     random = np.random.default_rng(0)
     held = 0
     for _ in range(1_000):
@@ -69,7 +75,15 @@ def test_intervals_of_the_other_figures_hold_what_they_promise() -> None:
         truth = random.choice(3, n, p=[0.5, 0.3, 0.2])
         return truth, softmax(random.normal(size=(n, 3)) + 1.5 * np.eye(3)[truth])
 
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "matthews", "log_loss", "auroc", "average_precision")
+    names = (
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "matthews",
+        "log_loss",
+        "auroc",
+        "average_precision",
+    )
     true = score(*draw(400_000), ("a", "b", "c"), 100, majority=0)
     held = dict.fromkeys(names, 0)
     for _ in range(1_000):

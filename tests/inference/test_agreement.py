@@ -32,7 +32,13 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "strategy"), CASES)
 def test_predictions_agree(
-    make_run: MakeRun, photos: Path, review_tables: Path, weights: Path, tmp_path: Path, kind: str, strategy: str
+    make_run: MakeRun,
+    photos: Path,
+    review_tables: Path,
+    weights: Path,
+    tmp_path: Path,
+    kind: str,
+    strategy: str,
 ) -> None:
     pretrained = {"weights": str(weights)} if kind == "image" and strategy != "scratch" else {}
     epochs = 3 if strategy == "chain_thaw" else 2
@@ -78,11 +84,15 @@ def test_deep_greys_are_read_alike_everywhere(write_recipe: WriteRecipe, tmp_pat
     assert np.ptp(stated.probabilities, axis=0).min() > 1e-3  # the images do not all look black
     assert verify(run).holds
     with served(run) as client:
-        answer = client.post("/predict", files=[("image", Path(item).read_bytes()) for item in items])
+        answer = client.post(
+            "/predict", files=[("image", Path(item).read_bytes()) for item in items]
+        )
     answered = [list(one["probabilities"].values()) for one in answer.json()["predictions"]]
     np.testing.assert_allclose(answered, stated.probabilities, atol=1e-5)
     exported = export(str(run), "onnx", out=tmp_path / "model.onnx")
-    np.testing.assert_allclose(headstart.load(exported.path).probabilities(items), stated.probabilities, atol=1e-4)
+    np.testing.assert_allclose(
+        headstart.load(exported.path).probabilities(items), stated.probabilities, atol=1e-4
+    )
 
     config = run / "model" / "config.json"
     spec = json.loads(config.read_text(encoding="utf-8"))
@@ -90,7 +100,10 @@ def test_deep_greys_are_read_alike_everywhere(write_recipe: WriteRecipe, tmp_pat
     assert 400 < low < high < 640
     config.write_text(json.dumps(spec), encoding="utf-8")  # as runs were before there was a range
     before = headstart.load(run).probabilities(items)
-    opened = [Image.fromarray((np.array(Image.open(item)) / 65535 * 255).round().astype(np.uint8)) for item in items]
+    opened = [
+        Image.fromarray((np.array(Image.open(item)) / 65535 * 255).round().astype(np.uint8))
+        for item in items
+    ]
     np.testing.assert_allclose(before, headstart.load(run).probabilities(opened), atol=1e-6)
     spec["preprocessing"]["grey_range"] = ["a", 3]
     config.write_text(json.dumps(spec), encoding="utf-8")

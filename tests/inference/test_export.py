@@ -38,13 +38,18 @@ def test_an_onnx_file_says_what_the_run_says(
 ) -> None:
     run, out = make_run(kind), tmp_path / "model.onnx"
     assert call("export", run, "--to", "onnx", "--out", out) == 0
-    assert " of 18 examples get the label" in (said := capsys.readouterr().out) or " of 40 examples" in said
+    assert (
+        " of 18 examples get the label" in (said := capsys.readouterr().out)
+        or " of 40 examples" in said
+    )
     items = some(kind, photos)
     before, after = headstart.load(run), headstart.load(out)
     assert after.labels == before.labels
     np.testing.assert_allclose(after.probabilities(items), before.probabilities(items), atol=1e-5)
     for item in items[:3]:  # alone: other sizes of batch and text
-        np.testing.assert_allclose(after.probabilities([item]), before.probabilities([item]), atol=1e-5)
+        np.testing.assert_allclose(
+            after.probabilities([item]), before.probabilities([item]), atol=1e-5
+        )
     both = headstart.load([run, out]).probabilities(items)
     np.testing.assert_allclose(both, before.probabilities(items), atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
@@ -75,7 +80,11 @@ def test_int8_is_smaller_and_says_nearly_the_same(
 def test_a_torch_file_runs_by_itself(
     make_run: MakeRun, photos: Path, tmp_path: Path, kind: str, look: dict[str, Any]
 ) -> None:
-    run = make_run(kind, seed=20 + len(look), model={"preprocessing": look}) if look else make_run(kind)
+    run = (
+        make_run(kind, seed=20 + len(look), model={"preprocessing": look})
+        if look
+        else make_run(kind)
+    )
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2")
     assert found.agreement.share == 1
     held = {"headstart.json": "", **({"tokenizer.json": ""} if kind == "text" else {})}
@@ -106,34 +115,49 @@ def as_printed(line: str) -> Any:
 
 def scores(classify: Any, items: list[str], labels: tuple[str, ...]) -> np.ndarray:
     """What a pipeline gives for examples, one by one."""
-    rows = [{found["label"]: found["score"] for found in classify(item, top_k=len(labels))} for item in items]
+    rows = [
+        {found["label"]: found["score"] for found in classify(item, top_k=len(labels))}
+        for item in items
+    ]
     return np.array([[row[label] for label in labels] for row in rows])
 
 
-@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])  # the second reads pictures of one size only
+# the second reads pictures of one size only
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
 def test_a_folder_of_images_is_for_timm_and_transformers(
     make_run: MakeRun, photos: Path, tmp_path: Path, backbone: str, capsys: Capture
 ) -> None:
-    run, out = make_run("image", seed=8 + len(backbone), model={"backbone": backbone}), tmp_path / "folder"
+    run, out = (
+        make_run("image", seed=8 + len(backbone), model={"backbone": backbone}),
+        tmp_path / "folder",
+    )
     assert call("export", run, "--to", "hf", "--out", out) == 0
     *_, timms, theirs = capsys.readouterr().out.splitlines()
     assert (timms[:8], theirs[:4]) == ("use it: ", "or: ")
     model, items = headstart.load(run), some("image", photos)
     wanted = model.probabilities(items)
-    np.testing.assert_allclose(scores(as_printed(theirs[4:]), items, model.labels), wanted, atol=1e-5)
+    np.testing.assert_allclose(
+        scores(as_printed(theirs[4:]), items, model.labels), wanted, atol=1e-5
+    )
     encoder = model.members[0].encoder
     network = as_printed(timms[8:]).eval()
     assert tuple(network.pretrained_cfg["input_size"]) == (3, 32, 32)
     with torch.inference_mode():
-        found = network(encoder.collate([encoder(item) for item in items])["pixel_values"]).softmax(-1)
+        found = network(encoder.collate([encoder(item) for item in items])["pixel_values"]).softmax(
+            -1
+        )
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"| accuracy | {headstart.Report.read(run).test.accuracy.value:.3f} |" in card
-    assert all(f"import {line.partition('.')[0]}\n\n{line}\n" in card for line in (timms[8:], theirs[4:]))
+    assert all(
+        f"import {line.partition('.')[0]}\n\n{line}\n" in card for line in (timms[8:], theirs[4:])
+    )
     assert not list(tmp_path.glob(".*"))
 
 
-def test_how_files_are_opened_is_no_matter_of_an_exported_folder(make_run: MakeRun, tmp_path: Path) -> None:
+def test_how_files_are_opened_is_no_matter_of_an_exported_folder(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     """Greys of more than 8 bits, and a picture of which the network sees the middle."""
     random = np.random.default_rng(0)
     for part, count in (("train", 6), ("test", 4)):
@@ -146,7 +170,10 @@ def test_how_files_are_opened_is_no_matter_of_an_exported_folder(make_run: MakeR
     run = make_run("image", seed=6, data={"source": str(tmp_path / "deep")})
     found = export(str(run), "hf", out=tmp_path / "folder")
     assert found.agreement.largest < 1e-5
-    assert "Greys of more than 8 bits are read with 0 as black" in (tmp_path / "folder" / "README.md").read_text()
+    assert (
+        "Greys of more than 8 bits are read with 0 as black"
+        in (tmp_path / "folder" / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,19 +181,35 @@ def test_how_files_are_opened_is_no_matter_of_an_exported_folder(make_run: MakeR
     [
         ("mean", {"problem_type": "regression", "num_labels": 1}),
         ("pooler", {"problem_type": "regression", "num_labels": 1}),
-        ("pooler", {"problem_type": "multi_label_classification", "num_labels": 3, "function_to_apply": "sigmoid"}),
+        (
+            "pooler",
+            {
+                "problem_type": "multi_label_classification",
+                "num_labels": 3,
+                "function_to_apply": "sigmoid",
+            },
+        ),
     ],
 )
 def test_a_folder_of_texts_is_for_a_pipeline(
     make_run: MakeRun, tmp_path: Path, pooling: str, leftovers: dict[str, Any]
 ) -> None:
-    """Whatever task the backbone was used for before, the printed line has the run's probabilities, also of long texts."""
-    backbone = save_bert(tmp_path / "bert", [*POSITIVE, *NEGATIVE, *PLAIN], initializer_range=0.3, **leftovers)
+    """Whatever task the backbone was used for before, the printed line has the run's probabilities,
+    also of long texts."""
+    backbone = save_bert(
+        tmp_path / "bert", [*POSITIVE, *NEGATIVE, *PLAIN], initializer_range=0.3, **leftovers
+    )
     before = {"backbone": str(backbone), "preprocessing": {"pooling": pooling, "max_length": 12}}
-    path = make_run("text", "feature_extraction", 10 + len(pooling) + len(str(leftovers)), model=before)
+    path = make_run(
+        "text", "feature_extraction", 10 + len(pooling) + len(str(leftovers)), model=before
+    )
     found = export(str(path), "hf", out=tmp_path / "folder")
     (line,) = found.uses
-    assert ("trust_remote_code" in line) == (pooling == "mean") == bool(list((tmp_path / "folder").glob("*.py")))
+    assert (
+        ("trust_remote_code" in line)
+        == (pooling == "mean")
+        == bool(list((tmp_path / "folder").glob("*.py")))
+    )
     model, items = headstart.load(path), [*some("text", tmp_path), "good film " * 200]
     wanted = model.probabilities(items)
     assert np.ptp(wanted[:, 0]) > 0.02
@@ -195,20 +238,27 @@ def changed(rows: int, by: float = 0.0) -> np.ndarray:
         (SURE * np.nan, False, "by up to nan"),
         (changed(0, 0.05), True, None),
         (changed(1), True, None),  # 2 % of 40, rounded up
-        (changed(2), True, r"2 of 40 examples get another label; expected at most 1, .* without --int8"),
+        (
+            changed(2),
+            True,
+            r"2 of 40 examples get another label; expected at most 1, .* without --int8",
+        ),
     ],
 )
 def test_a_file_is_kept_by_what_it_says_beside_the_weights_in_float32(
     file: np.ndarray, int8: bool, fault: str | None
 ) -> None:
-    found = Agreement(file, SURE, changed(9), "bf16")  # however far the run's own number format is from it
+    # however far the run's own number format is from it
+    found = Agreement(file, SURE, changed(9), "bf16")
     if fault is None:
         return found.check("RUN", "onnx", int8)
     with pytest.raises(HeadstartError, match=f"RUN: .*{fault}"):
         found.check("RUN", "onnx", int8)
 
 
-def test_what_a_number_format_costs_is_said_beside_the_labels(make_run: MakeRun, tmp_path: Path) -> None:
+def test_what_a_number_format_costs_is_said_beside_the_labels(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     run = make_run("image", seed=3, train={"precision": "bf16"})
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2").agreement
     assert (found.share, found.precision) == (1, "bf16")
@@ -216,7 +266,8 @@ def test_what_a_number_format_costs_is_said_beside_the_labels(make_run: MakeRun,
     labels = np.arange(40) % 2
     lines = Agreement(SURE, SURE, changed(2), "bf16", labels).lines()
     assert lines[1].endswith(
-        "bf16, and 38 of 40 get its label; accuracy 1.000, of the run 0.950 (+5.0 points [-3.2, +12.7], p = 0.5)"
+        "bf16, and 38 of 40 get its label; accuracy 1.000, of the run 0.950 (+5.0 points [-3.2, "
+        "+12.7], p = 0.5)"
     )
 
 
@@ -225,20 +276,25 @@ def test_what_says_something_else_is_not_kept(
 ) -> None:
     run = make_run("image")
 
-    def wrong(member: Any, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> dict[str, np.ndarray]:
+    def wrong(
+        member: Any, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
+    ) -> dict[str, np.ndarray]:
         draft.write_bytes(b"draft")
         return {"": np.roll(headstart.load(run).probabilities(checked), 1, axis=1)}
 
     monkeypatch.setitem(export_module.WRITERS, "torch_export", wrong)
     with pytest.raises(
         HeadstartError,
-        match=r"differ by up to .* \(expected at most 0\.001\), and \d+ of 18 examples .* not kept.* headstart serve",
+        match=r"differ by up to .* \(expected at most 0\.001\), "
+        r"and \d+ of 18 examples .* not kept.* headstart serve",
     ):
         export(str(run), "torch_export", out=tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_exported_is_one_message(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+def test_what_cannot_be_exported_is_one_message(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture
+) -> None:
     forest = {"classifier": "RandomForestClassifier", "options": {"n_estimators": 5}}
     run = make_run("text", "feature_extraction", model={"head": forest})
     wrong = {
@@ -257,7 +313,9 @@ def test_what_cannot_be_exported_is_one_message(make_run: MakeRun, tmp_path: Pat
     assert call("export", deep, "--to", "onnx", "--out", tmp_path / "deep.onnx") == 0
 
 
-def test_a_file_whose_labels_or_size_do_not_fit_is_one_message(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_file_whose_labels_or_size_do_not_fit_is_one_message(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     import onnx
 
     export(str(make_run("image")), "onnx", out=tmp_path / "model.onnx")
@@ -274,7 +332,9 @@ def test_a_file_whose_labels_or_size_do_not_fit_is_one_message(make_run: MakeRun
             headstart.load(tmp_path / "odd.onnx")
 
 
-def test_a_file_that_is_no_export_is_one_message(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+def test_a_file_that_is_no_export_is_one_message(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture
+) -> None:
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     for path, said in {"x.onnx": "no exported model", "gone.onnx": "no such file"}.items():
         assert call("predict", tmp_path / path, "a film") == 2

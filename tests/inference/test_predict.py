@@ -26,7 +26,9 @@ from tests.test_cli import call
 Capture = pytest.CaptureFixture[str]
 
 
-def test_an_image_is_the_same_as_a_path_opened_in_a_list_and_from_an_iterator(make_run: MakeRun, photos: Path) -> None:
+def test_an_image_is_the_same_as_a_path_opened_in_a_list_and_from_an_iterator(
+    make_run: MakeRun, photos: Path
+) -> None:
     model = headstart.load(make_run("image"))
     path = photos / "test" / "red" / "00.png"
     (by_path,) = model.predict(path)
@@ -39,7 +41,9 @@ def test_an_image_is_the_same_as_a_path_opened_in_a_list_and_from_an_iterator(ma
     assert by_path.top(3)[1][1] >= by_path.top(3)[2][1]
 
 
-def test_an_iterator_goes_on_where_a_sequence_stops(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+def test_an_iterator_goes_on_where_a_sequence_stops(
+    make_run: MakeRun, photos: Path, tmp_path: Path
+) -> None:
     model = headstart.load(make_run("image"))
     (tmp_path / "broken.png").write_bytes(b"no image")
     paths = [
@@ -49,7 +53,12 @@ def test_an_iterator_goes_on_where_a_sequence_stops(make_run: MakeRun, photos: P
         photos / "test" / "red" / "01.png",
     ]
     outcomes = list(model.predict(iter(paths)))
-    assert [type(outcome) for outcome in outcomes] == [Prediction, Unreadable, Unreadable, Prediction]
+    assert [type(outcome) for outcome in outcomes] == [
+        Prediction,
+        Unreadable,
+        Unreadable,
+        Prediction,
+    ]
     assert outcomes[1].fault == "no picture in a format that Pillow reads"
     assert outcomes[2].fault == "No such file or directory"
     with pytest.raises(HeadstartError, match=r"broken\.png: cannot be read \(no picture"):
@@ -68,18 +77,36 @@ def test_what_an_iterator_names_and_cannot_be_read_is_one_unreadable(
     no_texts.mkdir()
     given = [tmp_path / "gone.txt", broken, no_texts, tmp_path / "gone.csv"]
     texts = list(headstart.load(make_run("text")).predict(iter([*given, "good"])))
-    assert [type(outcome) for outcome in texts] == [Unreadable, Prediction, *[Unreadable] * 3, Prediction]
+    assert [type(outcome) for outcome in texts] == [
+        Unreadable,
+        Prediction,
+        *[Unreadable] * 3,
+        Prediction,
+    ]
     faults = [outcome.fault for outcome in texts if isinstance(outcome, Unreadable)]
     assert [fault.split(";")[0] for fault in faults] == [
-        *("no such file", "line 3: found 1 fields", "found no .txt file in this folder", "no such file"),
+        *(
+            "no such file",
+            "line 3: found 1 fields",
+            "found no .txt file in this folder",
+            "no such file",
+        ),
     ]
-    images = list(headstart.load(make_run("image")).predict(iter([broken, no_texts, photos / "test/red/00.png"])))
+    images = list(
+        headstart.load(make_run("image")).predict(
+            iter([broken, no_texts, photos / "test/red/00.png"])
+        )
+    )
     assert [type(outcome) for outcome in images] == [*[Unreadable] * 3, Prediction]
     assert [outcome.name for outcome in images[1:3]] == [str(broken), str(no_texts)]
 
 
 def test_what_lies_in_a_folder_has_a_row_or_is_counted(
-    make_run: MakeRun, photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun,
+    photos: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     heif_version.cache_clear()
@@ -97,17 +124,25 @@ def test_what_lies_in_a_folder_has_a_row_or_is_counted(
     said = capsys.readouterr()
     rows = [line.split("\t")[0] for line in said.out.splitlines()]
     assert rows == [
-        str(folder / name) for name in ("again.png", "no ending", *(f"linked/{n:02}.png" for n in range(6)))
+        str(folder / name)
+        for name in ("again.png", "no ending", *(f"linked/{n:02}.png" for n in range(6)))
     ]
     assert f"{folder}/phone.heic: cannot be read (a HEIC picture" in said.err
     assert f"{folder}/dead.jpg: cannot be read (a link that leads nowhere)" in said.err
-    counted = "files that are no images: 1 (such as notes.txt); hidden or a system's own: 2 (such as .DS_Store)"
+    counted = (
+        "files that are no images: 1 (such as notes.txt); hidden or a system's own: 2 (such as "
+        ".DS_Store)"
+    )
     assert f"left out of {folder}: {counted}" in said.err
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # where examples are counted first, for a bar
+    # where examples are counted first, for a bar
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert call("predict", run, folder) == 1
     assert capsys.readouterr().err.count("left out of") == 1
     model = headstart.load(run)
-    with pytest.raises(HeadstartError, match=r"phone\.heic: cannot be read \(a HEIC picture.*pip install pillow-heif"):
+    with pytest.raises(
+        HeadstartError,
+        match=r"phone\.heic: cannot be read \(a HEIC picture.*pip install pillow-heif",
+    ):
         model.predict(folder)
     for name in ("phone.heic", "dead.jpg"):
         (folder / name).unlink()
@@ -158,17 +193,21 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
     paths = sorted((photos / "test").rglob("*.png"))
     single = [headstart.load(run).probabilities(paths) for run in runs]
     assert np.abs(single[0] - single[1]).max() > 1e-3
-    np.testing.assert_allclose(headstart.load(runs).probabilities(paths), sum(single) / 2, atol=1e-7)
+    np.testing.assert_allclose(
+        headstart.load(runs).probabilities(paths), sum(single) / 2, atol=1e-7
+    )
     weighed = headstart.load(runs, weights=[3, 1]).probabilities(paths)
     np.testing.assert_allclose(weighed, 0.75 * single[0] + 0.25 * single[1], atol=1e-7)
     with pytest.raises(
-        HeadstartError, match="a run of text_classification, and .* of image_classification; only models of"
+        HeadstartError,
+        match="a run of text_classification, and .* of image_classification; only models of",
     ):
         headstart.load([runs[0], make_run("text")])
     members = [open_model(run) for run in runs]
     members[1].spec["labels"] = ["black", *members[1].spec["labels"][1:]]
     with pytest.raises(
-        HeadstartError, match=r"tells other classes apart than .* \(black, green, red; blue, green, red\)"
+        HeadstartError,
+        match=r"tells other classes apart than .* \(black, green, red; blue, green, red\)",
     ):
         Predictor(members)
     for wrong in ([1.0], [0, 0], [1, -1], [1, float("nan")]):
@@ -176,16 +215,22 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
             headstart.load(runs, weights=wrong)
 
 
-def test_ten_looks_at_an_image_are_averaged(make_run: MakeRun, photos: Path, tmp_path: Path) -> None:
+def test_ten_looks_at_an_image_are_averaged(
+    make_run: MakeRun, photos: Path, tmp_path: Path
+) -> None:
     model = headstart.load(make_run("image"))
     path = str(photos / "test" / "red" / "00.png")
     encoder = model.members[0].encoder
     views = [view["pixel_values"].numpy() for view in encoder.views(path)]  # type: ignore[attr-defined]
     assert len(views) == 10
-    np.testing.assert_array_equal(views[8], encoder(path)["pixel_values"].numpy())  # the middle is what is seen without
+    # the middle is what is seen without
+    np.testing.assert_array_equal(views[8], encoder(path)["pixel_values"].numpy())
     np.testing.assert_array_equal(views[9], views[8][..., ::-1])
     each = model.members[0].probabilities(
-        [{"pixel_values": view} for view in map(__import__("torch").from_numpy, map(np.copy, views))]
+        [
+            {"pixel_values": view}
+            for view in map(__import__("torch").from_numpy, map(np.copy, views))
+        ]
     )
     np.testing.assert_allclose(model.probabilities([path], tta=True)[0], each.mean(0), atol=1e-6)
     Image.new("RGB", (1, 900), "red").save(tmp_path / "narrow.png")
@@ -217,7 +262,8 @@ def test_standard_input_names_examples(
     texts = capsys.readouterr()
     assert [line.split("\t")[0] for line in texts.out.splitlines()] == ["-:1", "-:6"]
     faults = [f"-:{line}: cannot be read ({fault})" for line, fault in
-              ((2, "an empty text"), (3, "an empty text"), (4, "no UTF-8 text"), (5, "no UTF-8 text"))]  # fmt: skip
+              ((2, "an empty text"), (3, "an empty text"), (4, "no UTF-8 text"), (5,
+              "no UTF-8 text"))]  # fmt: skip
     assert texts.err.splitlines()[-4:] == faults
     path = photos / "test" / "red" / "00.png"
     give(f"\n{path}\n\nnowhere.png\n".encode())
@@ -230,7 +276,11 @@ def test_standard_input_names_examples(
 
 
 def test_paths_that_are_none(
-    make_run: MakeRun, photos: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun,
+    photos: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "t.csv").write_text(
         f"image,label\n{photos}/test/red/00.png,red\n,red\n /gone.png,red\nhttp://a/b.png,red\n"
@@ -249,9 +299,13 @@ def test_paths_that_are_none(
     assert "the column of images holds bytes, not paths" in capsys.readouterr().err
 
 
-def test_values_that_are_no_text_are_rows_with_a_reason(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+def test_values_that_are_no_text_are_rows_with_a_reason(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture
+) -> None:
     table = tmp_path / "odd.jsonl"
-    table.write_text('{"text": "a fine film"}\n{"text": {"a": 1}}\n{"text": null}\n', encoding="utf-8")
+    table.write_text(
+        '{"text": "a fine film"}\n{"text": {"a": 1}}\n{"text": null}\n', encoding="utf-8"
+    )
     assert call("predict", make_run("text"), table) == 1
     said = capsys.readouterr()
     assert said.out.count("\n") == 1
@@ -270,17 +324,22 @@ def test_rows_of_a_table_of_texts_keep_their_places(make_run: MakeRun, tmp_path:
     rows = reviews(1_100, seed=5)
     table = write_table(tmp_path / "many.tsv", rows)
     found = headstart.load(make_run("text")).predict(table)
-    assert [prediction.name for prediction in found] == [f"{table}:{line}" for line in range(2, 1_102)]
+    assert [prediction.name for prediction in found] == [
+        f"{table}:{line}" for line in range(2, 1_102)
+    ]
     (alone,) = headstart.load(make_run("text")).predict(rows[1_050][0])
     assert found[1_050].probabilities["pos"] == pytest.approx(alone.probabilities["pos"], abs=1e-5)
 
 
 @pytest.mark.parametrize(
     "texts",
-    [["10/10", "N/A", "drama"], ("-", "gone.csv"), np.array(["a film", "drama"]), pd.Series(["a", "b"], [5, 9]), [], "."],
+    [["10/10", "N/A", "drama"], ("-", "gone.csv"), np.array(["a film", "drama"]), pd.Series(["a",
+    "b"], [5, 9]), [], "."],
     ids=["slashes", "stdin", "array", "series", "empty", "one"],
 )  # fmt: skip
-def test_strings_are_texts(texts: Any, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strings_are_texts(
+    texts: Any, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "drama").mkdir()
     (tmp_path / "drama" / "1.txt").write_text("a fine film")
@@ -305,8 +364,12 @@ def test_paths_are_files_tables_and_folders(
         model.predict(Path("gone"))
     assert call("predict", make_run("text"), "drama", "more.tsv", "10/10", "N/A") == 0
     assert "taken for: 1 folder, 1 table, 2 texts" in capsys.readouterr().err
-    (tmp_path / "bare.csv").write_text("a film that has no name for its column but is a text\na bad film\n")
-    with pytest.raises(HeadstartError, match="looks like an example, not like the name of the column"):
+    (tmp_path / "bare.csv").write_text(
+        "a film that has no name for its column but is a text\na bad film\n"
+    )
+    with pytest.raises(
+        HeadstartError, match="looks like an example, not like the name of the column"
+    ):
         model.predict("bare.csv")
 
 
@@ -315,14 +378,22 @@ def test_paths_are_files_tables_and_folders(
     [
         (["a film", {"a": 1}], "item 1: cannot be read (found dict; expected a text)"),
         (["a film", float("nan")], "item 1: cannot be read (nothing is there; expected a text)"),
-        ([np.zeros((200, 300))], "item 0: cannot be read (found ndarray of shape (200, 300); expected a text)"),
+        (
+            [np.zeros((200, 300))],
+            "item 0: cannot be read (found ndarray of shape (200, 300); expected a text)",
+        ),
         ([b"\xff"], "item 0: cannot be read (no UTF-8 text)"),
-        (np.zeros((200, 300)), "predict: found ndarray of shape (200, 300); expected one example, or a list"),
+        (
+            np.zeros((200, 300)),
+            "predict: found ndarray of shape (200, 300); expected one example, or a list",
+        ),
         (pd.DataFrame({"text": ["a film"]}), "predict: found DataFrame of shape (1, 1)"),
         ({"a film"}, "predict: found set;"),
     ],
 )
-def test_what_is_no_example_is_named_by_its_kind_and_place(given: Any, said: str, make_run: MakeRun) -> None:
+def test_what_is_no_example_is_named_by_its_kind_and_place(
+    given: Any, said: str, make_run: MakeRun
+) -> None:
     with pytest.raises(HeadstartError) as caught:
         headstart.load(make_run("text")).predict(given)
     assert str(caught.value).startswith(said)
@@ -333,7 +404,9 @@ def test_images_are_paths_bytes_and_opened_ones(make_run: MakeRun, photos: Path)
     model = headstart.load(make_run("image"))
     path = photos / "test" / "red" / "00.png"
     with Image.open(path) as opened:
-        found = model.predict([str(path), path.read_bytes(), opened, Image.fromarray(np.asarray(opened))])
+        found = model.predict(
+            [str(path), path.read_bytes(), opened, Image.fromarray(np.asarray(opened))]
+        )
     assert [prediction.name for prediction in found] == [str(path), "item 1", str(path), "item 3"]
     assert all(prediction.probabilities == found[0].probabilities for prediction in found)
     assert len(model.predict(pd.Series([str(path)] * 2))) == 2
@@ -341,6 +414,7 @@ def test_images_are_paths_bytes_and_opened_ones(make_run: MakeRun, photos: Path)
     with pytest.raises(HeadstartError, match=r"item 0: cannot be read \(no picture in a format"):
         model.predict([b"no image"])
     with pytest.raises(
-        HeadstartError, match=r"item 0: cannot be read \(found ndarray of shape \(40, 40, 3\); .*Image\.fromarray"
+        HeadstartError,
+        match=r"item 0: cannot be read \(found ndarray of shape \(40, 40, 3\); .*Image\.fromarray",
     ):
         model.predict([np.zeros((40, 40, 3), np.uint8)])

@@ -44,7 +44,17 @@ def test_each_kind_of_table_has_a_row_an_example(
     ]
     for table in tables:
         assert list(table.columns) == [
-            *("example", "label", "predicted", "probability", "p(blue)", "p(green)", "p(red)", "refused", "error"),
+            *(
+                "example",
+                "label",
+                "predicted",
+                "probability",
+                "p(blue)",
+                "p(green)",
+                "p(red)",
+                "refused",
+                "error",
+            ),
             *("predicted_2", "probability_2"),
         ]
         assert len(table) == table["example"].nunique() == 19
@@ -53,7 +63,12 @@ def test_each_kind_of_table_has_a_row_an_example(
         assert table["predicted"].tolist()[:18] == tables[0]["predicted"].tolist()[:18]
     assert call("predict", run, one) == 0
     assert capsys.readouterr().out.split("\t")[1] == tables[0]["predicted"][0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.jsonl", "broken.png", "c.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.csv",
+        "b.jsonl",
+        "broken.png",
+        "c.parquet",
+    ]
 
 
 def test_a_run_and_predict_write_the_same_columns(make_run: MakeRun, tmp_path: Path) -> None:
@@ -61,7 +76,11 @@ def test_a_run_and_predict_write_the_same_columns(make_run: MakeRun, tmp_path: P
     texts = [text for text, _ in reviews(40, seed=2)]
     assert (
         call(
-            "predict", run, write_table(tmp_path / "t.tsv", [(text, "") for text in texts]), "--out", tmp_path / "p.csv"
+            "predict",
+            run,
+            write_table(tmp_path / "t.tsv", [(text, "") for text in texts]),
+            "--out",
+            tmp_path / "p.csv",
         )
         == 0
     )
@@ -77,14 +96,18 @@ def test_predictions_of_an_older_version_are_read(make_run: MakeRun, tmp_path: P
     now = read_predictions(make_run("text"))
     rows = zip(now.names, now.labels, now.predicted, now.probabilities, strict=True)
     lines = [f"{name},{label},{guess},{a:.6f},{b:.6f}" for name, label, guess, (a, b) in rows]
-    (tmp_path / "predictions.csv").write_text("\n".join(["example,label,predicted,p(neg),p(pos)", *lines]))
+    (tmp_path / "predictions.csv").write_text(
+        "\n".join(["example,label,predicted,p(neg),p(pos)", *lines])
+    )
     then = read_predictions(tmp_path)
     assert (then.names, then.labels, then.predicted) == (now.names, now.labels, now.predicted)
     assert (then.probabilities == now.probabilities).all()
 
 
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
-def test_what_is_too_uncertain_is_refused(make_run: MakeRun, tmp_path: Path, capsys: Capture, kind: str) -> None:
+def test_what_is_too_uncertain_is_refused(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture, kind: str
+) -> None:
     run, texts = make_run("text"), [text for text, _ in reviews(30, seed=4)]
     calibration = headstart.Report.read(run).calibration
     assert calibration is not None
@@ -94,8 +117,14 @@ def test_what_is_too_uncertain_is_refused(make_run: MakeRun, tmp_path: Path, cap
     table = write_table(tmp_path / "t.tsv", [(text, "") for text in texts])
     assert call("predict", run, table, "--out", out, "--refuse-below", repr(least)) == 0
     refused = right.max(1) < least
-    assert f"refused, for no label has {least:g} or more: {refused.sum()}" in capsys.readouterr().err
-    read = {".csv": pd.read_csv, ".jsonl": partial(pd.read_json, lines=True), ".parquet": pd.read_parquet}[kind]
+    assert (
+        f"refused, for no label has {least:g} or more: {refused.sum()}" in capsys.readouterr().err
+    )
+    read = {
+        ".csv": pd.read_csv,
+        ".jsonl": partial(pd.read_json, lines=True),
+        ".parquet": pd.read_parquet,
+    }[kind]
     found = read(out)
     np.testing.assert_allclose(found[["p(neg)", "p(pos)"]], right, atol=2e-6)
     assert found["refused"].tolist() == refused.tolist()
@@ -124,7 +153,8 @@ def test_refusing_needs_a_temperature_and_a_probability(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("p.txt", "expected .csv, .jsonl, .parquet"), ("there.csv", "is there already")]
+    ("name", "said"),
+    [("p.txt", "expected .csv, .jsonl, .parquet"), ("there.csv", "is there already")],
 )
 def test_a_table_that_cannot_be_written(
     make_run: MakeRun, tmp_path: Path, capsys: Capture, name: str, said: str
@@ -143,7 +173,9 @@ def test_one_process_at_a_time(make_run: MakeRun, tmp_path: Path, capsys: Captur
     assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 0
 
 
-def test_what_was_begun_otherwise_is_refused(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+def test_what_was_begun_otherwise_is_refused(
+    make_run: MakeRun, tmp_path: Path, capsys: Capture
+) -> None:
     part = tmp_path / ".p.csv.headstart-part"
     part.write_text(json.dumps({"models": [], "weights": [1.0], "top": 1, "tta": False}) + "\n")
     assert call("predict", make_run("text"), "a film", "--out", tmp_path / "p.csv") == 2
@@ -153,17 +185,26 @@ def test_what_was_begun_otherwise_is_refused(make_run: MakeRun, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("rows", [0, 3])
-def test_a_table_that_fails_leaves_nothing_and_may_be_mended(make_run: MakeRun, tmp_path: Path, rows: int) -> None:
+def test_a_table_that_fails_leaves_nothing_and_may_be_mended(
+    make_run: MakeRun, tmp_path: Path, rows: int
+) -> None:
     table, good = tmp_path / "t.csv", "text,n\n" + "a fine film,1\n" * rows
     for content, code in ((good + "a,b,c\n", 2), (good + "a bad film,1\n", 0)):
         table.write_text(content)
         assert call("predict", make_run("text"), table, "--out", tmp_path / "out" / "p.csv") == code
-        assert [path.name for path in (tmp_path / "out").iterdir()] == (["p.csv"] if not code else [])
+        assert [path.name for path in (tmp_path / "out").iterdir()] == (
+            ["p.csv"] if not code else []
+        )
 
 
-def test_stopped_and_started_again_it_has_one_row_an_example(make_run: MakeRun, tmp_path: Path) -> None:
+def test_stopped_and_started_again_it_has_one_row_an_example(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     model, out = headstart.load(make_run("text")), tmp_path / "p.csv"
-    table, part = write_table(tmp_path / "many.tsv", reviews(300, seed=3)), tmp_path / ".p.csv.headstart-part"
+    table, part = (
+        write_table(tmp_path / "many.tsv", reviews(300, seed=3)),
+        tmp_path / ".p.csv.headstart-part",
+    )
     count = 0
 
     def stop() -> None:
@@ -176,15 +217,20 @@ def test_stopped_and_started_again_it_has_one_row_an_example(make_run: MakeRun, 
         with pytest.raises(KeyboardInterrupt):
             write_table_of(out, model, [str(table)], 1, False, stop)
         with part.open("ab") as file:
-            file.write(b'{"example": "cut of')  # as a process leaves it that is killed while it writes
+            # as a process leaves it that is killed while it writes
+            file.write(b'{"example": "cut of')
         assert not out.exists()
     write_table_of(out, model, [str(table)], 1, False, stop)
     assert count == 300
-    assert [row["example"] for row in csv.DictReader(out.open())] == [f"{table}:{line}" for line in range(2, 302)]
+    assert [row["example"] for row in csv.DictReader(out.open())] == [
+        f"{table}:{line}" for line in range(2, 302)
+    ]
 
 
 @pytest.mark.thorough
-def test_killed_and_started_again_it_has_one_row_an_example(make_run: MakeRun, tmp_path: Path) -> None:
+def test_killed_and_started_again_it_has_one_row_an_example(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     table, out = write_table(tmp_path / "many.tsv", reviews(12_000, seed=3)), tmp_path / "p.csv"
     part = tmp_path / ".p.csv.headstart-part"
     script = "from headstart.cli import main; main()"

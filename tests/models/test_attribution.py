@@ -1,4 +1,5 @@
-"""Attributions where the right answer is known: a bright square that alone decides, a word that alone decides."""
+"""Attributions where the right answer is known: a bright square that alone decides, a word that
+alone decides."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def test_what_decides_is_what_lights_up() -> None:
     found = grad_cam(Bright(), pixels, torch.tensor([1]))[0]
     assert found[12:20, 44:52].min() == 1, "away from its edges, which are interpolated"
     assert found[40:, :32].max() == 0
-    assert grad_cam(Bright(), pixels, torch.tensor([0])).max() == 0, "nothing speaks for the other class"
+    assert grad_cam(Bright(), pixels, torch.tensor([0])).max() == 0, (
+        "nothing speaks for the other class"
+    )
 
 
 def test_tokens_are_credited_with_the_whole_difference(bert: Path) -> None:
@@ -83,8 +86,13 @@ def test_the_word_that_decides_is_credited() -> None:
         total = words(input_ids)[..., 0].sum(1)
         return torch.stack([-total, total], dim=1)
 
-    inputs = {"input_ids": torch.tensor([[3, 7, 5]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
-    assert integrated_gradients(logits, words, inputs, torch.tensor([1])).tolist() == [pytest.approx([0, 2, 0])]
+    inputs = {
+        "input_ids": torch.tensor([[3, 7, 5]]),
+        "attention_mask": torch.ones(1, 3, dtype=torch.long),
+    }
+    assert integrated_gradients(logits, words, inputs, torch.tensor([1])).tolist() == [
+        pytest.approx([0, 2, 0])
+    ]
 
 
 def test_pieces_put_together_are_the_text(bert: Path) -> None:

@@ -12,12 +12,16 @@ from headstart.models.baselines import tfidf_logistic_regression
 
 
 def dataset(telling: tuple[str, str], filler: list[str], between: str, form: str) -> Dataset:
-    """Texts that one word tells apart; those of the test part are in a form of Unicode of their own."""
+    """Texts that one word tells apart; those of the test part are in a form of Unicode of their
+    own."""
     random = np.random.default_rng(0)
 
     def part(count: int, form: str) -> Examples:
         labels = np.arange(count) % 2
-        rows = [between.join(random.permutation([*random.choice(filler, 4), telling[label]])) for label in labels]
+        rows = [
+            between.join(random.permutation([*random.choice(filler, 4), telling[label]]))
+            for label in labels
+        ]
         texts = tuple(unicodedata.normalize(form, row) for row in rows)
         return Examples(texts, labels, texts, (bytes(32),) * count)
 

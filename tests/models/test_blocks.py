@@ -22,8 +22,16 @@ GOOD = {"stem": ("0.weight", "0.bias"), "head": ("1.weight", "1.bias")}
 def test_groups_hold_the_plans_rates_and_spare_vectors_from_decay() -> None:
     blocks = Blocks(Two(GOOD))
     groups = blocks.groups(Phase("p", {"stem": 0.1, "head": 1.0}, 1), weight_decay=0.5)
-    found = [(group["block"], group["lr"], group["weight_decay"], group["params"][0].ndim) for group in groups]
-    assert found == [("stem", 0.1, 0.5, 2), ("stem", 0.1, 0.0, 1), ("head", 1.0, 0.5, 2), ("head", 1.0, 0.0, 1)]
+    found = [
+        (group["block"], group["lr"], group["weight_decay"], group["params"][0].ndim)
+        for group in groups
+    ]
+    assert found == [
+        ("stem", 0.1, 0.5, 2),
+        ("stem", 0.1, 0.0, 1),
+        ("head", 1.0, 0.5, 2),
+        ("head", 1.0, 0.0, 1),
+    ]
     assert blocks.trainable(Phase("p", {"head": 1.0}, 1)) == 8
 
 

@@ -20,7 +20,8 @@ from tests.models.test_text_preprocessor import dataset
 
 
 def test_the_kind_of_a_backbone(bert: Path, tmp_path: Path) -> None:
-    assert [kind_of(name) for name in (str(bert), "resnet18.tv_in1k", "packaged:glove_6b_50d", "org/name")] == [
+    assert [kind_of(name) for name in (str(bert), "resnet18.tv_in1k", "packaged:glove_6b_50d",
+    "org/name")] == [
         "text", "vision", "word_vectors", "text",
     ]  # fmt: skip
     with pytest.raises(HeadstartError, match="has no readable config.json"):
@@ -37,10 +38,17 @@ def test_the_kind_of_a_backbone(bert: Path, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("inside", ["", "model"])
-def test_a_run_is_refused_with_what_to_write(kind: str, head: Any, said: str, inside: str, tmp_path: Path) -> None:
+def test_a_run_is_refused_with_what_to_write(
+    kind: str, head: Any, said: str, inside: str, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
-    spec = {"kind": kind, "preprocessing": {}, "head": {"classifier": head}, "pretrained": {"from": "org/name"}}
+    spec = {
+        "kind": kind,
+        "preprocessing": {},
+        "head": {"classifier": head},
+        "pretrained": {"from": "org/name"},
+    }
     (run / "model" / "config.json").write_text(json.dumps(spec))
     given = Model(backbone=str(run / inside))
     for open_it in (
@@ -48,14 +56,18 @@ def test_a_run_is_refused_with_what_to_write(kind: str, head: Any, said: str, in
         lambda: text_network(given, dataset(), True),
         lambda: vision_network(given, 2, True),
     ):
-        with pytest.raises(HeadstartError, match=f"{given.backbone} is a run; .*{said.format(run=run)}"):
+        with pytest.raises(
+            HeadstartError, match=f"{given.backbone} is a run; .*{said.format(run=run)}"
+        ):
             open_it()
 
 
 @pytest.mark.parametrize("name", ["run.onnx", "run.pt2"])
 def test_an_exported_file_is_refused_with_what_to_write(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"")
-    with pytest.raises(HeadstartError, match="is an exported file, which cannot be trained; .* --to hf"):
+    with pytest.raises(
+        HeadstartError, match="is an exported file, which cannot be trained; .* --to hf"
+    ):
         local_folder(str(tmp_path / name))
 
 
@@ -66,18 +78,26 @@ def test_an_exported_file_is_refused_with_what_to_write(name: str, tmp_path: Pat
         ("text", {"preprocessing": {"pooling": "pooler"}}),
     ],
 )
-def test_an_exported_folder_is_a_backbone(make_run: MakeRun, kind: str, change: Any, tmp_path: Path) -> None:
+def test_an_exported_folder_is_a_backbone(
+    make_run: MakeRun, kind: str, change: Any, tmp_path: Path
+) -> None:
     run, folder = make_run(kind, seed=5, model=change), tmp_path / "run.hf"
     export(str(run), "hf", out=folder)
     given = Model(backbone=str(folder))
-    network: Any = (vision_network(given, 3, True) if kind == "image" else text_network(given, dataset(), True))[0]
+    network: Any = (
+        vision_network(given, 3, True) if kind == "image" else text_network(given, dataset(), True)
+    )[0]
     before: Any = open_model(run)
     ours, theirs = network.net.state_dict(), before.network.net.state_dict()
     for key in ours:
         if not key.startswith(network.head_name):
             assert (ours[key] == theirs[key]).all()
     other = (
-        (lambda: text_network(given, dataset(), True)) if kind == "image" else (lambda: vision_network(given, 3, True))
+        (lambda: text_network(given, dataset(), True))
+        if kind == "image"
+        else (lambda: vision_network(given, 3, True))
     )
-    with pytest.raises(HeadstartError, match='which reads images; this task has texts|names an "architecture"'):
+    with pytest.raises(
+        HeadstartError, match='which reads images; this task has texts|names an "architecture"'
+    ):
         other()

@@ -13,7 +13,8 @@ from timm.data import create_transform
 from headstart.models.image_preprocessor import POLICIES, THIN, ImagePreprocessor
 
 LOOK: dict[str, Any] = {
-    "input_size": (3, 64, 64), "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 0.875,
+    "input_size": (3, 64, 64), "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3,
+    "crop_pct": 0.875,
 }  # fmt: skip
 MODES = ("center", "squash", "border")
 
@@ -55,8 +56,13 @@ def test_of_a_thin_picture_no_more_is_left_out_than_before(width: int, height: i
     image, look = noise(width, height), LOOK | {"crop_mode": "center"}
     encoder = ImagePreprocessor(look, "crop_flip")
     assert max(encoder.decoded(image).shape) <= THIN * min(width, height) + 1
-    plain, whole = encoder(image)["pixel_values"], create_transform(**look, is_training=False)(image)
+    plain, whole = (
+        encoder(image)["pixel_values"],
+        create_transform(**look, is_training=False)(image),
+    )
     assert (plain - whole).abs().mean() < 0.1  # half a pixel's shift
     for seed in range(5):
-        whole = POLICIES["crop_flip"](look)(torch.from_numpy(np.array(image)).permute(2, 0, 1), seed)
+        whole = POLICIES["crop_flip"](look)(
+            torch.from_numpy(np.array(image)).permute(2, 0, 1), seed
+        )
         assert torch.equal(encoder(encoder.decoded(image), seed)["pixel_values"], whole)

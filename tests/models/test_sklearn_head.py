@@ -18,7 +18,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 
 from headstart.errors import HeadstartError
-from headstart.models.sklearn_head import FILE, HOMES, LEVELS, MANY_ROWS, build, load, names, quantised, save, try_out
+from headstart.models.sklearn_head import (
+    FILE,
+    HOMES,
+    LEVELS,
+    MANY_ROWS,
+    build,
+    load,
+    names,
+    quantised,
+    save,
+    try_out,
+)
 from headstart.recipe import Head
 
 LEFT_OUT = {  # and why
@@ -35,8 +46,10 @@ LEFT_OUT = {  # and why
     "RadiusNeighborsClassifier": "has no answer far from every example",
     "RidgeClassifierCV": "RidgeClassifier with an alpha is one",
     **dict.fromkeys(
-        ("ClassifierChain", "FixedThresholdClassifier", "MultiOutputClassifier", "OneVsOneClassifier",
-         "OneVsRestClassifier", "OutputCodeClassifier", "SelfTrainingClassifier", "StackingClassifier",
+        ("ClassifierChain", "FixedThresholdClassifier", "MultiOutputClassifier",
+        "OneVsOneClassifier",
+         "OneVsRestClassifier", "OutputCodeClassifier", "SelfTrainingClassifier",
+         "StackingClassifier",
          "TunedThresholdClassifierCV", "VotingClassifier"),
         "needs another classifier",
     ),
@@ -61,7 +74,9 @@ def test_every_classifier_is_known_or_left_out_for_a_reason() -> None:
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", HOMES)
-def test_every_classifier_learns_and_comes_back_as_it_was(name: str, classes: int, tmp_path: Path) -> None:
+def test_every_classifier_learns_and_comes_back_as_it_was(
+    name: str, classes: int, tmp_path: Path
+) -> None:
     head = Head(classifier=name)
     values, labels = data(classes)
     fitted = build(head, seed=3).fit(values, labels)
@@ -76,7 +91,10 @@ def test_every_classifier_learns_and_comes_back_as_it_was(name: str, classes: in
 
 def test_the_same_seed_gives_the_same_forest() -> None:
     values, labels = data(3)
-    forests = [build(Head(classifier="RandomForestClassifier"), seed).fit(values, labels) for seed in (1, 1, 2)]
+    forests = [
+        build(Head(classifier="RandomForestClassifier"), seed).fit(values, labels)
+        for seed in (1, 1, 2)
+    ]
     first, same, other = (forest.predict_proba(values) for forest in forests)
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
@@ -86,18 +104,24 @@ def test_the_same_seed_gives_the_same_forest() -> None:
     ("options", "message"),
     [
         ({"n_tree": 3}, "RandomForestClassifier has no parameter 'n_tree'; it has bootstrap"),
-        ({"n_estimators": 0}, "The 'n_estimators' parameter of RandomForestClassifier must be an int in the range"),
+        (
+            {"n_estimators": 0},
+            "The 'n_estimators' parameter of RandomForestClassifier must be an int in the range",
+        ),
         ({"criterion": "magic"}, "The 'criterion' parameter"),
     ],
 )
-def test_wrong_options_are_said_before_anything_is_computed(options: dict[str, object], message: str) -> None:
+def test_wrong_options_are_said_before_anything_is_computed(
+    options: dict[str, object], message: str
+) -> None:
     with pytest.raises(HeadstartError, match=r"model.head.options: .*" + re.escape(message)):
         try_out(Head(classifier="RandomForestClassifier", options=options), WIDTH, 3)
 
 
 def test_an_unknown_classifier_is_said() -> None:
     with pytest.raises(
-        HeadstartError, match="unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'"
+        HeadstartError,
+        match="unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'",
     ):
         try_out(Head(classifier="RandomForest"), WIDTH, 3)
 
@@ -164,19 +188,29 @@ def test_a_function_in_the_place_of_a_type_is_refused(saved: Path) -> None:
 @pytest.mark.parametrize("damage", ["child", "loop", "feature"])
 def test_a_tree_that_leads_out_of_its_arrays_is_refused(damage: str, saved: Path) -> None:
     values, labels = data(3)
-    fitted = make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0, n_jobs=-1)).fit(values, labels)
+    fitted = make_pipeline(
+        StandardScaler(), RandomForestClassifier(5, random_state=0, n_jobs=-1)
+    ).fit(values, labels)
     tree = fitted[-1].estimators_[2].tree_
     state = tree.__getstate__()
     nodes = state["nodes"].copy()
-    field, value = {"child": ("left_child", 10_000), "loop": ("right_child", 0), "feature": ("feature", 900)}[damage]
+    field, value = {
+        "child": ("left_child", 10_000),
+        "loop": ("right_child", 0),
+        "feature": ("feature", 900),
+    }[damage]
     nodes[0][field] = value
     tree.__setstate__({**state, "nodes": nodes})
     save(fitted, saved)
-    assert ("features there are not" if damage == "feature" else "branches lead nowhere") in refused(saved)
+    assert (
+        "features there are not" if damage == "feature" else "branches lead nowhere"
+    ) in refused(saved)
 
 
 def test_a_boosted_tree_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    head = Head(classifier="HistGradientBoostingClassifier", options={"max_iter": 3, "min_samples_leaf": 5})
+    head = Head(
+        classifier="HistGradientBoostingClassifier", options={"max_iter": 3, "min_samples_leaf": 5}
+    )
     values, labels = data(3)
     fitted = build(head, 0).fit(values, labels)
     predictor = fitted[-1]._predictors[1][0]
@@ -197,7 +231,9 @@ def test_a_boosted_tree_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
         ("HistGradientBoostingClassifier", {"monotonic_cst": [1] * 40}, 2),
     ],
 )
-def test_options_that_fit_the_data_are_accepted(name: str, options: dict[str, object], classes: int) -> None:
+def test_options_that_fit_the_data_are_accepted(
+    name: str, options: dict[str, object], classes: int
+) -> None:
     try_out(Head(classifier=name, options=options), 40, classes)
 
 
@@ -206,28 +242,69 @@ def test_options_that_fit_the_data_are_accepted(name: str, options: dict[str, ob
     [
         ("KNeighborsClassifier", {"algorithm": "kd_tree"}, "only 'brute' can be saved"),
         ("KNeighborsClassifier", {"n_neighbors": 1000}, "Expected n_neighbors <= n_samples"),
-        ("HistGradientBoostingClassifier", {"categorical_features": [0]}, "features of a network are numbers"),
+        (
+            "HistGradientBoostingClassifier",
+            {"categorical_features": [0]},
+            "features of a network are numbers",
+        ),
         ("RandomForestClassifier", {"max_depth": 10**30}, "model.head.options: "),
-        ("HistGradientBoostingClassifier", {"early_stopping": True, "scoring": "accuracy"}, "model.head.options: "),
+        (
+            "HistGradientBoostingClassifier",
+            {"early_stopping": True, "scoring": "accuracy"},
+            "model.head.options: ",
+        ),
     ],
 )
-def test_options_that_go_wrong_later_are_said_first(name: str, options: dict[str, object], said: str) -> None:
+def test_options_that_go_wrong_later_are_said_first(
+    name: str, options: dict[str, object], said: str
+) -> None:
     with pytest.raises(HeadstartError) as error:
         try_out(Head(classifier=name, options=options), WIDTH, 3)
     assert said in str(error.value)
 
 
 def test_a_trial_takes_no_longer_for_a_huge_forest() -> None:
-    assert len(try_out(Head(classifier="RandomForestClassifier", options={"n_estimators": 10**9}), WIDTH, 3)) < 10**6
+    assert (
+        len(
+            try_out(
+                Head(classifier="RandomForestClassifier", options={"n_estimators": 10**9}), WIDTH, 3
+            )
+        )
+        < 10**6
+    )
 
 
 HOSTILE = {
-    "boosting": ("GradientBoostingClassifier", lambda last: wider(last), "trees for another number of classes"),
-    "neighbours": ("KNeighborsClassifier", lambda last: setattr(last, "_y", last._y[:3]), "do not fit together"),
-    "labels": ("KNeighborsClassifier", lambda last: setattr(last, "_y", last._y + 10**6), "expected a fitted"),
-    "mean": ("GaussianNB", lambda last: setattr(last, "theta_", last.theta_[:, :3]), "expected a fitted"),
-    "rows": ("LogisticRegression", lambda last: setattr(last, "coef_", np.ones((7, WIDTH))), "expected a fitted"),
-    "nan": ("LogisticRegression", lambda last: setattr(last, "intercept_", last.intercept_ * np.nan), "no 3 prob"),
+    "boosting": (
+        "GradientBoostingClassifier",
+        lambda last: wider(last),
+        "trees for another number of classes",
+    ),
+    "neighbours": (
+        "KNeighborsClassifier",
+        lambda last: setattr(last, "_y", last._y[:3]),
+        "do not fit together",
+    ),
+    "labels": (
+        "KNeighborsClassifier",
+        lambda last: setattr(last, "_y", last._y + 10**6),
+        "expected a fitted",
+    ),
+    "mean": (
+        "GaussianNB",
+        lambda last: setattr(last, "theta_", last.theta_[:, :3]),
+        "expected a fitted",
+    ),
+    "rows": (
+        "LogisticRegression",
+        lambda last: setattr(last, "coef_", np.ones((7, WIDTH))),
+        "expected a fitted",
+    ),
+    "nan": (
+        "LogisticRegression",
+        lambda last: setattr(last, "intercept_", last.intercept_ * np.nan),
+        "no 3 prob",
+    ),
 }
 
 
@@ -281,5 +358,7 @@ def test_a_forest_learns_from_levels_that_keep_the_order() -> None:
 
 def test_few_examples_and_other_classifiers_are_learned_from_as_they_are() -> None:
     features = np.random.default_rng(0).normal(size=(MANY_ROWS, 2)).astype(np.float32)
-    np.testing.assert_array_equal(quantised(Head(classifier="RandomForestClassifier"), features[:-1]), features[:-1])
+    np.testing.assert_array_equal(
+        quantised(Head(classifier="RandomForestClassifier"), features[:-1]), features[:-1]
+    )
     assert quantised(Head(classifier="ExtraTreesClassifier"), features) is features

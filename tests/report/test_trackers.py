@@ -33,7 +33,9 @@ class Notebook:
         self.heard.append("finished")
 
 
-def test_losses_and_metrics_arrive_by_epoch(write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_and_metrics_arrive_by_epoch(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "notebook", Notebook)
     monkeypatch.setattr(accelerate.tracking, "get_available_trackers", lambda: ["notebook"])
     report = run(write_recipe(train={"trackers": "notebook"}))
@@ -42,20 +44,30 @@ def test_losses_and_metrics_arrive_by_epoch(write_recipe: WriteRecipe, monkeypat
     assert config["train.epochs"] == 2
     assert [step for step, _ in events] == [1, 2, 3]
     assert events[0][1]["scratch/loss"] == pytest.approx(report.main.epochs[0]["loss"], abs=1e-4)
-    assert events[-1][1]["scratch/test_accuracy"] == pytest.approx(report.test.accuracy.value, abs=1e-4)
+    assert events[-1][1]["scratch/test_accuracy"] == pytest.approx(
+        report.test.accuracy.value, abs=1e-4
+    )
 
 
-def test_trackers_that_cannot_be_had_are_said_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackers_that_cannot_be_had_are_said_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(
-        HeadstartError, match=r"train\.trackers: unknown tracker 'tensorbord'; did you mean 'tensorboard'"
+        HeadstartError,
+        match=r"train\.trackers: unknown tracker 'tensorbord'; did you mean 'tensorboard'",
     ):
         check_trackers(["tensorbord"])
     monkeypatch.setattr(accelerate.tracking, "get_available_trackers", list)
-    with pytest.raises(HeadstartError, match="the package of 'tensorboard' is not installed; pip install tensorboard"):
+    with pytest.raises(
+        HeadstartError,
+        match="the package of 'tensorboard' is not installed; pip install tensorboard",
+    ):
         check_trackers(["tensorboard"])
 
 
-def test_a_tracker_that_fails_costs_no_run(write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_fails_costs_no_run(
+    write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Gone(Notebook):
         def log(self, values: dict[str, Any], step: int) -> None:
             raise ConnectionError("no server")

@@ -11,7 +11,9 @@ from headstart.runtime.allocator import give_back_memory, keep_freed_memory
 
 def test_keeping_memory_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_KEEP_MEMORY", "0")
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda name: pytest.fail("called in spite of the switch"))
+    monkeypatch.setattr(
+        allocator.ctypes, "CDLL", lambda name: pytest.fail("called in spite of the switch")
+    )
     keep_freed_memory()
 
 
@@ -36,7 +38,9 @@ kept = held() - before
 give_back_memory()
 print(kept > 80, held() - before < 20)
 """
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
     assert said.split() == ["True", "True"]
 
 
@@ -52,5 +56,7 @@ never = Never()
 print("said", end=" ")
 leave(3)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.stdout, done.returncode) == ("said cleared up\n", 3)

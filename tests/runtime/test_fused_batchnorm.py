@@ -37,7 +37,10 @@ def test_it_has_the_same_features_and_no_norms(name: str) -> None:
     assert not norms(fast.modules())
     with torch.inference_mode():
         torch.testing.assert_close(
-            fast.features(pixel_values=pixels), network.features(pixel_values=pixels), rtol=1e-3, atol=1e-4
+            fast.features(pixel_values=pixels),
+            network.features(pixel_values=pixels),
+            rtol=1e-3,
+            atol=1e-4,
         )
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
@@ -51,7 +54,9 @@ def test_it_follows_the_weights() -> None:
     with torch.inference_mode():
         whole = network.features(pixel_values=pixels)
         assert not torch.allclose(first.features(pixel_values=pixels), whole, rtol=1e-2)
-        torch.testing.assert_close(network.for_inference().features(pixel_values=pixels), whole, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            network.for_inference().features(pixel_values=pixels), whole, rtol=1e-3, atol=1e-4
+        )
 
 
 def test_nothing_draws_and_the_mode_stays() -> None:

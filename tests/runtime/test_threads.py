@@ -26,7 +26,9 @@ def test_a_process_alone_keeps_all_cores() -> None:
     assert "OMP_NUM_THREADS" not in os.environ
 
 
-@pytest.mark.parametrize(("processes", "threads"), [(1, None), (2, max(cores() // 2, 1)), (1000, 1)])
+@pytest.mark.parametrize(
+    ("processes", "threads"), [(1, None), (2, max(cores() // 2, 1)), (1000, 1)]
+)
 def test_processes_of_one_run_divide_the_cores(
     processes: int, threads: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,7 +38,12 @@ def test_processes_of_one_run_divide_the_cores(
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "7", "OMP_NUM_THREADS": "3", "LOCAL_WORLD_SIZE": "2"}
+    given = {
+        "OMP_WAIT_POLICY": "ACTIVE",
+        "GOMP_SPINCOUNT": "7",
+        "OMP_NUM_THREADS": "3",
+        "LOCAL_WORLD_SIZE": "2",
+    }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     share_cores()
@@ -51,7 +58,10 @@ def test_the_openmp_that_torch_brings_reads_it() -> None:
     libraries = [*home.glob("lib/libgomp*.so*"), *home.parent.glob("torch.libs/libgomp*.so*")]
     if not libraries:
         pytest.skip("another OpenMP than GNU's")
-    script = f"import ctypes, headstart.runtime.threads as t; t.share_cores(); ctypes.CDLL({str(libraries[0])!r})"
+    script = (
+        "import ctypes, headstart.runtime.threads as t; t.share_cores(); "
+        f"ctypes.CDLL({str(libraries[0])!r})"
+    )
     told = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "OMP_DISPLAY_ENV": "VERBOSE"},
@@ -69,5 +79,7 @@ def test_nothing_that_reads_it_is_imported_before() -> None:
 import sys, headstart.cli, headstart.commands.run, headstart.inference.predict
 print('torch' in sys.modules, 'sklearn' in sys.modules)
 """
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
     assert told.split() == ["False", "False"]

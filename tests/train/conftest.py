@@ -55,8 +55,17 @@ encode = Pixels()
 
 @pytest.fixture
 def make_setting(tmp_path: Path) -> Callable[..., TrainContext]:
-    def make(train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any) -> TrainContext:
-        options = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "workers": 0, "optimizer": "sgd", **options}
+    def make(
+        train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any
+    ) -> TrainContext:
+        options = {
+            "epochs": 2,
+            "batch_size": 8,
+            "lr": 1e-2,
+            "workers": 0,
+            "optimizer": "sgd",
+            **options,
+        }
         read = Train.model_validate(options)
         return TrainContext(
             train=examples(train),
@@ -83,4 +92,6 @@ def make_setting(tmp_path: Path) -> Callable[..., TrainContext]:
 
 def small_network(name: str = "test_resnet", seed: int = 0) -> Network:
     torch.manual_seed(seed)
-    return vision_network(Model(backbone=name, preprocessing=Preprocessing(size=32)), 3, pretrained=False)[0]
+    return vision_network(
+        Model(backbone=name, preprocessing=Preprocessing(size=32)), 3, pretrained=False
+    )[0]

@@ -32,7 +32,10 @@ def working(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def trained(setting: TrainContext) -> Any:
     network = small_network("test_resnet")
-    phases = (Phase("head", {"head": 0.01}, 1), Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 2))
+    phases = (
+        Phase("head", {"head": 0.01}, 1),
+        Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 2),
+    )
     return network, tune(network, Plan("two", phases), setting)
 
 
@@ -46,11 +49,15 @@ def test_compiled_steps_come_to_the_same(
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
     counters.clear()
     network, history = trained(make_setting(compile=True))
-    assert counters["stats"]["unique_graphs"] == 4, "two phases, and in each whole batches and a smaller last one"
+    assert counters["stats"]["unique_graphs"] == 4, (
+        "two phases, and in each whole batches and a smaller last one"
+    )
     assert not counters["graph_break"]
     assert network._compiled_call_impl is None
     assert len(history.epochs) == 3
-    for (name, one), other in zip(plain.net.state_dict().items(), network.net.state_dict().values(), strict=True):
+    for (name, one), other in zip(
+        plain.net.state_dict().items(), network.net.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)
 
 
@@ -72,7 +79,9 @@ def test_what_cannot_be_compiled_runs_as_it_was(
 
 
 def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
-    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    make_setting: Callable[..., TrainContext],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("no compiler here\nand much more")
@@ -98,7 +107,11 @@ def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
     ],
 )
 def test_long_phases_on_a_gpu_are_compiled(
-    wanted: bool | str, device: str, left: float, compiles: bool, make_setting: Callable[..., TrainContext]
+    wanted: bool | str,
+    device: str,
+    left: float,
+    compiles: bool,
+    make_setting: Callable[..., TrainContext],
 ) -> None:
     network = small_network()
     compile_steps(network, replace(make_setting(compile=wanted), device=torch.device(device)), left)

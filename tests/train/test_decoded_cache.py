@@ -81,5 +81,7 @@ def test_each_example_is_decoded_once_while_there_is_room(limit: int, decodings:
     data = TrainingSet(examples(3), encoder, 3, DecodedCache(3, limit))
     for epoch in range(2):
         samples = data.__getitems__([SampleSpec(row, 10 * epoch + row, 1 / 3) for row in range(3)])
-        assert [inputs for inputs, *_ in samples] == [{"number": row, "seed": 10 * epoch + row} for row in range(3)]
+        assert [inputs for inputs, *_ in samples] == [
+            {"number": row, "seed": 10 * epoch + row} for row in range(3)
+        ]
     assert encoder.decodings == decodings

@@ -1,4 +1,5 @@
-"""The engine's contracts: what is frozen does not move, what trains does, and equal seeds give equal networks."""
+"""The engine's contracts: what is frozen does not move, what trains does, and equal seeds give
+equal networks."""
 
 from __future__ import annotations
 
@@ -70,7 +71,10 @@ def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) ->
     history = tune(twice, plan, make_setting(selection=None, tell=rows.append))
     assert moved(states[0], states[1]) == set(network.partition["head"])
     assert moved(states[1], states[2]) == set(network.partition["stem"])
-    assert moved(states[0], state(twice)) == {*network.partition["head"], *network.partition["stem"]}
+    assert moved(states[0], state(twice)) == {
+        *network.partition["head"],
+        *network.partition["stem"],
+    }
     assert [(row["phase"], row["epoch"], set(row["lr"])) for row in history.epochs] == [
         (1, 1, {"head"}),
         (2, 1, {"stem"}),
@@ -79,7 +83,9 @@ def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) ->
     assert all(parameter.grad_fn is None for parameter in twice.parameters())
 
 
-def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(make_setting: MakeSetting) -> None:
+def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(
+    make_setting: MakeSetting,
+) -> None:
     from dataclasses import replace
 
     found = []
@@ -92,16 +98,26 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(make_setting: 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_loader_workers_and_accumulation_change_nothing(workers: int, make_setting: MakeSetting) -> None:
+def test_loader_workers_and_accumulation_change_nothing(
+    workers: int, make_setting: MakeSetting
+) -> None:
     """On a network without BatchNorm; 20 examples make the last batch an uneven one."""
     networks = [small_network("test_vit") for _ in range(2)]
     tune(networks[0], whole(networks[0]), make_setting(selection=None))
-    tune(networks[1], whole(networks[1]), make_setting(selection=None, workers=workers, accumulation=4))
-    for (name, one), other in zip(state(networks[0]).items(), state(networks[1]).values(), strict=True):
+    tune(
+        networks[1],
+        whole(networks[1]),
+        make_setting(selection=None, workers=workers, accumulation=4),
+    )
+    for (name, one), other in zip(
+        state(networks[0]).items(), state(networks[1]).values(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_rates_are_the_plans_at_every_step(make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_the_plans_at_every_step(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, float]] = []
     original = torch.optim.SGD.step
 
@@ -113,14 +129,25 @@ def test_rates_are_the_plans_at_every_step(make_setting: MakeSetting, monkeypatc
     network = small_network("test_vit")
     plan = Plan("p", (Phase("p", {"stem": 0.01, "head": 0.1}, 2),))
     tune(network, plan, make_setting(selection=None, schedule="linear"))
-    assert [row["stem"] for row in seen] == pytest.approx([0.01 * (1 - step / 6) for step in range(6)])
-    assert [row["head"] for row in seen] == pytest.approx([0.1 * (1 - step / 6) for step in range(6)])
+    assert [row["stem"] for row in seen] == pytest.approx(
+        [0.01 * (1 - step / 6) for step in range(6)]
+    )
+    assert [row["head"] for row in seen] == pytest.approx(
+        [0.1 * (1 - step / 6) for step in range(6)]
+    )
 
 
 def test_the_best_epoch_is_kept(make_setting: MakeSetting) -> None:
-    """A rate that wrecks the network in the second epoch: the weights of the first one stand in the end."""
+    """A rate that wrecks the network in the second epoch: the weights of the first one stand in the
+    end."""
     network = small_network("test_resnet")
-    plan = Plan("p", (Phase("good", dict.fromkeys(Blocks(network).names, 0.05), 1), Phase("bad", {"head": 50.0}, 1)))
+    plan = Plan(
+        "p",
+        (
+            Phase("good", dict.fromkeys(Blocks(network).names, 0.05), 1),
+            Phase("bad", {"head": 50.0}, 1),
+        ),
+    )
     rows: list[dict[str, Any]] = []
     setting = make_setting(train=60, selection=30, tell=rows.append)
     history = tune(network, plan, setting)
@@ -140,7 +167,9 @@ def test_a_loss_that_is_no_number_stops_the_run(make_setting: MakeSetting) -> No
         tune(network, whole(network, lr=1e30, epochs=3), make_setting(selection=None))
 
 
-def test_sharded_launchers_are_refused(make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharded_launchers_are_refused(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     network = small_network()
     with pytest.raises(HeadstartError, match="asks for FSDP"):
@@ -201,10 +230,15 @@ def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
     path = str(next((photos / "train").rglob("*.png")))
     pixels = encoder.collate([encoder(path, 5)])["pixel_values"]
     assert pixels.dtype == torch.uint8
-    mean, std = (torch.tensor(network.spec["preprocessing"][name]).reshape(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (
+        torch.tensor(network.spec["preprocessing"][name]).reshape(3, 1, 1)
+        for name in ("mean", "std")
+    )
     with torch.inference_mode():
         torch.testing.assert_close(network(pixels), network((pixels / 255 - mean) / std))
-    assert not any("mean" in name or "std" in name for name in network.state_dict() if "running" not in name)
+    assert not any(
+        "mean" in name or "std" in name for name in network.state_dict() if "running" not in name
+    )
 
 
 def test_what_was_decoded_before_is_augmented_as_the_file_is(photos: Any) -> None:
@@ -221,7 +255,11 @@ def test_large_pictures_are_decoded_no_larger_than_a_crop_needs(tmp_path: Path) 
         Image.fromarray(noise).resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / name)
         found = encoder.decoded(str(tmp_path / name))  # type: ignore[attr-defined]
         assert 64 <= min(found.shape[:2]) < 128
-        whole = Image.open(tmp_path / name).convert("RGB").resize(found.shape[1::-1], Image.Resampling.BOX)
+        whole = (
+            Image.open(tmp_path / name)
+            .convert("RGB")
+            .resize(found.shape[1::-1], Image.Resampling.BOX)
+        )
         assert np.abs(found.astype(float) - np.asarray(whole)).mean() < 3
     Image.fromarray(noise).save(tmp_path / "small.png")
     assert np.array_equal(encoder.decoded(str(tmp_path / "small.png")), noise)  # type: ignore[attr-defined]

@@ -60,7 +60,9 @@ class Log(list[dict[str, Any]]):
         return [event["computed"] for event in self if event["event"] == "features"]
 
 
-def test_each_example_passes_through_the_network_once(make_setting: Callable[..., TrainContext]) -> None:
+def test_each_example_passes_through_the_network_once(
+    make_setting: Callable[..., TrainContext],
+) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     network = pretrained()
@@ -90,7 +92,8 @@ def test_exact_copies_are_computed_once(make_setting: Callable[..., TrainContext
         lambda setting: (pretrained(seed=1), some(20), setting),
         lambda setting: (pretrained(backbone="test_resnet2"), some(20), setting),
         lambda setting: (
-            pretrained(preprocessing=pretrained().spec["preprocessing"] | {"crop_pct": 0.5}), some(20), setting
+            pretrained(preprocessing=pretrained().spec["preprocessing"] | {"crop_pct": 0.5}),
+            some(20), setting
         ),
         lambda setting: (pretrained(), some(20), replace(setting, precision="bf16")),
         lambda setting: (
@@ -112,7 +115,9 @@ def test_nothing_stale_is_read(
     assert log.computed() == [20, 20]
 
 
-def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., TrainContext]) -> None:
+def test_one_changed_example_is_computed_anew_alone(
+    make_setting: Callable[..., TrainContext],
+) -> None:
     log = Log()
     setting = make_setting(tell=log.append)
     rows(pretrained(), "train", some(20), setting)
@@ -123,7 +128,9 @@ def test_one_changed_example_is_computed_anew_alone(make_setting: Callable[..., 
     assert log.computed() == [20, 1]
 
 
-def test_features_that_are_no_numbers_are_refused_and_not_kept(make_setting: Callable[..., TrainContext]) -> None:
+def test_features_that_are_no_numbers_are_refused_and_not_kept(
+    make_setting: Callable[..., TrainContext],
+) -> None:
     network = pretrained()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
@@ -143,7 +150,11 @@ def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
     content = bytearray(file.read_bytes())
     if damage == "flip":
         content[-100] ^= 1  # one bit of one feature
-    file.write_bytes({"cut": content[:-4], "flip": content, "empty": b"", "json": b"\x04" + bytes(7) + b"nope"}[damage])
+    file.write_bytes(
+        {"cut": content[:-4], "flip": content, "empty": b"", "json": b"\x04" + bytes(7) + b"nope"}[
+            damage
+        ]
+    )
     np.testing.assert_array_equal(rows(network, "train", some(20), setting), first)
     assert log.computed() == [20, 20]
     assert not file.exists()
@@ -183,7 +194,9 @@ def test_the_cache_keeps_to_its_limit(
     assert there == [False, True, True], "the one used longest ago went"
     monkeypatch.setenv("HEADSTART_CACHE_GB", str(0.5 * file_size / 1e9))
     rows(pretrained(7), "train", some(100), setting)
-    assert all(FeatureCache(network, "fp32").folder.exists() for network in networks[1:]), "nothing makes room in vain"
+    assert all(FeatureCache(network, "fp32").folder.exists() for network in networks[1:]), (
+        "nothing makes room in vain"
+    )
     monkeypatch.setenv("HEADSTART_CACHE_GB", "0")
     assert rows(pretrained(5), "train", some(10), setting) is not None
     assert not list(FeatureCache(pretrained(5), "fp32").folder.glob("*"))
@@ -230,7 +243,10 @@ def test_two_writers_and_kill_leave_no_wrong_row() -> None:
     seen = drafts = 0
     deadline = time.monotonic() + 60
     for pause in itertools.cycle((0.02, 0.05, 0.08, 0.13, 0.21, 0.34)):
-        writers = [multiprocessing.get_context("fork").Process(target=write_for_ever, args=(cache,)) for _ in range(2)]
+        writers = [
+            multiprocessing.get_context("fork").Process(target=write_for_ever, args=(cache,))
+            for _ in range(2)
+        ]
         for writer in writers:
             writer.start()
         time.sleep(pause)
@@ -244,4 +260,6 @@ def test_two_writers_and_kill_leave_no_wrong_row() -> None:
             np.testing.assert_array_equal(row, row_of(digest))
         if seen and drafts and pause == 0.34:
             return
-        assert time.monotonic() < deadline, f"{seen} rows seen, {drafts} writers killed in the middle of a write"
+        assert time.monotonic() < deadline, (
+            f"{seen} rows seen, {drafts} writers killed in the middle of a write"
+        )

@@ -29,7 +29,9 @@ def pictures(tmp_path: Path) -> Examples:
     for number, path in enumerate(paths):
         Image.new("RGB", (40, 40), (40 * number, 90, 10)).save(path)
     digests = tuple(bytes.fromhex(fingerprint(str(path))) for path in paths)
-    return Examples(tuple(map(str, paths)), np.arange(6) % 3, tuple(path.name for path in paths), digests)
+    return Examples(
+        tuple(map(str, paths)), np.arange(6) % 3, tuple(path.name for path in paths), digests
+    )
 
 
 def other(path: Path) -> None:
@@ -57,10 +59,20 @@ def test_training_refuses_it(
 ) -> None:
     network = small_network()
     encoder = ImagePreprocessor(network.spec["preprocessing"])
-    setting = replace(make_setting(workers=workers), train=pictures, selection=None, plain=encoder, augmented=encoder)
+    setting = replace(
+        make_setting(workers=workers),
+        train=pictures,
+        selection=None,
+        plain=encoder,
+        augmented=encoder,
+    )
     spoil(Path(pictures.items[3]))
     with pytest.raises(HeadstartError) as refused:
-        tune(network, Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)), setting)
+        tune(
+            network,
+            Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
+            setting,
+        )
     assert str(refused.value).startswith(said)
     assert "Traceback" not in str(refused.value)
 
@@ -68,5 +80,7 @@ def test_training_refuses_it(
 def test_so_does_a_pass_over_examples_that_can_no_longer_be_read(pictures: Examples) -> None:
     encoder = ImagePreprocessor(small_network().spec["preprocessing"])
     cut(Path(pictures.items[3]))
-    with pytest.raises(HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"):
+    with pytest.raises(
+        HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"
+    ):
         list(batches(pictures.items, encoder))

@@ -29,9 +29,18 @@ def everything(network: Network) -> Phase:
 
 @pytest.mark.parametrize(
     ("wanted", "examples", "size"),
-    [(7, 5000, 7), ("auto", 10, 16), ("auto", 244, 16), ("auto", 2000, 32), ("auto", 6400, 128), ("auto", 10**6, 256)],
+    [
+        (7, 5000, 7),
+        ("auto", 10, 16),
+        ("auto", 244, 16),
+        ("auto", 2000, 32),
+        ("auto", 6400, 128),
+        ("auto", 10**6, 256),
+    ],
 )
-def test_the_effective_batch_size_goes_by_the_data(wanted: int | str, examples: int, size: int) -> None:
+def test_the_effective_batch_size_goes_by_the_data(
+    wanted: int | str, examples: int, size: int
+) -> None:
     assert batch_size(wanted, examples) == size
 
 
@@ -65,20 +74,29 @@ def test_the_measure_is_that_of_a_network_one_can_count() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.net.b(torch.relu(self.net.a(x)))
 
-    found = bytes_per_example(Layers(), Phase("all", {"head": 1.0}, 1), {"x": torch.randn(4, 1000)}, CPU, "fp32")  # type: ignore[arg-type]
-    assert found == 4 * (1000 + 2000 + memory.WORKING * 2000)  # the input, what relu leaves, and the widest output
+    found = bytes_per_example(
+        Layers(), Phase("all", {"head": 1.0}, 1), {"x": torch.randn(4, 1000)}, CPU, "fp32"
+    )  # type: ignore[arg-type]
+    # the input, what relu leaves, and the widest output
+    assert found == 4 * (1000 + 2000 + memory.WORKING * 2000)
 
 
 @pytest.mark.parametrize(("room", "expected"), [(1000, 1), (16, 2), (4, 8), (0.5, 16), (0, 16)])
-def test_a_share_is_cut_into_as_few_parts_as_fit(room: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_share_is_cut_into_as_few_parts_as_fit(
+    room: float, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = small_network()
     state = 16 * sum(parameter.numel() for parameter in network.parameters())
     each = bytes_per_example(network, everything(network), SAMPLE, CPU, "fp32")
-    monkeypatch.setattr(memory, "free_memory", lambda device: state + (room * each + 1) / memory.SHARE)
+    monkeypatch.setattr(
+        memory, "free_memory", lambda device: state + (room * each + 1) / memory.SHARE
+    )
     assert parts(network, [everything(network)], 32, SAMPLE, CPU, "fp32") == expected
 
 
-def test_free_memory_is_shared_by_the_processes_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory_is_shared_by_the_processes_of_a_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("M", (), {"available": 1000}))
     assert 0 < free_memory(CPU) <= 1000
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
@@ -86,7 +104,10 @@ def test_free_memory_is_shared_by_the_processes_of_a_machine(monkeypatch: pytest
 
 
 def test_an_automatic_batch_that_does_not_fit_trains_the_same_network(
-    write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    write_recipe: WriteRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On a network without BatchNorm the parts of a batch add up to the batch."""
     from safetensors.torch import load_file
@@ -107,7 +128,8 @@ def test_an_automatic_batch_that_does_not_fit_trains_the_same_network(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak that Linux keeps")
 def test_a_step_takes_about_what_was_measured() -> None:
-    """The peak of a process that takes steps, against the prediction: within the margin that SHARE leaves."""
+    """The peak of a process that takes steps, against the prediction: within the margin that SHARE
+    leaves."""
     code = """
 import pathlib, psutil, torch
 from headstart.models.vision import vision_network
@@ -123,11 +145,14 @@ network.train()
 before = psutil.Process().memory_info().rss
 for _ in range(2):
     network(pixel_values=inputs).sum().backward()
-status = dict(line.split(":") for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+status = dict(line.split(":") for line in lines)
 peak = int(status["VmHWM"].split()[0]) * 1024
 gradients = 4 * sum(parameter.numel() for parameter in network.parameters())
 print((peak - before - gradients) / len(inputs) / each)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
     assert 0.3 < float(done.stdout) < 1 / memory.SHARE

@@ -6,7 +6,9 @@ from headstart.train import meter as meter_module
 from headstart.train.meter import WARMUP_STEPS, Meter
 
 
-def test_the_first_steps_do_not_count_and_what_a_device_has_left_to_do_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_steps_do_not_count_and_what_a_device_has_left_to_do_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr(meter_module.time, "perf_counter", lambda: now[0])
     meter = Meter()

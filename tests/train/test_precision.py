@@ -32,7 +32,9 @@ def settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def choose(wanted: str = "auto", tuned: tuple[Phase, ...] = TUNED) -> str:
     network = small_network()
-    return choose_precision(wanted, network, tuned, lambda: {"pixel_values": torch.zeros(4, 3, 32, 32)}, CPU)
+    return choose_precision(
+        wanted, network, tuned, lambda: {"pixel_values": torch.zeros(4, 3, 32, 32)}, CPU
+    )
 
 
 @contextmanager
@@ -79,12 +81,17 @@ def test_without_bf16_instructions_nothing_is_timed(monkeypatch: pytest.MonkeyPa
 def test_the_timed_steps_leave_no_trace() -> None:
     network = small_network().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert precision._faster(network, TUNED, {"pixel_values": torch.randn(4, 3, 32, 32)}) in ("fp32", "bf16")
+    assert precision._faster(network, TUNED, {"pixel_values": torch.randn(4, 3, 32, 32)}) in (
+        "fp32",
+        "bf16",
+    )
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_the_launcher_comes_before_auto_and_after_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_launcher_comes_before_auto_and_after_the_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     monkeypatch.setattr(precision, "fast_bf16", lambda: None)
     assert choose() == "bf16"
@@ -97,7 +104,11 @@ def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
 ) -> None:
     def trained() -> torch.Tensor:
         network = small_network()
-        tune(network, Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)), make_setting())
+        tune(
+            network,
+            Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
+            make_setting(),
+        )
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
     plain = trained()
@@ -123,7 +134,9 @@ def test_fp16_needs_a_gpu() -> None:
         choose("fp16")
 
 
-@pytest.mark.parametrize(("size", "stride", "bias"), [(5, 1, True), (3, 2, False), (5, 2, False), (3, 1, False)])
+@pytest.mark.parametrize(
+    ("size", "stride", "bias"), [(5, 1, True), (3, 2, False), (5, 2, False), (3, 1, False)]
+)
 def test_gradients_of_depthwise_convolutions_are_those_of_fp32_on_rounded_numbers(
     size: int, stride: int, bias: bool
 ) -> None:
@@ -141,10 +154,18 @@ def test_gradients_of_depthwise_convolutions_are_those_of_fp32_on_rounded_number
         return [
             outputs,
             given.grad,
-            *(parameter.grad.clone() for parameter in layer.parameters() if parameter.grad is not None),
+            *(
+                parameter.grad.clone()
+                for parameter in layer.parameters()
+                if parameter.grad is not None
+            ),
         ]
 
-    plain, ours, exact = found(False, torch.bfloat16), found(True, torch.bfloat16), found(False, None)
+    plain, ours, exact = (
+        found(False, torch.bfloat16),
+        found(True, torch.bfloat16),
+        found(False, None),
+    )
     assert torch.equal(plain[0], ours[0])
     assert len(ours) == len(exact) == 3 + bias
     for mine, theirs, true in zip(ours[1:], plain[1:], exact[1:], strict=True):

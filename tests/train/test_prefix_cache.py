@@ -38,7 +38,13 @@ class Same(Pixels):
 def unvaried(setting: TrainContext, network: Network) -> TrainContext:
     if network.spec["kind"] != "text":
         return replace(setting, plain=Same(), augmented=Same(), varied=False)
-    return replace(setting, train=texts().train, plain=network.encoder(), augmented=network.encoder(), varied=False)
+    return replace(
+        setting,
+        train=texts().train,
+        plain=network.encoder(),
+        augmented=network.encoder(),
+        varied=False,
+    )
 
 
 def texts() -> Dataset:
@@ -72,7 +78,9 @@ def test_the_weights_are_those_of_the_whole_network(
     assert any(event["event"] == "extracting" for event in told)
     assert lower_of(entered, phase, setting) is not None
     tune(whole, Plan("p", (phase,)), replace(setting, varied=True))
-    for (key, one), other in zip(entered.net.state_dict().items(), whole.net.state_dict().values(), strict=True):
+    for (key, one), other in zip(
+        entered.net.state_dict().items(), whole.net.state_dict().values(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=key)
 
 
@@ -81,12 +89,18 @@ def test_a_step_runs_only_what_is_above(bert: Path, make_setting: MakeSetting) -
     setting = unvaried(make_setting(), network)
     found = lower_of(network, last(network, 2), setting)
     assert found is not None
-    layers = [module for name, module in network.net.named_modules() if name.endswith(("layer.0", "layer.1"))]
+    layers = [
+        module
+        for name, module in network.net.named_modules()
+        if name.endswith(("layer.0", "layer.1"))
+    ]
     rows = [5, 17, 2]
     inputs = setting.plain.collate([setting.plain(setting.train.items[row]) for row in rows])
     calls: list[Any] = []
     inner = [next(iter(layer.children())) for layer in layers]
-    hooks = [module.register_forward_hook(lambda module, *_: calls.append(module)) for module in inner]
+    hooks = [
+        module.register_forward_hook(lambda module, *_: calls.append(module)) for module in inner
+    ]
     with torch.no_grad():
         whole = network(**inputs)
         assert len(calls) == len(layers)

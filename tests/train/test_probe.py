@@ -1,4 +1,5 @@
-"""Heads on frozen features: what they learn, that nothing else moves, that no Trainer is imported."""
+"""Heads on frozen features: what they learn, that nothing else moves, that no Trainer is
+imported."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def phase_for(head: Head) -> Phase:
 
 
 @pytest.fixture
-def setting(make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainContext:
+def setting(
+    make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> TrainContext:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     return make_setting(train=60, selection=30)
 
@@ -83,7 +86,9 @@ def test_the_logistic_regression_is_scikit_learns(setting: TrainContext) -> None
     random = np.random.default_rng(0)
     for classes in (2, 3):
         targets = np.arange(80) % classes
-        features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(np.float32)
+        features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(
+            np.float32
+        )
         part = replace(setting.train, labels=targets, items=tuple(map(str, range(80))))
         history, state = module._logistic_regression(features, replace(setting, train=part))
         head = build_head(Head(), 7, classes)
@@ -92,7 +97,9 @@ def test_the_logistic_regression_is_scikit_learns(setting: TrainContext) -> None
             ours = torch.softmax(head(torch.from_numpy(features)), 1).numpy()
         assert history.fitted is not None
         strength = float(history.fitted.split("C = ")[1].split()[0])
-        theirs = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(features, targets)
+        theirs = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(
+            features, targets
+        )
         np.testing.assert_allclose(ours, theirs.predict_proba(features), atol=5e-3)
         assert "5-fold cross-validation" in history.fitted
 
@@ -111,7 +118,9 @@ def test_class_weights_reach_every_classifier(name: str, setting: TrainContext) 
     weights = len(targets) / (3 * np.bincount(targets))
     weighed = {
         "class_weights": replace(plain, class_weights=weights),
-        "sampling": replace(plain, options=plain.options.model_copy(update={"sampling": "balanced"})),
+        "sampling": replace(
+            plain, options=plain.options.model_copy(update={"sampling": "balanced"})
+        ),
     }
     head = Head(classifier=name, options={"n_estimators": 20} if name in FORESTS else {})
     without = module._estimator(head, features, plain)[1].predict_proba(features)
@@ -135,11 +144,16 @@ def test_class_weights_reach_every_classifier(name: str, setting: TrainContext) 
         ("NuSVC", "nu is infeasible; lower nu, such as model.head.options.nu = 0.1, or choose SVC"),
     ],
 )
-def test_what_a_classifier_cannot_do_is_said_of_it(name: str, said: str, setting: TrainContext) -> None:
+def test_what_a_classifier_cannot_do_is_said_of_it(
+    name: str, said: str, setting: TrainContext
+) -> None:
     targets = np.repeat([0, 1, 2], [50, 5, 5])
     head = Head(classifier=name)
     network = network_for(head)
-    features, known = np.zeros((60, 5), np.float32), replace(setting, train=replace(setting.train, labels=targets))
+    features, known = (
+        np.zeros((60, 5), np.float32),
+        replace(setting, train=replace(setting.train, labels=targets)),
+    )
 
     def fitted_probabilities() -> np.ndarray:
         network.estimator = module._estimator(head, features, known)[1]
@@ -158,10 +172,15 @@ def test_a_classifier_that_cannot_weigh_classes_is_refused(
 ) -> None:
     for head, said in (
         ({"classifier": "KNeighborsClassifier"}, "KNeighborsClassifier cannot weigh its examples"),
-        ({"classifier": "SVC", "options": {"class_weight": "balanced"}}, "classes would be weighed twice"),
+        (
+            {"classifier": "SVC", "options": {"class_weight": "balanced"}},
+            "classes would be weighed twice",
+        ),
     ):
         path = write_recipe(
-            model={"weights": str(weights), "head": head}, transfer={"strategy": "feature_extraction"}, train=train
+            model={"weights": str(weights), "head": head},
+            transfer={"strategy": "feature_extraction"},
+            train=train,
         )
         with pytest.raises(HeadstartError, match=said):
             headstart.run(path)
@@ -181,7 +200,9 @@ def test_a_strength_chosen_on_some_examples_is_used_on_all(
 def test_classes_too_small_to_cross_validate(setting: TrainContext) -> None:
     few = replace(setting, train=setting.train.take([0, 1, 2]))
     history = probe(network_for(Head()), WHOLE, few)
-    assert history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
+    assert (
+        history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
+    )
 
 
 def test_the_best_epoch_of_a_gradient_head_is_kept(setting: TrainContext) -> None:
@@ -196,11 +217,17 @@ def test_the_best_epoch_of_a_gradient_head_is_kept(setting: TrainContext) -> Non
 
 def test_a_head_that_diverges_says_so(setting: TrainContext) -> None:
     with pytest.raises(HeadstartError, match=r"the loss of the head is (nan|inf) in epoch"):
-        probe(network_for(Head(classifier="gradient")), Phase("head", {"head": 1e38}, 4, probe=True), setting)
+        probe(
+            network_for(Head(classifier="gradient")),
+            Phase("head", {"head": 1e38}, 4, probe=True),
+            setting,
+        )
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_run_and_its_model(name: str, write_recipe: WriteRecipe, weights: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_and_its_model(
+    name: str, write_recipe: WriteRecipe, weights: Path, photos: Path, tmp_path: Path
+) -> None:
     head = HEADS[name]
     fields = {
         "classifier": head.classifier,
@@ -209,7 +236,9 @@ def test_a_run_and_its_model(name: str, write_recipe: WriteRecipe, weights: Path
         "options": head.options or None,
     }
     transfer = {"strategy": "feature_extraction"}
-    path = write_recipe(model={"weights": str(weights), "head": fields}, transfer=transfer, train={"lr": 0.05})
+    path = write_recipe(
+        model={"weights": str(weights), "head": fields}, transfer=transfer, train={"lr": 0.05}
+    )
     report = headstart.run(path)
     assert Report.read(tmp_path / "run") == report
     assert report.main.phases[0].probe
@@ -218,24 +247,34 @@ def test_a_run_and_its_model(name: str, write_recipe: WriteRecipe, weights: Path
     assert [p.label for p in predictions] == [row.split(",")[2] for row in rows]
     shown = [float(row.split(",")[4]) for row in rows]
     np.testing.assert_allclose([p.probabilities["blue"] for p in predictions], shown, atol=2e-6)
-    assert ("head.skops" in {file.name for file in (tmp_path / "run" / "model").iterdir()}) == head.is_estimator
+    assert (
+        "head.skops" in {file.name for file in (tmp_path / "run" / "model").iterdir()}
+    ) == head.is_estimator
 
 
 def test_the_same_run_twice_is_equal_with_and_without_the_cache(
     write_recipe: WriteRecipe, weights: Path, tmp_path: Path
 ) -> None:
-    path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"})
+    path = write_recipe(
+        model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"}
+    )
     headstart.run(path)
     first = (tmp_path / "run" / "model" / "network.safetensors").read_bytes()
     headstart.run(path)
     assert (tmp_path / "run" / "model" / "network.safetensors").read_bytes() == first
-    assert '"of": 30, "cached": 30, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text(), "with validation"
+    assert (
+        '"of": 30, "cached": 30, "computed": 0' in (tmp_path / "run" / "log.jsonl").read_text()
+    ), "with validation"
     assert Report.read(tmp_path / "run").main.cached == 30
 
 
-def test_a_page_without_a_validation_part(write_recipe: WriteRecipe, weights: Path, tmp_path: Path) -> None:
+def test_a_page_without_a_validation_part(
+    write_recipe: WriteRecipe, weights: Path, tmp_path: Path
+) -> None:
     transfer = {"strategy": "feature_extraction"}
-    headstart.run(write_recipe(data={"validation": 0.0}, model={"weights": str(weights)}, transfer=transfer))
+    headstart.run(
+        write_recipe(data={"validation": 0.0}, model={"weights": str(weights)}, transfer=transfer)
+    )
     page = (tmp_path / "run" / "report.html").read_text()
     assert "fitted on the training part." in page
     modes = {file.stat().st_mode for file in (tmp_path / "run" / "model").iterdir()}
@@ -243,16 +282,20 @@ def test_a_page_without_a_validation_part(write_recipe: WriteRecipe, weights: Pa
 
 
 def test_a_probe_never_imports_the_trainer(write_recipe: WriteRecipe, weights: Path) -> None:
-    path = write_recipe(model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"})
+    path = write_recipe(
+        model={"weights": str(weights)}, transfer={"strategy": "feature_extraction"}
+    )
     code = (
-        f"import sys, headstart; headstart.run({str(path)!r}); print([m for m in ('transformers', 'headstart.train.engine')"
-        " if m in sys.modules])"
+        f"import sys, headstart; headstart.run({str(path)!r}); print([m for m in "
+        "('transformers', 'headstart.train.engine') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_beside_fine_tuning_and_the_other_way_round(write_recipe: WriteRecipe, weights: Path) -> None:
+def test_beside_fine_tuning_and_the_other_way_round(
+    write_recipe: WriteRecipe, weights: Path
+) -> None:
     forest = {"classifier": "RandomForestClassifier", "options": {"n_estimators": 20}}
     for main, other in (("fine_tune", "feature_extraction"), ("feature_extraction", "fine_tune")):
         path = write_recipe(
@@ -266,7 +309,10 @@ def test_beside_fine_tuning_and_the_other_way_round(write_recipe: WriteRecipe, w
         assert by_name["feature_extraction"].fitted == "RandomForestClassifier"
         assert report.selected_on == ("validation" if main == "fine_tune" else None)
         assert len(by_name["fine_tune"].epochs) == 1
-    with pytest.raises(HeadstartError, match="feature_extraction fits its head as a whole; remove its lr and epochs"):
+    with pytest.raises(
+        HeadstartError,
+        match="feature_extraction fits its head as a whole; remove its lr and epochs",
+    ):
         headstart.run(
             write_recipe(
                 model={"weights": str(weights)},

@@ -1,4 +1,5 @@
-"""Losses, mixing, balance, averages, distance from the start, stopping: each against what its definition says."""
+"""Losses, mixing, balance, averages, distance from the start, stopping: each against what its
+definition says."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 from torch import Tensor, nn
 
 from headstart.evaluate.metrics import metrics, softmax
@@ -60,9 +67,14 @@ def test_losses_are_those_of_their_definition(
     logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
     if soft:
         labels = torch.rand(6, 3).softmax(1)
-    asked = {"loss": {"name": "focal", "gamma": gamma} if gamma else "cross_entropy", "label_smoothing": smoothing}
+    asked = {
+        "loss": {"name": "focal", "gamma": gamma} if gamma else "cross_entropy",
+        "label_smoothing": smoothing,
+    }
     found = Loss(Train.model_validate(asked), weights, CPU)(logits, labels)
-    assert found.tolist() == pytest.approx(by_definition(logits, labels, gamma, smoothing, weights), rel=1e-5)
+    assert found.tolist() == pytest.approx(
+        by_definition(logits, labels, gamma, smoothing, weights), rel=1e-5
+    )
 
 
 def test_balanced_weights_give_each_class_the_same_part() -> None:
@@ -75,7 +87,10 @@ def test_balanced_weights_give_each_class_the_same_part() -> None:
 @pytest.mark.parametrize("name", metrics.names())
 def test_metrics_are_scikit_learns(name: str) -> None:
     random = np.random.default_rng(0)
-    truth, logits = np.repeat(np.arange(3), [40, 15, 5]), random.normal(0, 1, (60, 3)).astype(np.float32)
+    truth, logits = (
+        np.repeat(np.arange(3), [40, 15, 5]),
+        random.normal(0, 1, (60, 3)).astype(np.float32),
+    )
     logits[np.arange(60), truth] += 1
     guess, p = logits.argmax(1), softmax(logits)
     expected = {
@@ -105,7 +120,9 @@ def test_balanced_sampling_draws_each_class_equally_often() -> None:
 
 
 @pytest.mark.parametrize(("world", "accumulation"), [(1, 4), (2, 1), (2, 2), (3, 1)])
-@pytest.mark.parametrize("augment", [Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.2, cutmix=1.0)])
+@pytest.mark.parametrize(
+    "augment", [Augment(mixup=0.4), Augment(cutmix=1.0), Augment(mixup=0.2, cutmix=1.0)]
+)
 def test_partners_and_shares_belong_to_the_example_not_to_the_split(
     augment: Augment, world: int, accumulation: int
 ) -> None:
@@ -120,7 +137,10 @@ def test_partners_and_shares_belong_to_the_example_not_to_the_split(
     one = all_of(1, 1)
     assert one == all_of(world, accumulation)
     partners = [pick.partner for pick in one.values()]
-    assert all(partner and partner.row != pick.row for pick, partner in zip(one.values(), partners, strict=True))
+    assert all(
+        partner and partner.row != pick.row
+        for pick, partner in zip(one.values(), partners, strict=True)
+    )
     assert {partner.how for partner in partners if partner} == {
         key for key in ("mixup", "cutmix") if getattr(augment, key)
     }
@@ -161,8 +181,13 @@ def test_labels_are_mixed_as_the_inputs_are() -> None:
     for pick, pixels, target in zip(drawn, batch["pixel_values"], batch["labels"], strict=True):
         assert pick.partner
         share = pick.partner.share
-        own, their = encode(str(pick.row), pick.seed), encode(str(pick.partner.row), pick.partner.seed)
-        torch.testing.assert_close(pixels, share * own["pixel_values"] + (1 - share) * their["pixel_values"])
+        own, their = (
+            encode(str(pick.row), pick.seed),
+            encode(str(pick.partner.row), pick.partner.seed),
+        )
+        torch.testing.assert_close(
+            pixels, share * own["pixel_values"] + (1 - share) * their["pixel_values"]
+        )
         expected = np.zeros(3)
         expected[pick.row % 3] += share
         expected[pick.partner.row % 3] += 1 - share
@@ -181,7 +206,9 @@ def test_a_moving_average_is_that_of_its_definition() -> None:
         average.step()
         decay = min(0.9, (1 + step) / (10 + step))
         for name, value in net.state_dict().items():
-            kept = decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value
+            kept = (
+                decay * expected[name] + (1 - decay) * value if value.is_floating_point() else value
+            )
             expected[name] = kept.double()
     own = {name: value.clone() for name, value in net.state_dict().items()}
     with average.in_place():
@@ -199,8 +226,13 @@ def test_the_average_is_what_is_scored_and_kept(make_setting: MakeSetting) -> No
     tune(plain, whole(plain), make_setting(selection=None))
     tune(averaged, whole(averaged), make_setting(selection=None, ema=0.5))
     start = small_network("test_vit").net.state_dict()
-    far = {name: float((value - start[name]).norm()) for name, value in plain.net.state_dict().items()}
-    near = {name: float((value - start[name]).norm()) for name, value in averaged.net.state_dict().items()}
+    far = {
+        name: float((value - start[name]).norm()) for name, value in plain.net.state_dict().items()
+    }
+    near = {
+        name: float((value - start[name]).norm())
+        for name, value in averaged.net.state_dict().items()
+    }
     assert all(0 < near[name] < far[name] for name in far)
 
 
@@ -215,7 +247,8 @@ def test_averaging_with_the_start_is_a_straight_line(make_setting: MakeSetting) 
         expected = end if name.startswith("head.") else 0.25 * end + 0.75 * first[name]
         torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
     assert any(
-        "0.25 of the fine-tuned weights" in note and "accuracy on the part that chose the epoch" in note
+        "0.25 of the fine-tuned weights" in note
+        and "accuracy on the part that chose the epoch" in note
         for note in history.notes
     )
     net = nn.BatchNorm1d(2)
@@ -242,13 +275,23 @@ def test_l2_sp_is_half_the_strength_times_the_squared_distance() -> None:
 
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_l2_sp_counts_once_a_step(accumulation: int, make_setting: MakeSetting) -> None:
-    """Two steps of plain SGD: the first begins at the start, where there is no penalty; the second one feels it."""
+    """Two steps of plain SGD: the first begins at the start, where there is no penalty; the second
+    one feels it."""
 
     def after(epochs: int, strength: float) -> dict[str, torch.Tensor]:
         network = pretrained()
-        options = {"momentum": 0.0, "schedule": "constant", "weight_decay": 0.0, "accumulation": accumulation}
+        options = {
+            "momentum": 0.0,
+            "schedule": "constant",
+            "weight_decay": 0.0,
+            "accumulation": accumulation,
+        }
         setting = make_setting(train=8, selection=None, **options)
-        tune(network, whole(network, epochs=epochs), replace(setting, transfer=Transfer(l2_sp=strength)))
+        tune(
+            network,
+            whole(network, epochs=epochs),
+            replace(setting, transfer=Transfer(l2_sp=strength)),
+        )
         return network.net.state_dict()
 
     start, one = pretrained().net.state_dict(), after(1, 0.0)
@@ -267,12 +310,19 @@ def test_l2_sp_takes_the_place_of_weight_decay_below_the_head() -> None:
     assert decays == {name: 0.3 if name == "head" else 0.0 for name in blocks.names}
 
 
-def test_clipping_bounds_the_gradient(make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clipping_bounds_the_gradient(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lengths: list[float] = []
     step = torch.optim.SGD.step
 
     def spied(self: Any, *args: Any, **more: Any) -> Any:
-        values = [p.grad.norm() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        values = [
+            p.grad.norm()
+            for group in self.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
         lengths.append(float(torch.stack(values).norm()))
         return step(self, *args, **more)
 
@@ -299,7 +349,9 @@ def test_frozen_statistics_stay_while_weights_train(make_setting: MakeSetting) -
 def test_patience_ends_a_phase_and_not_the_run(make_setting: MakeSetting) -> None:
     network = small_network("test_resnet")
     names = Blocks(network).names
-    plan = Plan("p", (Phase("bad", {"head": 50.0}, 9), Phase("good", dict.fromkeys(names, 0.02), 3)))
+    plan = Plan(
+        "p", (Phase("bad", {"head": 50.0}, 9), Phase("good", dict.fromkeys(names, 0.02), 3))
+    )
     history = tune(network, plan, make_setting(train=40, selection=30, early_stopping=2, epochs=9))
     first = [row for row in history.epochs if row["phase"] == 1]
     assert len(first) < 9
@@ -311,7 +363,11 @@ def test_patience_ends_a_phase_and_not_the_run(make_setting: MakeSetting) -> Non
 @pytest.mark.parametrize("metric", metrics.names())
 def test_the_metric_chooses_the_epoch(metric: str, make_setting: MakeSetting) -> None:
     network = small_network("test_resnet")
-    history = tune(network, whole(network, epochs=4), make_setting(train=40, selection=30, epochs=4, metric=metric))
+    history = tune(
+        network,
+        whole(network, epochs=4),
+        make_setting(train=40, selection=30, epochs=4, metric=metric),
+    )
     scores = [row[f"selection_{metric}"] for row in history.epochs]
     best = min(scores) if metric == "loss" else max(scores)
     assert history.kept is not None

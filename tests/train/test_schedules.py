@@ -12,10 +12,16 @@ from headstart.train.schedules import LearningRate
 ROWS = {
     "constant": ({"name": "constant"}, [1, 1, 1, 1, 1, 1, 1, 1]),
     "step": ({"name": "step", "every": 2.0, "factor": 0.1}, [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1]),
-    "exponential": ({"name": "exponential", "factor": 0.25}, [0.25 ** (step / 2) for step in range(8)]),
+    "exponential": (
+        {"name": "exponential", "factor": 0.25},
+        [0.25 ** (step / 2) for step in range(8)],
+    ),
     "linear": ({"name": "linear"}, [1 - step / 8 for step in range(8)]),
     "cosine": ({"name": "cosine"}, [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]),
-    "plateau": ({"name": "plateau", "patience": 0, "factor": 0.5}, [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]),
+    "plateau": (
+        {"name": "plateau", "patience": 0, "factor": 0.5},
+        [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25],
+    ),
 }
 LOSSES = [1.0, 1.5, 1.5, 0.5]  # seen by plateau at the end of each epoch
 
@@ -47,4 +53,6 @@ def test_there_is_a_row_for_every_schedule_a_recipe_may_name() -> None:
 def test_warmup_rises_and_the_shape_runs_over_the_rest() -> None:
     found = factors({"name": "linear"}, warmup=0.25)
     assert found == pytest.approx([1 / 3, 2 / 3, *[1 - step / 6 for step in range(6)]])
-    assert factors({"name": "constant"}, warmup=0.5) == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1])
+    assert factors({"name": "constant"}, warmup=0.5) == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, 1, 1, 1, 1]
+    )

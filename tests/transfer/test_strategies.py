@@ -31,7 +31,11 @@ def recipe(**transfer: object) -> Recipe:
 
 ROWS = {  # settings: pretrained?, and for each phase its epochs and rates
     "scratch": ({}, False, [(3, dict.fromkeys(BLOCKS, 0.01))]),
-    "fine_tune": ({"head_lr_ratio": 5.0}, True, [(3, {**dict.fromkeys(BLOCKS[:-1], 0.01), "head": 0.05})]),
+    "fine_tune": (
+        {"head_lr_ratio": 5.0},
+        True,
+        [(3, {**dict.fromkeys(BLOCKS[:-1], 0.01), "head": 0.05})],
+    ),
     "feature_extraction": ({}, True, [(0, {"head": 0.0})]),
     "discriminative": (
         {"layer_decay": 0.5, "head_lr_ratio": 2.0},
@@ -106,7 +110,9 @@ def test_a_probe_trains_its_head_alone_by_gradient_or_as_a_whole() -> None:
 def test_unfreezing_takes_all_epochs_and_ends_with_everything(
     epochs: int, every: int, lengths: list[int], groups: list[int]
 ) -> None:
-    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(train={"epochs": epochs})
+    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(
+        train={"epochs": epochs}
+    )
     phases = plan(chosen, BLOCKS).phases
     assert [phase.epochs for phase in phases] == lengths
     assert [list(phase.rates) for phase in phases] == [list(BLOCKS[-size:]) for size in groups]
@@ -115,8 +121,12 @@ def test_unfreezing_takes_all_epochs_and_ends_with_everything(
 
 @pytest.mark.parametrize(("epochs", "every"), [(3, 3), (3, 5), (1, 1)])
 def test_unfreezing_that_never_comes_is_refused(epochs: int, every: int) -> None:
-    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(train={"epochs": epochs})
-    with pytest.raises(HeadstartError, match=f"transfer.unfreeze_every: found {every} with {epochs} epochs"):
+    chosen = recipe(strategy="gradual_unfreezing", unfreeze_every=every).with_changes(
+        train={"epochs": epochs}
+    )
+    with pytest.raises(
+        HeadstartError, match=f"transfer.unfreeze_every: found {every} with {epochs} epochs"
+    ):
         plan(chosen, BLOCKS)
 
 
@@ -135,7 +145,10 @@ def test_partial(settings: dict[str, object], training: set[str]) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"last_blocks": 5}, "has 4 blocks below its head"), ({"train": "layer4"}, "no block matches 'layer4'")],
+    [
+        ({"last_blocks": 5}, "has 4 blocks below its head"),
+        ({"train": "layer4"}, "no block matches 'layer4'"),
+    ],
 )
 def test_partial_that_cannot_be(settings: dict[str, object], said: str) -> None:
     with pytest.raises(HeadstartError, match=said):

@@ -1,4 +1,5 @@
-"""Which texts say the same in nearly the same words: MinHash over runs of characters (Broder 1997)."""
+"""Which texts say the same in nearly the same words: MinHash over runs of characters (Broder
+1997)."""
 
 from __future__ import annotations
 
@@ -17,25 +18,29 @@ HASHES, BAND = 96, 4
 SAME = 0.6  # share of the runs of two texts that both have, from which on they are near copies
 ROWS = 8_192
 MOST = 4  # near copies of a text, about
-SHORT, LETTERS = (
-    7,
-    8,
-)  # words of a text too short for near copies; characters a word has at most, where no spaces part them
+SHORT = 7  # words of a text too short for near copies
+LETTERS = 8  # characters a word has at most, where no spaces part them
 LONGEST = 20_000  # characters of a text by which it is a near copy or not
 
 
 def like_texts(examples: Examples) -> Duplicates:
     """Which texts are the same but for case, spaces and punctuation, or nearly the same.
 
-    A text of fewer than seven words has no near copies: with one word changed it says something else.
+    A text of fewer than seven words has no near copies: with one word changed it says something
+    else.
     """
     keys, long = np.empty(len(examples), "S16"), np.empty(len(examples), bool)
     sketches = Sketches(len(examples))
     for start in range(0, len(examples), ROWS):
         texts = plain(examples.items[start : start + ROWS])
-        digests = (hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest() for text in texts)
+        digests = (
+            hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+            for text in texts
+        )
         keys[start : start + ROWS] = np.fromiter(digests, "S16", len(texts))
-        long[start : start + ROWS] = [max(text.count(" ") + 1, len(text) // LETTERS) >= SHORT for text in texts]
+        long[start : start + ROWS] = [
+            max(text.count(" ") + 1, len(text) // LETTERS) >= SHORT for text in texts
+        ]
         sketches.put(start, [text[:LONGEST] for text in texts])
     content, first = numbered(keys)
     contents = np.flatnonzero(long[first])
@@ -44,8 +49,8 @@ def like_texts(examples: Examples) -> Duplicates:
 
 
 def plain(texts: Sequence[str]) -> list[str]:
-    """Texts in lower case, without punctuation, and with single spaces: copies have the same. One of punctuation alone
-    stays."""
+    """Texts in lower case, without punctuation, and with single spaces: copies have the same. One
+    of punctuation alone stays."""
     joined = "\n".join(text.replace("\n", " ") for text in texts)
     folded = unicodedata.normalize("NFKC", joined).casefold().translate(_SEPARATORS)
     lines = (" ".join(line.split()) for line in folded.split("\n"))
@@ -53,10 +58,15 @@ def plain(texts: Sequence[str]) -> list[str]:
 
 
 class _Separators(dict[int, int]):
-    """Punctuation and control characters by their codes, as spaces; what else there is stays, filled in as it is met."""
+    """Punctuation and control characters by their codes, as spaces; what else there is stays,
+    filled in as it is met."""
 
     def __missing__(self, code: int) -> int:
-        found = code if code == ord("\n") or unicodedata.category(chr(code))[0] not in "PZC" else ord(" ")
+        found = (
+            code
+            if code == ord("\n") or unicodedata.category(chr(code))[0] not in "PZC"
+            else ord(" ")
+        )
         self[code] = found
         return found
 
@@ -65,7 +75,8 @@ _SEPARATORS = _Separators()
 
 
 class Sketches:
-    """What is kept of each text: of every hash function's least value 8 bits (Li and König 2010), and keys of bands of them.
+    """What is kept of each text: of every hash function's least value 8 bits (Li and König 2010),
+    and keys of bands of them.
 
     Args:
         count: of the texts.
@@ -86,7 +97,8 @@ class Sketches:
             band[start : start + len(texts)] = keys >> np.uint64(32)
 
     def near_copies(self, rows: np.ndarray) -> np.ndarray:
-        """Pairs of these rows, shape (m, 2), whose texts share most of their runs of characters, counted in `rows`."""
+        """Pairs of these rows, shape (m, 2), whose texts share most of their runs of characters,
+        counted in `rows`."""
 
         def alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
             return (self._signs[rows[first]] == self._signs[rows[second]]).mean(1) >= SAME
@@ -95,9 +107,12 @@ class Sketches:
 
 
 def _signatures(texts: Sequence[str]) -> np.ndarray:
-    """Shape (n, HASHES), uint32: the least value that each hash function has among the runs of a text."""
+    """Shape (n, HASHES), uint32: the least value that each hash function has among the runs of a
+    text."""
     padded = [text.ljust(RUN, "\0") for text in texts]
-    signs = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    signs = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(
+        np.uint64
+    )
     lengths = np.fromiter(map(len, padded), np.int64, len(padded))
     runs = np.zeros(len(signs) - RUN + 1, np.uint64)
     for place in range(RUN):

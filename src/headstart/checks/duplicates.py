@@ -1,4 +1,5 @@
-"""Which examples are like which: what both kinds of examples say of themselves, in one form, kept by content."""
+"""Which examples are like which: what both kinds of examples say of themselves, in one form, kept
+by content."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ FORMAT = 4  # raise it when what counts as alike changes
 
 COPY, PIXELS, MIRRORED, PICTURE, WORDS, FEATURES, GROUP = range(7)
 HOW = (
-    "a copy", "the same pixels", "mirrored", "almost the same picture", "almost the same words", "alike to the backbone",
+    "a copy", "the same pixels", "mirrored", "almost the same picture", "almost the same words",
+    "alike to the backbone",
     "the same group",
 )  # fmt: skip
 
@@ -28,8 +30,9 @@ HOW = (
 class Duplicates:
     """Examples and their likes.
 
-    `content` has a number for each example, shape (n,); those with the same one are copies of each other. `pairs` are numbers
-    of contents that are near copies, shape (m, 2), and `how` says of each pair in what way, a number in `HOW`, shape (m,).
+    `content` has a number for each example, shape (n,); those with the same one are copies of each
+    other. `pairs` are numbers of contents that are near copies, shape (m, 2), and `how` says of
+    each pair in what way, a number in `HOW`, shape (m,).
     """
 
     content: np.ndarray
@@ -38,7 +41,8 @@ class Duplicates:
 
 
 def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(number of each key, shape (n,), and the first row of each number), counted in the order in which keys first occur."""
+    """(number of each key, shape (n,), and the first row of each number), counted in the order in
+    which keys first occur."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(first), np.int64)
@@ -47,12 +51,16 @@ def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def remembered(find: Callable[[Examples], Duplicates], examples: Examples) -> Duplicates:
-    """What `find` says of examples, from the cache if these contents in this order were asked about before."""
+    """What `find` says of examples, from the cache if these contents in this order were asked about
+    before."""
     contents = hashlib.sha256(f"{FORMAT} {find.__name__}".encode())
     for digest in examples.digests:
         contents.update(digest)
     path = cache_folder() / "likes" / f"{contents.hexdigest()[:32]}.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
+    with (
+        suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
+        np.load(path, allow_pickle=False) as kept,
+    ):
         known = Duplicates(kept["content"], kept["pairs"], kept["how"])
         if len(known.content) == len(examples) and len(known.pairs) == len(known.how):
             return known

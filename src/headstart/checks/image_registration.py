@@ -1,21 +1,28 @@
-"""Thumbnails laid on each other as well as shifting and stretching can (Lucas & Kanade 1981), many pairs at a time."""
+"""Thumbnails laid on each other as well as shifting and stretching can (Lucas & Kanade 1981), many
+pairs at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-STEPS, FARTHEST = 8, 0.35  # of the search; the largest shift or stretch, where a picture reaches from -1 to 1
+# of the search; the largest shift or stretch, where a picture reaches from -1 to 1
+STEPS, FARTHEST = 8, 0.35
 CHUNK = 1_024  # pairs at a time
 
 
 def agreement(
-    grey: np.ndarray, colours: np.ndarray, first: np.ndarray, second: np.ndarray, mirrored: np.ndarray
+    grey: np.ndarray,
+    colours: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    mirrored: np.ndarray,
 ) -> np.ndarray:
     """How well pairs of thumbnails agree in details and colours, at best 1, shape (m,).
 
     Args:
-        grey: shape (n, side, side). colours: shape (n, 2, side, side). first, second: rows of the pairs, shape (m,).
+        grey: shape (n, side, side). colours: shape (n, 2, side, side). first, second: rows of the
+            pairs, shape (m,).
         mirrored: whether the
             second of a pair is to be mirrored, shape (m,).
     """
@@ -43,7 +50,8 @@ def _turned(images: np.ndarray, flip: np.ndarray) -> np.ndarray:
 def _agreement(
     one: np.ndarray, other: np.ndarray, ours: np.ndarray, theirs: np.ndarray, moved: np.ndarray
 ) -> np.ndarray:
-    """The lower of two: the correlation of the details, and the share of all variation that both have."""
+    """The lower of two: the correlation of the details, and the share of all variation that both
+    have."""
     laid, inside = _sampled(other, moved)
     details = _correlation(_details(one), _sampled(_details(other), moved)[0], inside)
     same, all_of_it = _difference(one, laid, inside)
@@ -54,7 +62,9 @@ def _agreement(
     return np.minimum(details, 1 - same / np.maximum(all_of_it, 1e-6)).astype(np.float32)
 
 
-def _difference(one: np.ndarray, other: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _difference(
+    one: np.ndarray, other: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(Mean squared difference, mean of both variances) within a mask, shape (m,) each."""
     weight = inside / inside.sum((1, 2), keepdims=True)
     mean = ((one + other) / 2 * weight).sum((1, 2), keepdims=True)
@@ -74,8 +84,8 @@ def _details(images: np.ndarray) -> np.ndarray:
 
 
 def _laid_on(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Stretch and shift of the other image, across and down, so that it lies on the one best: shape (m, 4), by Gauss and
-    Newton."""
+    """Stretch and shift of the other image, across and down, so that it lies on the one best: shape
+    (m, 4), by Gauss and Newton."""
     one, other = gaussian_filter(one, (0, 1, 1)), gaussian_filter(other, (0, 1, 1))
     side = one.shape[1]
     down, across = (slope * (side / 2) for slope in np.gradient(other, axis=(1, 2)))
@@ -85,7 +95,10 @@ def _laid_on(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         laid, inside = _sampled(other, moved)
         slope_across, slope_down = (_sampled(slope, moved)[0] * inside for slope in (across, down))
         weight = inside / inside.sum((1, 2), keepdims=True)
-        ours, theirs = ((values - (values * weight).sum((1, 2), keepdims=True)) * inside for values in (one, laid))
+        ours, theirs = (
+            (values - (values * weight).sum((1, 2), keepdims=True)) * inside
+            for values in (one, laid)
+        )
         power = np.maximum((theirs**2).sum((1, 2)), 1e-6)
         gain = np.clip((ours * theirs).sum((1, 2)) / power, 0.3, 3.0).reshape(-1, 1, 1)
         rest = (ours - gain * theirs).reshape(len(one), -1, 1)
@@ -102,7 +115,8 @@ def _places(side: int) -> np.ndarray:
 
 
 def _sampled(images: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images stretched and shifted, and a mask of where they have pixels, both of shape (m, side, side).
+    """Images stretched and shifted, and a mask of where they have pixels, both of shape (m, side,
+    side).
 
     As stretch and shift do not turn anything, each is one product with a matrix a direction.
     """
@@ -113,7 +127,8 @@ def _sampled(images: np.ndarray, moved: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _weights(side: int, stretch: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Linear interpolation as matrices, shape (m, side, side), and which places are inside, shape (m, side)."""
+    """Linear interpolation as matrices, shape (m, side, side), and which places are inside, shape
+    (m, side)."""
     places = (1 + stretch[:, None]) * _places(side) + shift[:, None]
     pixels = np.clip((places + 1) * (side / 2) - 0.5, 0, side - 1)
     weights = np.maximum(1 - np.abs(pixels[:, :, None] - np.arange(side, dtype=np.float32)), 0)

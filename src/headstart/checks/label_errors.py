@@ -1,4 +1,5 @@
-"""Labels that a classifier which has not seen them doubts (confident learning in its simplest form; Northcutt et al. 2021)."""
+"""Labels that a classifier which has not seen them doubts (confident learning in its simplest form;
+Northcutt et al. 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Examples of a held-out part that training has seen as well: copies, near copies, and others of the same group."""
+"""Examples of a held-out part that training has seen as well: copies, near copies, and others of
+the same group."""
 
 from __future__ import annotations
 
@@ -34,9 +35,10 @@ class Pair:
 class Leaks:
     """What the parts of a data set share.
 
-    `leaks` has an entry for each example of a held-out part that has its like in an earlier one (the order is train,
-    validation, test), `conflicts` one for each copy whose label differs. `leaked` are the rows of each part that have their
-    like in an earlier part, `given_away` those that have it in a later one.
+    `leaks` has an entry for each example of a held-out part that has its like in an earlier one
+    (the order is train, validation, test), `conflicts` one for each copy whose label differs.
+    `leaked` are the rows of each part that have their like in an earlier part, `given_away` those
+    that have it in a later one.
     """
 
     leaks: tuple[Pair, ...]
@@ -61,21 +63,31 @@ def copies(dataset: Dataset, like: Duplicates) -> tuple[Pair, ...]:
 
 
 def without(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
-    """The data less the examples of training and validation that a later part has as well, and what was found, where those
-    are now `unused` and nothing is leaked any more."""
+    """The data less the examples of training and validation that a later part has as well, and what
+    was found, where those are now `unused` and nothing is leaked any more."""
     rows = leaks.given_away
     dropped = [part.take(rows[role]) for role, part in dataset.parts().items()]
-    kept = {role: part.take(np.setdiff1d(np.arange(len(part)), rows[role])) for role, part in dataset.parts().items()}
+    kept = {
+        role: part.take(np.setdiff1d(np.arange(len(part)), rows[role]))
+        for role, part in dataset.parts().items()
+    }
     unused = joined([*([dataset.unused] if dataset.unused else []), *dropped])
     gone = {(role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names}
 
     def mark(pair: Pair) -> Pair:
         part = UNUSED if (pair.part, pair.name) in gone else pair.part
         return replace(
-            pair, part=part, other_part=UNUSED if (pair.other_part, pair.other_name) in gone else pair.other_part
+            pair,
+            part=part,
+            other_part=UNUSED if (pair.other_part, pair.other_name) in gone else pair.other_part,
         )
 
-    less = replace(dataset, train=kept["train"], validation=kept.get("validation") or None, unused=unused or None)
+    less = replace(
+        dataset,
+        train=kept["train"],
+        validation=kept.get("validation") or None,
+        unused=unused or None,
+    )
     return less, Leaks(
         leaks=tuple(map(mark, leaks.leaks)),
         conflicts=tuple(map(mark, leaks.conflicts)),
@@ -88,13 +100,15 @@ def apply_leak_policy(dataset: Dataset, like: Duplicates, policy: str) -> tuple[
     """The data as data.leaks wants it, with sentences on what was found, and what leaks remain.
 
     Raises:
-        HeadstartError: there are leaks, and the policy is "error"; or without them a class would have no training example.
+        HeadstartError: there are leaks, and the policy is "error"; or without them a class would
+            have no training example.
     """
     found = find_leaks(dataset, like)
     notes = _notes(dataset, like, found)
     if found.leaks and policy == "error":
         raise HeadstartError(
-            f'{notes[0]}. Mend the data, or set data.leaks = "drop" to leave them out of training, or "report" to have '
+            f'{notes[0]}. Mend the data, or set data.leaks = "drop" to leave them out of '
+            'training, or "report" to have '
             "the score with and without them"
         )
     if found.leaks and policy == "drop":
@@ -103,10 +117,14 @@ def apply_leak_policy(dataset: Dataset, like: Duplicates, policy: str) -> tuple[
         empty = [name for name, count in dataset.counts("train").items() if not count]
         if empty:
             raise HeadstartError(
-                f"data.leaks: without the examples that held-out parts have as well, no training example of {empty[0]!r} "
+                "data.leaks: without the examples that held-out parts have as well, no training "
+                f"example of {empty[0]!r} "
                 'is left; mend the data, or set data.leaks = "report"'
             )
-        notes.append(f'data.leaks = "drop": left out of training and validation for that are {count} examples')
+        notes.append(
+            f'data.leaks = "drop": left out of training and validation for that are {count} '
+            "examples"
+        )
     return dataset.with_notes(*notes), found
 
 
@@ -115,17 +133,20 @@ def _notes(dataset: Dataset, like: Duplicates, found: Leaks) -> list[str]:
     for role, rows in found.leaked.items():
         own = [pair for pair in found.leaks if pair.part == role]
         if own:
-            kinds = ", ".join(f"{count} {how}" for how, count in Counter(pair.how for pair in own).most_common())
+            kinds = ", ".join(
+                f"{count} {how}" for how, count in Counter(pair.how for pair in own).most_common()
+            )
             first = own[0]
             notes.append(
-                f"{role} examples with a duplicate in an earlier part: {len(rows)} of {len(dataset.parts()[role])} "
-                f"({kinds}), such as {first.name} and {first.other_name} of {first.other_part}"
+                f"{role} examples with a duplicate in an earlier part: {len(rows)} of "
+                f"{len(dataset.parts()[role])} ({kinds}), such as {first.name} and "
+                f"{first.other_name} of {first.other_part}"
             )
     if found.conflicts:
         first = found.conflicts[0]
         notes.append(
-            f"copies under another label: {len(found.conflicts)}, such as {first.name} ({first.label}) and "
-            f"{first.other_name} ({first.other_label})"
+            f"copies under another label: {len(found.conflicts)}, such as {first.name} "
+            f"({first.label}) and {first.other_name} ({first.other_label})"
         )
     copies = len(like.content) - (like.content.max() + 1)
     if copies:
@@ -139,7 +160,17 @@ def table(pairs: Iterable[Pair]) -> str:
     rows = csv.writer(written)
     rows.writerow(["part", "example", "label", "like", "of_part", "of_label", "how"])
     for pair in dict.fromkeys(pairs):
-        rows.writerow([pair.part, pair.name, pair.label, pair.other_name, pair.other_part, pair.other_label, pair.how])
+        rows.writerow(
+            [
+                pair.part,
+                pair.name,
+                pair.label,
+                pair.other_name,
+                pair.other_part,
+                pair.other_label,
+                pair.how,
+            ]
+        )
     return written.getvalue()
 
 
@@ -156,8 +187,9 @@ class _Rows:
         self._groups = group_numbers(self._all) if self._all.keys else None
 
     def in_another_part(self, way: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each row one that it is like in an earlier part (`way` 1) or a later one (-1), and how: copies come first, then
-        near copies, then others of its group. -1 where there is none."""
+        """For each row one that it is like in an earlier part (`way` 1) or a later one (-1), and
+        how: copies come first, then near copies, then others of its group. -1 where there is
+        none."""
         part, content = self._part * way, self._like.content
         partner, how = np.full(len(part), -1), np.full(len(part), -1)
 
@@ -179,16 +211,31 @@ class _Rows:
         return partner, how
 
     def copies(self, labelled: bool) -> tuple[Pair, ...]:
-        """Each example that has the content of an earlier one; with `labelled`, those whose labels differ."""
+        """Each example that has the content of an earlier one; with `labelled`, those whose labels
+        differ."""
         content = self._like.content
         first = _first(content, np.arange(len(content)))[content]
-        later = self._all.labels != self._all.labels[first] if labelled else first != np.arange(len(first))
-        return tuple(self.pair(row, int(first[row]), COPY) for row in np.flatnonzero(later).tolist())
+        later = (
+            self._all.labels != self._all.labels[first]
+            if labelled
+            else first != np.arange(len(first))
+        )
+        return tuple(
+            self.pair(row, int(first[row]), COPY) for row in np.flatnonzero(later).tolist()
+        )
 
     def pair(self, row: int, other: int, how: int) -> Pair:
         part, other_part = (self._roles[self._part[r]] for r in (row, other))
         label, other_label = (self._labels[self._all.labels[r]] for r in (row, other))
-        return Pair(part, self._all.names[row], label, other_part, self._all.names[other], other_label, HOW[how])
+        return Pair(
+            part,
+            self._all.names[row],
+            label,
+            other_part,
+            self._all.names[other],
+            other_label,
+            HOW[how],
+        )
 
     def by_part(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Rows counted from the beginning of their parts."""

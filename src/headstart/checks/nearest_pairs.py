@@ -1,7 +1,7 @@
 """Pairs of like rows among many, at a cost that grows with their number and not with its square.
 
-Rows are sorted by several keys, each of which is likely the same for rows that are alike, and every row is compared with
-its next few neighbours only (Charikar 2002, section 3).
+Rows are sorted by several keys, each of which is likely the same for rows that are alike, and every
+row is compared with its next few neighbours only (Charikar 2002, section 3).
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ Alike = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def like_pairs(tables: Iterator[np.ndarray], alike: Alike, most: int) -> np.ndarray:
-    """Pairs of rows that are alike, shape (m, 2), int64: the lower number first, each pair once, in order.
+    """Pairs of rows that are alike, shape (m, 2), int64: the lower number first, each pair once, in
+    order.
 
     Args:
-        tables: keys of all rows, shape (n,) each; rows with the same key or one near it are compared.
+        tables: keys of all rows, shape (n,) each; rows with the same key or one near it are
+            compared.
         alike: tells of rows (i, j), shape (k,) each, which are; shape (k,).
-        most: a row that has so many likes after one table looks for no more in the next, so that a set in which all are
-            alike does not become a list of all pairs.
+        most: a row that has so many likes after one table looks for no more in the next, so that a
+            set in which all are alike does not become a list of all pairs.
     """
     found, n = np.empty(0, np.int64), 1
     for keys in tables:
@@ -43,10 +45,11 @@ def like_pairs(tables: Iterator[np.ndarray], alike: Alike, most: int) -> np.ndar
 
 
 def like_vectors(vectors: np.ndarray, least: float) -> np.ndarray:
-    """Pairs of unit vectors, shape (n, width), whose cosine is at least `least`, as `like_pairs` gives them.
+    """Pairs of unit vectors, shape (n, width), whose cosine is at least `least`, as `like_pairs`
+    gives them.
 
-    The keys are the sides of random planes on which a vector lies: two at an angle θ lie on the same side of one with
-    probability 1 - θ/π. Pairs near the limit may be missed.
+    The keys are the sides of random planes on which a vector lies: two at an angle θ lie on the
+    same side of one with probability 1 - θ/π. Pairs near the limit may be missed.
     """
     random = np.random.default_rng(0)
 
@@ -54,9 +57,14 @@ def like_vectors(vectors: np.ndarray, least: float) -> np.ndarray:
         weights = 1 << np.arange(BITS, dtype=np.int64)[::-1]
         for _ in range(TABLES):
             planes = random.standard_normal((vectors.shape[1], BITS)).astype(np.float32)
-            keys = [(vectors[s : s + CHUNK] @ planes > 0) @ weights for s in range(0, len(vectors), CHUNK)]
+            keys = [
+                (vectors[s : s + CHUNK] @ planes > 0) @ weights
+                for s in range(0, len(vectors), CHUNK)
+            ]
             yield np.concatenate(keys)
 
     return like_pairs(
-        tables(), lambda first, second: np.einsum("ij,ij->i", vectors[first], vectors[second]) >= least, MOST
+        tables(),
+        lambda first, second: np.einsum("ij,ij->i", vectors[first], vectors[second]) >= least,
+        MOST,
     )

@@ -34,7 +34,8 @@ ALIKE = 0.95  # cosine of centred features from which on two examples are worth 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found, a line each, the folder with the tables, and whether the recipe calls what was found fatal."""
+    """What was found, a line each, the folder with the tables, and whether the recipe calls what
+    was found fatal."""
 
     lines: tuple[str, ...]
     folder: Path
@@ -42,15 +43,18 @@ class Checked:
 
 
 def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Checked:
-    """Look the data of a recipe over, or a folder or table by itself: classes, files, likes between the parts, doubtful labels.
+    """Look the data of a recipe over, or a folder or table by itself: classes, files, likes between
+    the parts, doubtful labels.
 
-    Tables go into `<output>.check/`, with `page` also a page to look at. Nothing is trained but a classifier on frozen
-    features, whose doubts are the doubtful labels.
+    Tables go into `<output>.check/`, with `page` also a page to look at. Nothing is trained but a
+    classifier on frozen features, whose doubts are the doubtful labels.
 
     Raises:
         HeadstartError: the data cannot be read.
     """
-    asked = read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
+    asked = (
+        read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
+    )
     recipe = asked.with_changes(data={"leaks": "report"})
     task = task_for(recipe.task, recipe.model.backbone)
     dataset, leaks = read_checked(recipe, task)
@@ -58,16 +62,24 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
     if leaks.leaks and asked.data.leaks == "drop":
-        lines.append(f'data.leaks = "drop" leaves out {sum(map(len, leaks.given_away.values()))} examples of a run')
+        lines.append(
+            f'data.leaks = "drop" leaves out {sum(map(len, leaks.given_away.values()))} examples '
+            "of a run"
+        )
     doubts: list[list[str]] = []
     try:
         machine = start()
         frozen = prepare(
-            recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, (dataset, leaks)
+            recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}),
+            machine,
+            (dataset, leaks),
         )
     except HeadstartError as error:
         frozen = None
-        lines.append(f"look-alikes by features and doubtful labels need the backbone, which cannot be had: {error}")
+        lines.append(
+            "look-alikes by features and doubtful labels need the backbone, which cannot be had: "
+            f"{error}"
+        )
     found = leaks
     if frozen is not None:
         lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
@@ -77,17 +89,21 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         seen = Counter(pair.how for pair in found.leaks)[HOW[FEATURES]]
         if seen:
             lines.append(
-                f"held-out examples that look to the backbone like some of an earlier part, beside those: {seen}"
+                "held-out examples that look to the backbone like some of an earlier part, "
+                f"beside those: {seen}"
             )
         doubts = _doubts(dataset, features, recipe.seed)
         n = sum(map(len, dataset.for_learning().values()))
         lines.append(
-            f"labels outside the test that a classifier on frozen features, which has not seen them, would give otherwise: "
-            f"{len(doubts)} of {n}, the worst first; {100 * len(doubts) / n:.1f} % is its error rate, so many of them are its "
-            "own errors, and the first ones are worth a look"
+            "labels outside the test that a classifier on frozen features, which has not seen "
+            f"them, would give otherwise: {len(doubts)} of {n}, the worst first; "
+            f"{100 * len(doubts) / n:.1f} % is its error rate, so many of them are its own "
+            "errors, and the first ones are worth a look"
         )
     folder = _folder(recipe)
-    write_whole(folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)]))
+    write_whole(
+        folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)])
+    )
     header = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]
     write_whole(folder / "suspects.csv", _csv(header, doubts))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
@@ -97,7 +113,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         write_check_page(shown, frozen.network.encoder(), varied, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
     elif page:
-        lines.append("page       not written: it shows what the backbone reads, which cannot be had")
+        lines.append(
+            "page       not written: it shows what the backbone reads, which cannot be had"
+        )
     return Checked(tuple(lines), folder, bool(leaks.leaks) and asked.data.leaks == "error")
 
 
@@ -107,7 +125,8 @@ def _folder(recipe: Recipe) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HeadstartError(
-            f"output: {folder} cannot be made ({error.strerror}); give another place with output=NAME"
+            f"output: {folder} cannot be made ({error.strerror}); give another place with "
+            "output=NAME"
         ) from None
     return folder
 
@@ -121,7 +140,8 @@ def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
 
 
 def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> Leaks:
-    """Leaks with those that only the features show, of all parts one after the other, shape (n, width)."""
+    """Leaks with those that only the features show, of all parts one after the other, shape (n,
+    width)."""
     _, first = np.unique(like.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
@@ -133,8 +153,8 @@ def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> 
 
 
 def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
-    """Examples for training and validation whose label is doubted, the worst first: part, example, label, suspected label,
-    and the probabilities of both."""
+    """Examples for training and validation whose label is doubted, the worst first: part, example,
+    label, suspected label, and the probabilities of both."""
     from headstart.train.cross_validation import out_of_fold
 
     parts, labels = dataset.for_learning(), dataset.labels
@@ -145,7 +165,16 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
     for row in suspects(probabilities, known.labels).tolist():
         given, best = int(known.labels[row]), int(probabilities[row].argmax())
         own, other = probabilities[row, given], probabilities[row, best]
-        found.append([where[row], known.names[row], labels[given], labels[best], f"{own:.4f}", f"{other:.4f}"])
+        found.append(
+            [
+                where[row],
+                known.names[row],
+                labels[given],
+                labels[best],
+                f"{own:.4f}",
+                f"{other:.4f}",
+            ]
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """headstart compare: ways to train beside each other, on one split, each as a run of its own.
 
-Runs that are finished stay finished: an interrupted comparison goes on where it was, one that fails does not lose the others,
-and several processes or machines can work on one.
+Runs that are finished stay finished: an interrupted comparison goes on where it was, one that fails
+does not lose the others, and several processes or machines can work on one.
 """
 
 from __future__ import annotations
@@ -68,9 +68,11 @@ def compare(
     seeds: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Comparison, Path]:
-    """Run each recipe with each combination of values and each seed; the comparison, and the folder where it lies.
+    """Run each recipe with each combination of values and each seed; the comparison, and the folder
+    where it lies.
 
-    The folder is the first recipe's output with `.compare`: `comparison.md`, `.html` and `.json`, and all runs under `cells/`.
+    The folder is the first recipe's output with `.compare`: `comparison.md`, `.html` and `.json`,
+    and all runs under `cells/`.
 
     Args:
         recipes: TOML files with the same data.
@@ -79,7 +81,8 @@ def compare(
         seeds: how many seeds, from the recipe's own on; the split is that of the first.
 
     Raises:
-        HeadstartError: a combination makes a wrong recipe, the recipes have different data, or no run came to an end.
+        HeadstartError: a combination makes a wrong recipe, the recipes have different data, or no
+            run came to an end.
     """
     say = progress or Progress()
     cells, folder = _cells(recipes, overrides, vary or {}, seeds)
@@ -105,7 +108,9 @@ def compare(
     lines = [found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]
     write_whole(folder / "comparison.md", "\n\n".join(lines) + "\n")
     about = f"{cells[0].recipe.data.source or cells[0].recipe.data.train}; {found.n} test examples"
-    write_comparisons(folder.stem, about, [Compared(folder.stem, found)], folder / "comparison.html")
+    write_comparisons(
+        folder.stem, about, [Compared(folder.stem, found)], folder / "comparison.html"
+    )
     return found, folder
 
 
@@ -114,13 +119,19 @@ def _cells(
 ) -> tuple[list[PlannedRun], Path]:
     """All runs there are to make, on one split."""
     if not recipes:
-        raise HeadstartError("compare: found no recipe; expected one or more TOML files before any KEY=VALUE")
-    for key, way_out in {"seed": "give how many with --seeds", "output": "all runs lie beside the first one's"}.items():
+        raise HeadstartError(
+            "compare: found no recipe; expected one or more TOML files before any KEY=VALUE"
+        )
+    for key, way_out in {
+        "seed": "give how many with --seeds",
+        "output": "all runs lie beside the first one's",
+    }.items():
         if key in vary:
             raise HeadstartError(f"--vary: {key} cannot be varied; {way_out}")
     for key in (key for key, values in vary.items() if not values):
         raise HeadstartError(
-            f"--vary: found no values for {key}; expected some with commas between them, such as {key}=A,B"
+            f"--vary: found no values for {key}; expected some with commas between them, such as "
+            f"{key}=A,B"
         )
     read: list[tuple[str, Recipe]] = []
     for path in recipes:
@@ -131,21 +142,26 @@ def _cells(
     first = read[0][1]
     twice = [name for name, count in Counter(name for name, _ in read).items() if count > 1]
     if twice:
-        raise HeadstartError(f"compare: two rows would be called {twice[0]!r}; give each recipe file and value once")
+        raise HeadstartError(
+            f"compare: two rows would be called {twice[0]!r}; give each recipe file and value once"
+        )
     if first.seed + seeds > 2**31:
-        raise HeadstartError(f"--seeds: found {seeds} from seed {first.seed} on; a seed is less than 2147483648")
+        raise HeadstartError(
+            f"--seeds: found {seeds} from seed {first.seed} on; a seed is less than 2147483648"
+        )
     differing = [name for name, recipe in read if recipe.data != first.data]
     if differing:
         raise HeadstartError(
-            f"compare: {differing[0]} has other [data] than {read[0][0]}; runs compare on one split only"
+            f"compare: {differing[0]} has other [data] than {read[0][0]}; runs compare on one "
+            "split only"
         )
     folder = Path(first.output).with_name(f"{Path(first.output).name}.compare")
     split, begun = folder / SPLIT, folder / DATA
     asked_for = first.data.model_dump_json(indent=2)
     if begun.is_file() and begun.read_text(encoding="utf-8") != asked_for:
         raise HeadstartError(
-            f"output: {folder} was begun with other settings of [data]; undo the change to go on, delete it to begin anew, or "
-            "give another place with output=NAME"
+            f"output: {folder} was begun with other settings of [data]; undo the change to go "
+            "on, delete it to begin anew, or give another place with output=NAME"
         )
     if not split.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,10 +172,14 @@ def _cells(
     cells = []
     for name, recipe in read:
         for seed in range(first.seed, first.seed + seeds):
-            one = recipe.with_changes(data={"split": Split(file=str(split))}, evaluate={"beside": ()})
+            one = recipe.with_changes(
+                data={"split": Split(file=str(split))}, evaluate={"beside": ()}
+            )
             one = one.model_copy(update={"seed": seed, "search": None})
             home = folder / "cells" / f"{_slug(name)}-seed{seed}-{one.digest()[:8]}"
-            cells.append(PlannedRun(name, seed, one.model_copy(update={"output": str(home / "run")}), home))
+            cells.append(
+                PlannedRun(name, seed, one.model_copy(update={"output": str(home / "run")}), home)
+            )
     return cells, folder
 
 
@@ -178,7 +198,10 @@ def _work_on(cells: Sequence[PlannedRun], say: Progress) -> None:
                 if not ours:
                     left.append(cell)
                 elif not _is_done(cell):
-                    say.text(f"run {cells.index(cell) + 1} of {len(cells)}: {cell.name}, seed {cell.seed}")
+                    say.text(
+                        f"run {cells.index(cell) + 1} of {len(cells)}: {cell.name}, seed "
+                        f"{cell.seed}"
+                    )
                     say.text(f"  {_made(cell)}")
         if len(left) == len(waiting):
             time.sleep(PATIENCE)
@@ -198,7 +221,9 @@ def _cost(cell: PlannedRun) -> Cost:
     try:
         return Cost.model_validate_json((cell.folder / COST).read_bytes())
     except ValueError:
-        raise HeadstartError(f"{cell.folder / COST}: damaged; delete {cell.folder} and start again") from None
+        raise HeadstartError(
+            f"{cell.folder / COST}: damaged; delete {cell.folder} and start again"
+        ) from None
 
 
 def _failure(cell: PlannedRun) -> str:
@@ -209,7 +234,8 @@ def _failure(cell: PlannedRun) -> str:
 
 
 def _made(cell: PlannedRun) -> str:
-    """Make a run in a process of its own, so that its memory is its own and its end ends nothing else: how it went."""
+    """Make a run in a process of its own, so that its memory is its own and its end ends nothing
+    else: how it went."""
     (cell.folder / FAILED).unlink(missing_ok=True)
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(PRELOADED)
@@ -225,7 +251,8 @@ def _made(cell: PlannedRun) -> str:
         return str(Report.read(cell.run).test.accuracy)
     if not (cell.folder / FAILED).exists():
         write_whole(
-            cell.folder / FAILED, f"its process ended with exit code {child.exitcode}; was there enough memory?"
+            cell.folder / FAILED,
+            f"its process ended with exit code {child.exitcode}; was there enough memory?",
         )
     return f"failed: {_failure(cell)}"
 
@@ -233,7 +260,8 @@ def _made(cell: PlannedRun) -> str:
 def _run(cell: PlannedRun) -> None:
     from headstart.commands.run import run
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C means is told to it by the process that waits for it
+    # what Ctrl-C means is told to it by the process that waits for it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     try:

@@ -1,4 +1,5 @@
-"""headstart export: a finished run as a file for other programs, kept only if it says what the run says."""
+"""headstart export: a finished run as a file for other programs, kept only if it says what the run
+says."""
 
 from __future__ import annotations
 
@@ -41,17 +42,22 @@ class Exported:
         ]
 
 
-def export(run: str, to: str, int8: bool = False, out: Path | None = None, examples: Sequence[str] = ()) -> Exported:
-    """Write the model of a finished run in another form, and check it on real examples before it is kept.
+def export(
+    run: str, to: str, int8: bool = False, out: Path | None = None, examples: Sequence[str] = ()
+) -> Exported:
+    """Write the model of a finished run in another form, and check it on real examples before it is
+    kept.
 
     Args:
         to: "onnx", "torch_export" or "hf".
         int8: weights of an ONNX file as 8-bit numbers.
         out: where to; without it beside the run.
-        examples: files, folders or texts to check it with; without them up to 1,000 of the run's test part.
+        examples: files, folders or texts to check it with; without them up to 1,000 of the run's
+            test part.
 
     Raises:
-        HeadstartError: the run cannot be exported so, its data is gone, the place is taken, or the file says something else.
+        HeadstartError: the run cannot be exported so, its data is gone, the place is taken, or the
+            file says something else.
     """
     if to not in SUFFIXES:
         raise HeadstartError(f"--to: found {to!r}; expected {', '.join(SUFFIXES)}")
@@ -60,9 +66,13 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
     home = Path(run).resolve() if Path(run).name in ("", "..") else Path(run)
     path = out or home.with_name(f"{home.name}{'.int8' if int8 else ''}{SUFFIXES[to]}")
     if to != "hf" and path.suffix != SUFFIXES[to]:
-        raise HeadstartError(f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}")
+        raise HeadstartError(
+            f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}"
+        )
     if path.exists():
-        raise HeadstartError(f"--out: {path} is there already; move it away, or give another name with --out")
+        raise HeadstartError(
+            f"--out: {path} is there already; move it away, or give another name with --out"
+        )
     before = load(run)
     (member,) = before.members
     if not isinstance(member, NetworkModel):
@@ -85,11 +95,16 @@ def export(run: str, to: str, int8: bool = False, out: Path | None = None, examp
         draft.rename(path)
     finally:
         _remove(draft)
-    return Exported(path, max(found, key=lambda one: one.largest), sizes[0], sizes[1], tuple(answers))
+    return Exported(
+        path, max(found, key=lambda one: one.largest), sizes[0], sizes[1], tuple(answers)
+    )
 
 
-def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[Any], np.ndarray | None, list[Any]]:
-    """(Examples to check an export with, their classes if they are known, others to calibrate it with)."""
+def _examples(
+    run: str, model: Predictor, given: Sequence[str]
+) -> tuple[list[Any], np.ndarray | None, list[Any]]:
+    """(Examples to check an export with, their classes if they are known, others to calibrate it
+    with)."""
     if given:
         found = [example.item for example in model.gather(list(given)) if not example.fault]
         if len(found) < TRACED:
@@ -99,7 +114,8 @@ def _examples(run: str, model: Predictor, given: Sequence[str]) -> tuple[list[An
         dataset = finished(run).dataset
     except HeadstartError as error:
         raise HeadstartError(
-            f"{run}: its examples, which an export is checked with, cannot be read ({error}); give others with --examples"
+            f"{run}: its examples, which an export is checked with, cannot be read ({error}); "
+            "give others with --examples"
         ) from None
     test, train = dataset.test, dataset.train
     rows = _spread(len(test), CHECKED)
@@ -115,10 +131,13 @@ def _spread(n: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist()
 
 
-Answers = dict[str, np.ndarray]  # probabilities of the checked examples by the line that tells how to get them
+# probabilities of the checked examples by the line that tells how to get them
+Answers = dict[str, np.ndarray]
 
 
-def _onnx(member: NetworkModel, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]) -> Answers:
+def _onnx(
+    member: NetworkModel, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
+) -> Answers:
     from headstart.inference.onnx_file import write_onnx
 
     write_onnx(member, checked[:TRACED], draft)
@@ -134,17 +153,24 @@ def _onnx(member: NetworkModel, draft: Path, path: Path, checked: list[Any], cal
                 quantize_texts(whole, draft)
         finally:
             _remove(whole)
-    return {f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)}
+    return {
+        f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)
+    }
 
 
 def _batches(member: NetworkModel, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
     from headstart.inference.exportable import inputs_of
 
     for start in range(0, len(items), BATCH):
-        yield {name: value.numpy() for name, value in inputs_of(member, items[start : start + BATCH]).items()}
+        yield {
+            name: value.numpy()
+            for name, value in inputs_of(member, items[start : start + BATCH]).items()
+        }
 
 
-def _torch_export(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
+def _torch_export(
+    member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]
+) -> Answers:
     from headstart.inference.torch_file import read_torch_file, write_torch_file
 
     write_torch_file(member, checked[:TRACED], draft)
@@ -164,8 +190,8 @@ def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: li
             answers[call.line(path)] = call.probabilities(draft, map(opened, checked), labels)
         except Exception as error:  # as manifold as what timm and transformers do not expect
             raise HeadstartError(
-                f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); export to onnx or torch_export "
-                "instead"
+                f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); "
+                "export to onnx or torch_export instead"
             ) from None
     (draft / "README.md").write_text(
         model_card(Report.read(member.source), member.spec, list(answers)), encoding="utf-8"

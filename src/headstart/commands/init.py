@@ -1,4 +1,5 @@
-"""headstart init: a first recipe for data that nobody has described yet, with the reason for each value."""
+"""headstart init: a first recipe for data that nobody has described yet, with the reason for each
+value."""
 
 from __future__ import annotations
 
@@ -32,13 +33,19 @@ from headstart.train.prepare import read_checked
 
 IMAGES, TEXTS = "image_classification", "text_classification"
 BACKBONES = {  # where the weights come as a package, and where they come from a hub
-    IMAGES: ("packaged:efficientnet_lite0", "resnet18.tv_in1k", "resnet50.a1_in1k or convnext_small.fb_in22k_ft_in1k"),
+    IMAGES: (
+        "packaged:efficientnet_lite0",
+        "resnet18.tv_in1k",
+        "resnet50.a1_in1k or convnext_small.fb_in22k_ft_in1k",
+    ),
     TEXTS: ("packaged:minilm_l6", "sentence-transformers/all-MiniLM-L6-v2", "roberta-base"),
 }
 STEPS = 600  # of training, about
 FEW = 20  # training examples a class
 SEEN = 200  # files or rows to tell the kind of data by
-FILES = Kind("image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.such_as)
+FILES = Kind(
+    "image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.such_as
+)
 
 
 def propose(source: str) -> str:
@@ -48,7 +55,9 @@ def propose(source: str) -> str:
         HeadstartError: there is no data, or nothing that a task reads.
     """
     if not source.strip():
-        raise HeadstartError("SOURCE: found no name; expected a folder, a table, or whatever else data.source may be")
+        raise HeadstartError(
+            "SOURCE: found no name; expected a folder, a table, or whatever else data.source may be"
+        )
     found = _found(source)
     draft = _draft(source, found)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,8 +69,8 @@ def propose(source: str) -> str:
 
 
 class Found(NamedTuple):
-    """What data is for: the task, how that was told, columns of a table by their roles, its other ones, and whether its first
-    line names them."""
+    """What data is for: the task, how that was told, columns of a table by their roles, its other
+    ones, and whether its first line names them."""
 
     task: str
     why: str
@@ -77,9 +86,14 @@ def _found(source: str) -> Found:
         images, texts = sum(map(is_image, files)), sum(map(TEXT_FILES.accepts, files))
         if not images and not texts:
             raise HeadstartError(
-                f"{place}: found neither images nor .txt files; expected one folder of them a class, or a table"
+                f"{place}: found neither images nor .txt files; expected one folder of them a "
+                "class, or a table"
             )
-        return Found(IMAGES, "the files are images") if images >= texts else Found(TEXTS, "the files are texts")
+        return (
+            Found(IMAGES, "the files are images")
+            if images >= texts
+            else Found(TEXTS, "the files are texts")
+        )
     table = open_table(place)
     header = example_in_header(table) is None
     if not header:
@@ -98,7 +112,8 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
     rows = len(values[table.columns[0]]) if values else 0
     if not rows or len(table.columns) < 2:
         raise HeadstartError(
-            f"{table.path}: expected rows and at least two columns, one of examples and one of labels; it has {table.listed()}"
+            f"{table.path}: expected rows and at least two columns, one of examples and one of "
+            f"labels; it has {table.listed()}"
         )
     different = {name: len({str(value) for value in found}) for name, found in values.items()}
     named = [name for name in table.columns if name.lower() in LABELS]
@@ -107,13 +122,24 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
     else:
         repeating = [name for name in table.columns if 2 <= different[name] <= max(20, rows // 10)]
         if not repeating:
-            numbers = [name for name, some in values.items() if all(is_number(str(value)) for value in some)]
+            numbers = [
+                name
+                for name, some in values.items()
+                if all(is_number(str(value)) for value in some)
+            ]
             raise HeadstartError(
-                f"{table.path}: no column looks like labels: none of {table.listed()} repeats itself. "
-                + "".join(f"{name!r} holds numbers; to predict a number is not possible yet. " for name in numbers[:1])
+                f"{table.path}: no column looks like labels: none of {table.listed()} repeats "
+                "itself. "
+                + "".join(
+                    f"{name!r} holds numbers; to predict a number is not possible yet. "
+                    for name in numbers[:1]
+                )
                 + "Add a column of classes, called label"
             )
-        label, why = min(repeating, key=lambda name: different[name]), "the labels as the column with the fewest values"
+        label, why = (
+            min(repeating, key=lambda name: different[name]),
+            "the labels as the column with the fewest values",
+        )
     others = [name for name in table.columns if name != label]
     for name in others:
         given = [str(value) for value in values[name] if value]
@@ -148,7 +174,9 @@ def _draft(source: str, found: Found) -> str:
     named = [f"columns.{role} = {_quoted(name)}" for role, name in found.columns.items()]
     named += [] if found.header else ["header = false"]
     model = ["[model]", f"backbone = {_quoted(_backbone(task)[0])}"]
-    return "\n".join([f"task = {_quoted(task)}", "[data]", f"source = {_quoted(source)}", *named, *model])
+    return "\n".join(
+        [f"task = {_quoted(task)}", "[data]", f"source = {_quoted(source)}", *named, *model]
+    )
 
 
 def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
@@ -159,8 +187,8 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
     size = 16 if n < 1_000 else 32
     epochs = int(np.clip(round(STEPS * size / n), 2, 20))
     lines = [
-        f"# Made by `headstart init` from {source}: {n:,} training, {len(dataset.validation or ()):,} validation and "
-        f"{len(dataset.test):,} test examples",
+        f"# Made by `headstart init` from {source}: {n:,} training, "
+        f"{len(dataset.validation or ()):,} validation and {len(dataset.test):,} test examples",
         f"# of {len(counts)} classes ({least:,} to {most:,} training examples a class).",
         *(f"# {note}" for note in dataset.notes),
         "",
@@ -173,15 +201,20 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
         named = ", ".join(f"{role} = {_quoted(name)}" for role, name in columns.items())
         lines.append(f"columns = {{ {named} }}")
     if not header:
-        lines.append("header = false            # the first line is an example too; columns are called by their places")
+        lines.append(
+            "header = false            # the first line is an example too; columns are called by "
+            "their places"
+        )
     if others:
         lines += [
-            f'# There are also {", ".join(map(_quoted, others[:10]))}. In columns, `group = "NAME"` keeps what is of one',
+            f"# There are also {', '.join(map(_quoted, others[:10]))}. In columns, `group = "
+            '"NAME"` keeps what is of one',
             '# patient or author in one part, `time = "NAME"` tests on the latest.',
         ]
     if leaks.leaks:
         lines.append(
-            'leaks = "report"            # "drop" leaves out those training examples that a held-out part has as well'
+            'leaks = "report"            # "drop" leaves out those training examples that a '
+            "held-out part has as well"
         )
     lines += [
         "",
@@ -189,22 +222,34 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
         f"backbone = {_quoted(backbone)}            # {because}",
         "",
         "[transfer]",
-        'strategy = "auto"            # chosen at the start from how much data there is and how well frozen features tell '
+        'strategy = "auto"            # chosen at the start from how much data there is and how '
+        "well frozen features tell "
         "it apart",
         "",
         "[train]                 # where the strategy trains by gradient",
-        f"epochs = {epochs}            # {n:,} examples give {-(-n // size)} steps an epoch, so about "
-        f"{epochs * -(-n // size):,} steps",
+        f"epochs = {epochs}            # {n:,} examples give {-(-n // size)} steps an epoch, so "
+        f"about {epochs * -(-n // size):,} steps",
         f"batch_size = {size}            # "
-        f"{'small, for as many steps as so few examples allow' if size == 16 else 'usual for fine-tuning'}",
-        f"lr = {'1e-4' if task == IMAGES else '5e-5'}            # usual for fine-tuning with AdamW; `headstart lr-find` "
-        "measures it",
+        + (
+            "small, for as many steps as so few examples allow"
+            if size == 16
+            else "usual for fine-tuning"
+        ),
+        f"lr = {'1e-4' if task == IMAGES else '5e-5'}            # usual for fine-tuning with "
+        "AdamW; `headstart lr-find` measures it",
     ]
     if most >= 4 * least:
         lines.append('class_weights = "balanced"            # the classes are uneven')
-        lines.append('metric = "macro_f1"            # so the epoch is chosen by what counts each class alike')
+        lines.append(
+            'metric = "macro_f1"            # so the epoch is chosen by what counts each class '
+            "alike"
+        )
     plain = "raw_pixels_forest" if task == IMAGES else "tfidf_logistic_regression"
-    lines += ["", "[evaluate]", f'beside = ["feature_extraction", "{plain}"]            # what the rest has to beat']
+    lines += [
+        "",
+        "[evaluate]",
+        f'beside = ["feature_extraction", "{plain}"]            # what the rest has to beat',
+    ]
     return "\n".join(lines) + "\n"
 
 

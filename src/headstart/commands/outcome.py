@@ -24,7 +24,8 @@ from headstart.report.predictions import BESIDE, FILE, write_predictions
 from headstart.report.report import Report
 from headstart.train.prepared import Machine, Prepared
 
-Answered = tuple[Result, np.ndarray]  # a result, and its probabilities of the test part, shape (n, classes)
+# a result, and its probabilities of the test part, shape (n, classes)
+Answered = tuple[Result, np.ndarray]
 
 
 def report_of(
@@ -37,8 +38,8 @@ def report_of(
     """What came out, with what the held-out part says of the probabilities.
 
     Args:
-        failed: a sentence for each rival without a result. held_out: the main result's probabilities of the validation part,
-            if training kept off it.
+        failed: a sentence for each rival without a result. held_out: the main result's
+            probabilities of the validation part, if training kept off it.
     """
     result, probabilities = main
     recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
@@ -49,7 +50,9 @@ def report_of(
     if held_out is not None and dataset.validation is not None:
         test = dataset.test.labels, probabilities
         known = dataset.validation.labels, held_out
-        calibration = calibrated(known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
+        calibration = calibrated(
+            known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset)
+        )
     return Report(
         task=recipe.task,
         name=Path(recipe.output).name,
@@ -58,7 +61,13 @@ def report_of(
         counts={role: dataset.counts(role) for role in dataset.parts()},
         notes=(*dataset.notes, *failed),
         leaked=len(leaked),
-        without_leaks=score(labels, probabilities[clean], dataset.labels, recipe.evaluate.bootstrap, majority(dataset))
+        without_leaks=score(
+            labels,
+            probabilities[clean],
+            dataset.labels,
+            recipe.evaluate.bootstrap,
+            majority(dataset),
+        )
         if len(leaked) and len(clean)
         else None,
         calibration=calibration,
@@ -69,7 +78,12 @@ def report_of(
 
 
 def write_run(
-    prepared: Prepared, report: Report, main: Answered, beside: list[Answered], machine: Machine, folder: Path
+    prepared: Prepared,
+    report: Report,
+    main: Answered,
+    beside: list[Answered],
+    machine: Machine,
+    folder: Path,
 ) -> None:
     """All files of the run but those that exist already: the resolved recipe and the log."""
     dataset, (_, probabilities) = prepared.dataset, main
@@ -81,7 +95,9 @@ def write_run(
         found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
         (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
     origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
-    (folder / "manifest.json").write_text(json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "manifest.json").write_text(
+        json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     test = dataset.test.labels, probabilities
     shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
     write_html(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
@@ -90,7 +106,8 @@ def write_run(
 
 
 def _write_beside(dataset: Dataset, beside: list[Answered], folder: Path) -> None:
-    """A table of predictions for each result beside the main one: NAME.csv, and NAME-2.csv for the second of a name."""
+    """A table of predictions for each result beside the main one: NAME.csv, and NAME-2.csv for the
+    second of a name."""
     seen: Counter[str] = Counter()
     for result, probabilities in beside:
         folder.mkdir(exist_ok=True)

@@ -22,7 +22,10 @@ def fetch(recipe: Recipe) -> str:
     others = [other.name for other in recipe.evaluate.beside if other.name in strategies.names()]
     if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
         network, _ = task.network(recipe.model, dataset, True)
-        lines.append(f"backbone   {recipe.model.backbone}: weights with SHA-256 {network.spec['pretrained']['sha256']}")
+        lines.append(
+            f"backbone   {recipe.model.backbone}: weights with SHA-256 "
+            f"{network.spec['pretrained']['sha256']}"
+        )
     return "\n".join(lines)
 
 
@@ -37,5 +40,16 @@ def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> st
     where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
     network = prepared.network
     size = millions(sum(prepared.sizes.values()))
-    backbone = f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, {network.reads}"
-    return words(prepared.recipe, prepared.dataset, backbone, prepared.sizes, prepared.phases, where, detailed)
+    backbone = (
+        f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, "
+        f"{network.reads}"
+    )
+    return words(
+        prepared.recipe,
+        prepared.dataset,
+        backbone,
+        prepared.sizes,
+        prepared.phases,
+        where,
+        detailed,
+    )

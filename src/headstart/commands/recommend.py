@@ -1,4 +1,5 @@
-"""headstart recommend: which backbone to begin with, by what its frozen features know of the data and what it costs."""
+"""headstart recommend: which backbone to begin with, by what its frozen features know of the data
+and what it costs."""
 
 from __future__ import annotations
 
@@ -28,8 +29,9 @@ TIMED, REPEATS = 32, 5  # examples that are passed through at once, and how ofte
 
 @dataclass(frozen=True)
 class Ranked:
-    """One backbone on the training part: LogME, the accuracy of a classifier on its frozen features (out of fold), seconds an
-    example, parameters; and whether no other is both better and faster."""
+    """One backbone on the training part: LogME, the accuracy of a classifier on its frozen features
+    (out of fold), seconds an example, parameters; and whether no other is both better and
+    faster."""
 
     name: str
     logme: float
@@ -53,8 +55,9 @@ class Recommendation:
             f"|{' --- |' * 7}",
         ]
         lines += [
-            f"| {row.name} | {row.probe.value:.3f} | {row.probe.low:.3f} to {row.probe.high:.3f} | {row.logme:.3f} | "
-            f"{1000 * row.seconds:.1f} | {row.parameters / 1e6:.2f} M | {'*' if row.pareto else ''} |"
+            f"| {row.name} | {row.probe.value:.3f} | {row.probe.low:.3f} to {row.probe.high:.3f} "
+            f"| {row.logme:.3f} | {1000 * row.seconds:.1f} | {row.parameters / 1e6:.2f} M | "
+            f"{'*' if row.pareto else ''} |"
             for row in self.ranked
         ]
         return "\n".join(lines)
@@ -63,16 +66,21 @@ class Recommendation:
         """What to take from it."""
         best = self.ranked[0]
         return (
-            f"Begin with {best.name}. This is a heuristic: it ranks by what frozen features tell of the training part, and "
-            "fine-tuning may rank otherwise. (* : no other is both better and faster.)"
+            f"Begin with {best.name}. This is a heuristic: it ranks by what frozen features tell "
+            "of the training part, and fine-tuning may rank otherwise. (* : no other is both "
+            "better and faster.)"
         )
 
 
-def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[str] = ()) -> tuple[Recommendation, Path]:
-    """Rank backbones for a recipe's data; the ranking, and the table's file beside the run directory.
+def recommend(
+    path: str | Path, backbones: Sequence[str], overrides: Sequence[str] = ()
+) -> tuple[Recommendation, Path]:
+    """Rank backbones for a recipe's data; the ranking, and the table's file beside the run
+    directory.
 
     Args:
-        path: a TOML recipe. backbones: names as in `model.backbone`; "random:NAME" is the architecture without its weights.
+        path: a TOML recipe. backbones: names as in `model.backbone`; "random:NAME" is the
+            architecture without its weights.
         overrides: `key=value` pairs.
 
     Raises:
@@ -80,7 +88,10 @@ def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[st
     """
     names = list(dict.fromkeys(filter(None, map(str.strip, backbones))))
     if not names:
-        raise HeadstartError("--backbones: found no name; expected some as in model.backbone, with commas between them")
+        raise HeadstartError(
+            "--backbones: found no name; expected some as in model.backbone, with commas between "
+            "them"
+        )
     output = Path(read_recipe(path, overrides).output)
     machine = start()
     ranked, failed = [], []
@@ -90,18 +101,25 @@ def recommend(path: str | Path, backbones: Sequence[str], overrides: Sequence[st
         except HeadstartError as error:
             failed.append(f"{name}: {error}")
     if not ranked:
-        raise HeadstartError(f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}")
+        raise HeadstartError(
+            f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}"
+        )
     ordered = sorted(ranked, key=lambda row: -row.probe.value)
     found = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
     table = output.with_name(f"{output.name}.recommend.md")
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(table, "\n\n".join([found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]) + "\n")
+    write_whole(
+        table,
+        "\n\n".join([found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)])
+        + "\n",
+    )
     return found, table
 
 
 def _marked(row: Ranked, others: Sequence[Ranked]) -> Ranked:
     beaten = any(
-        other.probe.value >= row.probe.value and other.seconds <= row.seconds and other is not row for other in others
+        other.probe.value >= row.probe.value and other.seconds <= row.seconds and other is not row
+        for other in others
     )
     return Ranked(row.name, row.logme, row.probe, row.seconds, row.parameters, not beaten)
 
@@ -113,12 +131,19 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     chance = name.startswith(RANDOM)
     recipe = read_recipe(path, [*overrides, f'model.backbone="{name.removeprefix(RANDOM)}"'])
     recipe = recipe.with_changes(
-        transfer={"strategy": "scratch" if chance else FROZEN}, model={"head": Head()}, evaluate={"beside": ()}
+        transfer={"strategy": "scratch" if chance else FROZEN},
+        model={"head": Head()},
+        evaluate={"beside": ()},
     )
-    prepared = prepare(recipe, machine, read_checked(recipe, task_for(recipe.task, recipe.model.backbone)))
+    prepared = prepare(
+        recipe, machine, read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
+    )
     train = prepared.dataset.train
     features = _features(prepared, machine, train, chance)
-    right = out_of_fold(features, train.labels, len(prepared.dataset.labels), recipe.seed).argmax(1) == train.labels
+    right = (
+        out_of_fold(features, train.labels, len(prepared.dataset.labels), recipe.seed).argmax(1)
+        == train.labels
+    )
     low, high = wilson(int(right.sum()), len(right))
     some = train.take(np.arange(min(TIMED, len(train))))
     return Ranked(
@@ -131,7 +156,8 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
 
 
 def _features(prepared: Prepared, machine: Machine, train: Examples, chance: bool) -> np.ndarray:
-    """Of the training part, shape (n, width); those of real weights come from the cache or go into it."""
+    """Of the training part, shape (n, width); those of real weights come from the cache or go into
+    it."""
     if chance:
         return _computed(prepared, machine, train)
     found = features_of(prepared, machine, "train", train)
@@ -143,7 +169,9 @@ def _computed(prepared: Prepared, machine: Machine, some: Examples) -> np.ndarra
     from headstart.train.forward import features
 
     network = prepared.network.to(machine.device)
-    return np.concatenate(list(features(network, some.items, network.encoder(), machine.device, prepared.precision)))
+    return np.concatenate(
+        list(features(network, some.items, network.encoder(), machine.device, prepared.precision))
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 RESULT = "result"  # the name of the last checkpoint of a strategy
 
 
-def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Progress | None = None) -> Report:
+def run(
+    recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> Report:
     """Train and evaluate what a recipe asks for, and write the run directory.
 
     Args:
@@ -61,7 +63,10 @@ def run(recipe: str | Path | Recipe, overrides: Sequence[str] = (), progress: Pr
     rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
-    with _writable(recipe), run_directory(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder:
+    with (
+        _writable(recipe),
+        run_directory(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder,
+    ):
         if machine.rank == 0:
             say.log_to(folder / "log.jsonl")
         trackers = recipe.train.trackers if machine.rank == 0 else ()
@@ -90,22 +95,27 @@ def _replacing(prepared: Prepared) -> Prepared:
     changes = changes_since(prepared.dataset, folder / SPLIT)
     if changes.learned:
         raise HeadstartError(
-            f"output: {folder} is a run of this recipe on other data ({changes.words}), and {len(changes.learned)} of its "
-            f"{changes.tested} test examples (such as {changes.learned[0]}) would now be learned from, so that the figures of "
-            f"both could not be compared. Keep its parts with data.split.file={folder / SPLIT} data.split.new=train "
-            f"output={folder}-2; or split anew with output={folder}-2; or move {folder} away"
+            f"output: {folder} is a run of this recipe on other data ({changes.words}), and "
+            f"{len(changes.learned)} of its {changes.tested} test examples (such as "
+            f"{changes.learned[0]}) would now be learned from, so that the figures of both could "
+            f"not be compared. Keep its parts with data.split.file={folder / SPLIT} "
+            f"data.split.new=train output={folder}-2; or split anew with output={folder}-2; or "
+            f"move {folder} away"
         )
     if not changes.words:
         return prepared
-    note = f"the run in {folder}, whose place this one takes, had other data: {changes.words}; its test examples stay unseen"
+    note = (
+        f"the run in {folder}, whose place this one takes, had other data: {changes.words}; its "
+        "test examples stay unseen"
+    )
     return replace(prepared, dataset=prepared.dataset.with_notes(note))
 
 
 def _beside(
     prepared: Prepared, rivals: list[Prepared | str], machine: Machine, folder: Path, say: Progress
 ) -> tuple[list[tuple[Result, np.ndarray]], list[str]]:
-    """Results of what the recipe wants beside the main one, each with its probabilities of the test part, shape (n, classes),
-    and a sentence for each that gave none."""
+    """Results of what the recipe wants beside the main one, each with its probabilities of the test
+    part, shape (n, classes), and a sentence for each that gave none."""
     found, failed = [], []
     for number, rival in enumerate(rivals, 1):
         try:
@@ -120,8 +130,11 @@ def _beside(
     return found, failed
 
 
-def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: Progress) -> tuple[Result, np.ndarray]:
-    """Train by the plan and look at the test part once: the result and the probabilities, shape (n, classes).
+def _learn(
+    prepared: Prepared, machine: Machine, folder: Path, part: str, say: Progress
+) -> tuple[Result, np.ndarray]:
+    """Train by the plan and look at the test part once: the result and the probabilities, shape (n,
+    classes).
 
     What an interrupted run had finished is not done again.
     """
@@ -136,7 +149,9 @@ def _learn(prepared: Prepared, machine: Machine, folder: Path, part: str, say: P
         _merge_if_asked(prepared)
         prepared.network.net.load_state_dict(done.tensors["network"])
         setting.tell({"event": "note", "note": f"{name} was finished before the interruption"})
-        return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"]["rows"].numpy()
+        return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"][
+            "rows"
+        ].numpy()
     setting = replace(setting, checkpoints=checkpoints, found=done)
     history = learn(prepared, setting)
     test = prepared.dataset.test
@@ -195,16 +210,25 @@ def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray 
     validation = prepared.dataset.validation
     if validation is None or not prepared.plan.tuned:
         return None
-    return _probabilities(prepared, setting_of(prepared, machine, folder, lambda event: None), "validation", validation)
+    return _probabilities(
+        prepared,
+        setting_of(prepared, machine, folder, lambda event: None),
+        "validation",
+        validation,
+    )
 
 
-def _probabilities(prepared: Prepared, setting: TrainContext, role: str, part: Examples) -> np.ndarray:
+def _probabilities(
+    prepared: Prepared, setting: TrainContext, role: str, part: Examples
+) -> np.ndarray:
     """Of a part, shape (n, classes), in the way the network has learned."""
     from headstart.train.forward import classify, head_outputs, logits
 
     network = prepared.network
     if prepared.plan.tuned:
-        return classify(network, logits(network, part.items, setting.plain, setting.device, setting.precision))
+        return classify(
+            network, logits(network, part.items, setting.plain, setting.device, setting.precision)
+        )
     from headstart.runtime.processes import broadcast_from_main
     from headstart.train.features import extract
 
@@ -225,8 +249,8 @@ def _merge_if_asked(prepared: Prepared) -> None:
 
 
 def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | str:
-    """Another strategy on the same split, ready to train, so that its troubles show before the main one has trained; or
-    the name of a baseline."""
+    """Another strategy on the same split, ready to train, so that its troubles show before the main
+    one has trained; or the name of a baseline."""
     if other.name not in strategies.names():
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
@@ -236,18 +260,24 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
         (prepared.dataset, prepared.leaks),
     )
     if train and not rival.chooses_an_epoch:
-        raise HeadstartError(f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs")
+        raise HeadstartError(
+            f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs"
+        )
     return rival
 
 
 def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.ndarray]:
-    """A baseline without a network, on the same split: the result and the probabilities, shape (n, classes)."""
+    """A baseline without a network, on the same split: the result and the probabilities, shape (n,
+    classes)."""
     from headstart.runtime.processes import broadcast_from_main
 
     recipe, dataset = prepared.recipe, prepared.dataset
-    everything = joined(dataset.for_learning().values())  # it chooses nothing on the validation part
+    # it chooses nothing on the validation part
+    everything = joined(dataset.for_learning().values())
     started = time.perf_counter()
-    probabilities = broadcast_from_main(lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed))
+    probabilities = broadcast_from_main(
+        lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed)
+    )
     seconds = time.perf_counter() - started
     test = _score(prepared, probabilities)
     say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
@@ -264,7 +294,8 @@ def _score(prepared: Prepared, probabilities: np.ndarray) -> Scores:
 
 @contextmanager
 def _writable(recipe: Recipe) -> Iterator[None]:
-    """Turn a write that the system stopped (a full disk, a quota, a size limit) into one sentence."""
+    """Turn a write that the system stopped (a full disk, a quota, a size limit) into one
+    sentence."""
     from safetensors import SafetensorError
 
     try:
@@ -274,12 +305,14 @@ def _writable(recipe: Recipe) -> Iterator[None]:
         if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise HeadstartError(
-            f"output: {recipe.output} could not be written: {os.strerror(code).lower()}. Free some space or raise the limit "
-            "and run it again, or give another place with output=NAME"
+            f"output: {recipe.output} could not be written: {os.strerror(code).lower()}. Free "
+            "some space or raise the limit and run it again, or give another place with "
+            "output=NAME"
         ) from error
 
 
 def _system_code(error: Exception) -> int | None:
-    """The system's error number that safetensors quotes, as in "I/O error: File too large (os error 27)"."""
+    """The system's error number that safetensors quotes, as in "I/O error: File too large (os error
+    27)"."""
     quoted = re.search(r"os error (\d+)", str(error))
     return int(quoted[1]) if quoted else None

@@ -1,7 +1,8 @@
-"""headstart search: the fields that [search] names, varied to make the held-out part's metric as good as can be.
+"""headstart search: the fields that [search] names, varied to make the held-out part's metric as
+good as can be.
 
-The test part is not looked at. Trials lie in a database as soon as they are done, so that a search that is interrupted goes
-on, and several processes or machines can work on one.
+The test part is not looked at. Trials lie in a database as soon as they are done, so that a search
+that is interrupted goes on, and several processes or machines can work on one.
 """
 
 from __future__ import annotations
@@ -49,11 +50,14 @@ class SearchResult:
     trials: int
 
 
-def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress | None = None) -> SearchResult:
-    """Try what a recipe's [search] spans, and write the best recipe and a table of all trials beside the run directory.
+def search(
+    path: str | Path, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> SearchResult:
+    """Try what a recipe's [search] spans, and write the best recipe and a table of all trials
+    beside the run directory.
 
-    Trials are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); those whose metric is below the
-    median of the others after the same number of epochs are given up.
+    Trials are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); those
+    whose metric is below the median of the others after the same number of epochs are given up.
 
     Raises:
         HeadstartError: the recipe has no [search] or a wrong one, or every trial failed.
@@ -61,18 +65,21 @@ def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress |
     recipe = read_recipe(path, overrides)
     if recipe.search is None:
         raise HeadstartError(
-            f"{path}: has no [search]; name the fields to vary, such as [search.space] train.lr = {{ low = 1e-5, high = "
-            "1e-3, log = true }"
+            f"{path}: has no [search]; name the fields to vary, such as [search.space] train.lr "
+            "= { low = 1e-5, high = 1e-3, log = true }"
         )
     if recipe.data.validation == 0 or recipe.train.select_on == "test":
         raise HeadstartError(
-            "search: needs a validation part to compare by, or the test would choose the recipe; set data.validation = 0.15 "
+            "search: needs a validation part to compare by, or the test would choose the recipe; "
+            "set data.validation = 0.15 "
             'and train.select_on = "validation"'
         )
     _check(path, overrides, recipe.search.space)
     machine = start()
     if machine.world > 1:
-        raise HeadstartError("search: each trial runs in one process; start `headstart search` several times instead")
+        raise HeadstartError(
+            "search: each trial runs in one process; start `headstart search` several times instead"
+        )
     say = progress or Progress()
     folder = Path(recipe.output).with_name(f"{Path(recipe.output).name}.search")
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,16 +90,24 @@ def search(path: str | Path, overrides: Sequence[str] = (), progress: Progress |
 
 def _check(path: str | Path, overrides: Sequence[str], space: dict[str, Range | list[Any]]) -> None:
     """Refuse a value that makes a wrong recipe alone and with whatever the other fields may be."""
-    values = {key: [some.low, some.high] if isinstance(some, Range) else some for key, some in space.items()}
+    values = {
+        key: [some.low, some.high] if isinstance(some, Range) else some
+        for key, some in space.items()
+    }
     for key, own in values.items():
-        others = [[_override(other, value) for value in some] for other, some in values.items() if other != key]
+        others = [
+            [_override(other, value) for value in some]
+            for other, some in values.items()
+            if other != key
+        ]
         for value in own:
             asked = _override(key, value)
             try:
                 read_recipe(path, [*overrides, asked])
             except HeadstartError as alone:
                 if not any(
-                    _is_valid(path, [*overrides, asked, *more]) for more in islice(product(*others), COMBINATIONS)
+                    _is_valid(path, [*overrides, asked, *more])
+                    for more in islice(product(*others), COMBINATIONS)
                 ):
                     raise HeadstartError(f"search.space: {asked}: {alone}") from None
 
@@ -112,7 +127,8 @@ def _study(recipe: Recipe, folder: Path) -> optuna.Study:
     assert recipe.search
     storage = recipe.search.storage or _sqlite(folder / "study.db")
     try:
-        with locked(folder / ".lock"):  # two processes that make its tables at once get in each other's way
+        # two processes that make its tables at once get in each other's way
+        with locked(folder / ".lock"):
             database = optuna.storages.get_storage(storage)
         return optuna.create_study(
             storage=database,
@@ -147,7 +163,12 @@ def _sqlite(path: Path) -> str:
 
 
 def _try(
-    study: optuna.Study, path: str | Path, overrides: Sequence[str], recipe: Recipe, machine: Machine, say: Progress
+    study: optuna.Study,
+    path: str | Path,
+    overrides: Sequence[str],
+    recipe: Recipe,
+    machine: Machine,
+    say: Progress,
 ) -> None:
 
     assert recipe.search
@@ -187,8 +208,12 @@ def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Trials that need not be tried again: all but those that run or were interrupted."""
     from optuna.trial import TrialState
 
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-    return [trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs]
+    trials = study.get_trials(
+        deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    )
+    return [
+        trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs
+    ]
 
 
 def _read(recipe: Recipe) -> tuple[Dataset, Leaks]:
@@ -199,7 +224,9 @@ def _read(recipe: Recipe) -> tuple[Dataset, Leaks]:
 
 def _suggest(trial: optuna.Trial, key: str, values: Range | list[Any]) -> Any:
     if isinstance(values, list):
-        return _chosen(values, trial.suggest_categorical(key, [json.dumps(value) for value in values]))
+        return _chosen(
+            values, trial.suggest_categorical(key, [json.dumps(value) for value in values])
+        )
     if isinstance(values.low, int) and isinstance(values.high, int):
         return trial.suggest_int(key, values.low, values.high, log=values.log)
     return _chosen(values, trial.suggest_float(key, values.low, values.high, log=values.log))
@@ -210,7 +237,9 @@ def _override(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value)}"
 
 
-def _score(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, trial: optuna.Trial) -> float:
+def _score(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, trial: optuna.Trial
+) -> float:
     """The best metric of a trial's epochs on the held-out part, the higher the better."""
     import optuna
 
@@ -236,7 +265,8 @@ def _score(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None,
 def _score_of_whole(
     prepared: Prepared, machine: Machine, folder: Path, hear: Callable[[dict[str, Any]], None]
 ) -> float:
-    """The same of a head that is fitted as a whole: on the training part only, so that the held-out part can tell."""
+    """The same of a head that is fitted as a whole: on the training part only, so that the held-out
+    part can tell."""
     import numpy as np
 
     from headstart.evaluate.metrics import metrics
@@ -250,7 +280,9 @@ def _score_of_whole(
     features, _ = extract(prepared.network, "validation", held_out, setting)
     assert features is not None
     probabilities = classify(prepared.network, head_outputs(prepared.network, features))
-    return metrics.get(prepared.recipe.train.metric)(held_out.labels, np.log(np.maximum(probabilities, 1e-12)))
+    return metrics.get(prepared.recipe.train.metric)(
+        held_out.labels, np.log(np.maximum(probabilities, 1e-12))
+    )
 
 
 def _written(
@@ -264,24 +296,34 @@ def _written(
     if not done:
         errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
         raise HeadstartError(
-            f"search: none of {len(trials)} trials came to an end; the last said: {(errors or ['nothing'])[-1]}"
+            f"search: none of {len(trials)} trials came to an end; the last said: "
+            f"{(errors or ['nothing'])[-1]}"
         )
     best = study.best_trial
-    chosen = [_override(key, _chosen(recipe.search.space[key], value)) for key, value in best.params.items()]
+    chosen = [
+        _override(key, _chosen(recipe.search.space[key], value))
+        for key, value in best.params.items()
+    ]
     winner = read_recipe(path, [*overrides, *chosen])
     resolved = {key: value for key, value in winner.resolved().items() if key != "search"}
     value = abs(float(best.value or 0.0))
     claim = (
-        f"{recipe.train.metric} {value:.4f} on the validation part, the best of {len(done)} trials that came to an end"
+        f"{recipe.train.metric} {value:.4f} on the validation part, the best of {len(done)} "
+        "trials that came to an end"
     )
     header = f"# headstart run {folder}/best.toml\n# {claim}\n# {', '.join(chosen)}\n\n"
     write_whole(folder / "best.toml", header + tomli_w.dumps(resolved))
     table = io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(["trial", *recipe.search.space, recipe.train.metric, "state", "epochs", "seconds"])
+    rows.writerow(
+        ["trial", *recipe.search.space, recipe.train.metric, "state", "epochs", "seconds"]
+    )
     for trial in trials:
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
-        values = [_chosen(recipe.search.space[key], trial.params.get(key, "")) for key in recipe.search.space]
+        values = [
+            _chosen(recipe.search.space[key], trial.params.get(key, ""))
+            for key in recipe.search.space
+        ]
         score = "" if trial.value is None or trial not in done else f"{abs(trial.value):.4f}"
         epochs = len(trial.intermediate_values)
         state = trial.state.name.lower()
@@ -289,11 +331,14 @@ def _written(
             state = "interrupted"
         rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
     write_whole(folder / "trials.csv", table.getvalue())
-    return SearchResult(folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study)))
+    return SearchResult(
+        folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study))
+    )
 
 
 def _chosen(values: Range | list[Any], drawn: Any) -> Any:
-    """What a recipe gets for what was drawn: arrays are drawn from as JSON, and four digits of a number are enough."""
+    """What a recipe gets for what was drawn: arrays are drawn from as JSON, and four digits of a
+    number are enough."""
     if isinstance(values, list):
         return json.loads(drawn) if drawn else ""
     return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn

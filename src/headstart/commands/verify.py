@@ -16,7 +16,8 @@ from headstart.inference.predict import load
 from headstart.report.folder import SPLIT
 from headstart.report.predictions import read_predictions
 
-EXACT, ROUGH = 1e-4, 0.02  # probabilities in fp32 and in 16 bits, where batches are put together otherwise
+# probabilities in fp32 and in 16 bits, where batches are put together otherwise
+EXACT, ROUGH = 1e-4, 0.02
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Verdict:
 
 
 def verify(run: str | Path) -> Verdict:
-    """Read the data of a run again, in the parts that it had, and let its model predict the test part.
+    """Read the data of a run again, in the parts that it had, and let its model predict the test
+    part.
 
-    The figures hold if the data is the same, and the probabilities but for rounding, and if they give the report's accuracy.
+    The figures hold if the data is the same, and the probabilities but for rounding, and if they
+    give the report's accuracy.
 
     Raises:
-        HeadstartError: the folder holds no finished run or a damaged one, or its data cannot be read.
+        HeadstartError: the folder holds no finished run or a damaged one, or its data cannot be
+            read.
     """
     try:
         done = finished(run)
@@ -45,20 +49,24 @@ def verify(run: str | Path) -> Verdict:
         stated = _stated(folder, dataset, len(report.labels))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HeadstartError(
-            f"{run}: predictions.csv or manifest.json is not as the run left it ({type(error).__name__}: "
-            f"{first_line(error)}); train the run again"
+            f"{run}: predictions.csv or manifest.json is not as the run left it "
+            f"({type(error).__name__}: {first_line(error)}); train the run again"
         ) from None
     model = load(folder)
     probabilities, precision = model.probabilities(dataset.test.items), model.spec["precision"]
     allowed = EXACT if precision == "fp32" else ROUGH
     largest = float(np.abs(probabilities - stated).max())
     same = int((probabilities.argmax(1) == stated.argmax(1)).sum())
-    now, then = (float((some.argmax(1) == dataset.test.labels).mean()) for some in (probabilities, stated))
+    now, then = (
+        float((some.argmax(1) == dataset.test.labels).mean()) for some in (probabilities, stated)
+    )
     lines = (
-        f"the data is the same: {', '.join(f'{role} {len(part)}' for role, part in dataset.parts().items())} examples",
-        f"{same} of {len(stated)} test predictions are the same; probabilities differ by at most {largest:.1e} "
-        f"({allowed:g} is allowed for rounding in {precision})",
-        f"test accuracy: {now:.4f} now, {then:.4f} by predictions.csv, {report.test.accuracy.value:.4f} in the report",
+        "the data is the same: "
+        f"{', '.join(f'{role} {len(part)}' for role, part in dataset.parts().items())} examples",
+        f"{same} of {len(stated)} test predictions are the same; probabilities differ by at most "
+        f"{largest:.1e} ({allowed:g} is allowed for rounding in {precision})",
+        f"test accuracy: {now:.4f} now, {then:.4f} by predictions.csv, "
+        f"{report.test.accuracy.value:.4f} in the report",
     )
     return Verdict(largest <= allowed and bool(np.isclose(then, report.test.accuracy.value)), lines)
 
@@ -72,12 +80,15 @@ def _check_manifest(path: Path, dataset: Dataset) -> None:
 
 
 def _stated(folder: Path, dataset: Dataset, classes: int) -> np.ndarray:
-    """The probabilities that a run wrote down, shape (n, classes), in the order of the test part now; files may have moved."""
+    """The probabilities that a run wrote down, shape (n, classes), in the order of the test part
+    now; files may have moved."""
     known = read_predictions(folder)
     values = known.probabilities.reshape(len(dataset.test), classes)
     place = {name: number for number, name in enumerate(known.names)}
     then = sorted(example for example in written_split(folder / SPLIT) if example[3] == "test")
     found = np.empty_like(values)
-    for (*_, row), (_, _, name, _) in zip(in_order_of_contents(dataset.test, dataset.labels), then, strict=True):
+    for (*_, row), (_, _, name, _) in zip(
+        in_order_of_contents(dataset.test, dataset.labels), then, strict=True
+    ):
         found[row] = values[place[name]]
     return found

@@ -12,12 +12,17 @@ FRAMES, PIXELS = 8, 20_000_000  # that are looked at at most, but a second frame
 
 
 def first_visible(file: Image.Image) -> Image.Image:
-    """The frame of a decoded file that stands for it: the first in which at least a hundredth of the pixels is opaque.
+    """The frame of a decoded file that stands for it: the first in which at least a hundredth of
+    the pixels is opaque.
 
     That is the frame at hand for any still picture, and where none of the first frames shows more.
     """
     with suppress(Exception):  # a later frame is damaged, or there is none
-        if file.format in FORMATS and getattr(file, "is_animated", False) and _opaque(file) < VISIBLE:
+        if (
+            file.format in FORMATS
+            and getattr(file, "is_animated", False)
+            and _opaque(file) < VISIBLE
+        ):
             return _later(file)
     return file
 

@@ -1,4 +1,5 @@
-"""Unpacking an archive from elsewhere: plain files and folders below one folder, up to a size, and nothing else."""
+"""Unpacking an archive from elsewhere: plain files and folders below one folder, up to a size, and
+nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ COUNT = ".headstart-files"  # in the unpacked folder: how many files there were,
 ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 DEEPEST = 100  # folders in each other
 CHUNK = 2**20
-ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")  # of one with members, without any, in several volumes
+# of one with members, without any, in several volumes
+ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
 
 _DAMAGED = (
@@ -56,7 +58,8 @@ def is_archive(path: Path) -> bool:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder is there that `unpack` filled, and still has as many files; those who tidy caches may take some."""
+    """Whether a folder is there that `unpack` filled, and still has as many files; those who tidy
+    caches may take some."""
     try:
         expected = int(_record(folder)[0])
     except (OSError, ValueError):
@@ -83,8 +86,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpack a .zip or a .tar (plain, gz, bz2 or xz) into an empty folder.
 
     Raises:
-        HeadstartError: it is neither, is damaged or encrypted, holds a link or a path that leads out of the folder, or is
-            larger unpacked than archives of images are.
+        HeadstartError: it is neither, is damaged or encrypted, holds a link or a path that leads
+            out of the folder, or is larger unpacked than archives of images are.
     """
     room = max(SWELLING * archive.stat().st_size, ALWAYS_FINE)
     files = 0
@@ -92,7 +95,9 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         for count, member in enumerate(_members(archive), 1):
             if count > MEMBERS:
-                raise HeadstartError(f"data.source: the archive has more than {MEMBERS:,} members; nothing was kept")
+                raise HeadstartError(
+                    f"data.source: the archive has more than {MEMBERS:,} members; nothing was kept"
+                )
             place = folder / _inside(member)
             if member.kind == "folder":
                 place.mkdir(parents=True, exist_ok=True)
@@ -105,34 +110,44 @@ def unpack(archive: Path, folder: Path) -> None:
                     room -= len(chunk)
                     if room < 0:
                         raise HeadstartError(
-                            f"data.source: the archive of {archive.stat().st_size:,} bytes unpacks to more than {SWELLING} "
-                            f"times its size (at {member.name!r}), as no archive of images does; nothing was kept"
+                            f"data.source: the archive of {archive.stat().st_size:,} bytes "
+                            f"unpacks to more than {SWELLING} times its size (at "
+                            f"{member.name!r}), as no archive of images does; nothing was kept"
                         )
                     target.write(chunk)
-        (folder / COUNT).write_text("\n".join([str(files), *_garbled_note(garbled)]), encoding="utf-8")
+        (folder / COUNT).write_text(
+            "\n".join([str(files), *_garbled_note(garbled)]), encoding="utf-8"
+        )
     except FileExistsError as error:
         name = Path(error.filename).relative_to(folder).as_posix()
-        raise HeadstartError(f"data.source: the archive holds {name!r} twice; nothing was kept") from None
+        raise HeadstartError(
+            f"data.source: the archive holds {name!r} twice; nothing was kept"
+        ) from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         cause = f"no space left in {folder.parent}" if full else str(error)
-        raise HeadstartError(f"data.source: the archive cannot be unpacked: {cause}; nothing was kept") from None
+        raise HeadstartError(
+            f"data.source: the archive cannot be unpacked: {cause}; nothing was kept"
+        ) from None
     except _DAMAGED as error:
-        raise HeadstartError(f"data.source: the archive cannot be unpacked: {error}; nothing was kept") from None
+        raise HeadstartError(
+            f"data.source: the archive cannot be unpacked: {error}; nothing was kept"
+        ) from None
 
 
 def _garbled_note(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     return [
-        f"names in the archive that are written without UTF-8, so that they may be garbled: {len(names)} (such as "
-        f"{printable(names[0])}). If they are, zip it again with names in UTF-8, or unpack it and rename them"
+        "names in the archive that are written without UTF-8, so that they may be garbled: "
+        f"{len(names)} (such as {printable(names[0])}). If they are, zip it again with names in "
+        "UTF-8, or unpack it and rename them"
     ]
 
 
 def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """(a name in a zip, whether it may be garbled): without the flag of UTF-8 it is read as UTF-8 where that is possible, else
-    as cp437."""
+    """(a name in a zip, whether it may be garbled): without the flag of UTF-8 it is read as UTF-8
+    where that is possible, else as cp437."""
     if info.flag_bits & UTF8:
         return info.filename, False
     try:
@@ -142,15 +157,21 @@ def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
 
 
 def _inside(member: _Member) -> PurePosixPath:
-    """The member's path, if it is a plain file or folder below the target; Windows may have parted it by backslashes."""
+    """The member's path, if it is a plain file or folder below the target; Windows may have parted
+    it by backslashes."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     if len(path.parts) > DEEPEST:
-        raise HeadstartError(f"data.source: the archive nests folders more than {DEEPEST} deep; nothing was kept")
+        raise HeadstartError(
+            f"data.source: the archive nests folders more than {DEEPEST} deep; nothing was kept"
+        )
     if member.kind not in ("file", "folder"):
-        raise HeadstartError(f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept")
+        raise HeadstartError(
+            f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept"
+        )
     if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0].endswith(":")):
         raise HeadstartError(
-            f"data.source: the archive holds a path that leads out of it ({member.name!r}); nothing was kept"
+            f"data.source: the archive holds a path that leads out of it ({member.name!r}); "
+            "nothing was kept"
         )
     return path
 
@@ -158,12 +179,20 @@ def _inside(member: _Member) -> PurePosixPath:
 def _members(archive: Path) -> Iterator[_Member]:
     if _is_zip(archive):
         if not zipfile.is_zipfile(archive):
-            raise HeadstartError("data.source: a damaged or incomplete .zip; get it anew. Nothing was kept")
+            raise HeadstartError(
+                "data.source: a damaged or incomplete .zip; get it anew. Nothing was kept"
+            )
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
                 mode = info.external_attr >> 16
                 special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                kind = "link or device" if special else "folder" if info.filename.endswith(("/", "\\")) else "file"
+                kind = (
+                    "link or device"
+                    if special
+                    else "folder"
+                    if info.filename.endswith(("/", "\\"))
+                    else "file"
+                )
                 name, is_garbled = _name(info)
                 yield _Member(name, kind, lambda info=info: zipped.open(info), is_garbled)
     elif tarfile.is_tarfile(archive):
@@ -174,12 +203,14 @@ def _members(archive: Path) -> Iterator[_Member]:
             _check_end(tarred, archive)
     else:
         raise HeadstartError(
-            "data.source: the file is neither a .zip nor a .tar archive; give one that holds a folder a class"
+            "data.source: the file is neither a .zip nor a .tar archive; give one that holds a "
+            "folder a class"
         )
 
 
 def _check_end(tarred: tarfile.TarFile, archive: Path) -> None:
-    """Refuse a tar that breaks off or is damaged: tarfile takes a bad header for the end, and leaves checksums unread."""
+    """Refuse a tar that breaks off or is damaged: tarfile takes a bad header for the end, and
+    leaves checksums unread."""
     file: Any = tarred.fileobj
     file.seek(tarred.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

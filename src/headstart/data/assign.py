@@ -1,4 +1,5 @@
-"""Which example plays which role: held-out parts set aside where the data brings none, or as an earlier run had them."""
+"""Which example plays which role: held-out parts set aside where the data brings none, or as an
+earlier run had them."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ HELD_OUT = (
 
 
 def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
-    """Set the test aside from the training part, take what data.limit leaves, and set the validation aside, each where wanted.
+    """Set the test aside from the training part, take what data.limit leaves, and set the
+    validation aside, each where wanted.
 
     A share of 0 means no validation part.
 
@@ -44,8 +46,9 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
     if given and (isinstance(data.test, float) or data.split.folds or data.split.test_from):
         asked = f"data.test: {data.test}" if isinstance(data.test, float) else "data.split"
         raise HeadstartError(
-            f"{asked} asks for a share of the training part, but the data brings a test part of {len(parts['test'])} examples; "
-            "remove it, or name the training part alone with data.train"
+            f"{asked} asks for a share of the training part, but the data brings a test part of "
+            f"{len(parts['test'])} examples; remove it, or name the training part alone with "
+            "data.train"
         )
     train, unused = parts["train"], None
     if not given:
@@ -54,16 +57,23 @@ def assign_roles(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Re
     if data.limit is not None and data.limit < there:
         chosen = np.isin(np.arange(there), subset(train, data.limit, seed))
         unused, train = _apart(train, chosen, "data.limit")
-        notes.append(f"data.limit: {len(train)} of {there} training examples, chosen at random by class")
+        notes.append(
+            f"data.limit: {len(train)} of {there} training examples, chosen at random by class"
+        )
     share = None if isinstance(data.validation, str) else data.validation
     none = share == 0 or recipe.train.select_on == "test"
     if "validation" in parts and (share is not None or none):
         why = f"data.validation is {share:g}" if share is not None else 'train.select_on is "test"'
-        notes.append(f"the given validation part, {len(parts.pop('validation'))} examples, is not used, since {why}")
+        notes.append(
+            f"the given validation part, {len(parts.pop('validation'))} examples, is not used, "
+            f"since {why}"
+        )
     if "validation" not in parts and not none:
         carved = WAYS[data.by](train, VALIDATION_SHARE if share is None else share, seed + 1)
         train, parts["validation"] = _apart(train, carved, "data.validation")
-    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).with_notes(*notes)
+    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).with_notes(
+        *notes
+    )
 
 
 def _test_of(train: Examples, recipe: Recipe) -> np.ndarray:
@@ -74,8 +84,9 @@ def _test_of(train: Examples, recipe: Recipe) -> np.ndarray:
         later = np.array(times) >= first
         if later.all() or not later.any():
             raise HeadstartError(
-                f"data.split.test_from: all {len(train)} examples are from {'then on' if later.all() else 'before then'}; "
-                f"found {split.test_from}, expected a time amid theirs"
+                f"data.split.test_from: all {len(train)} examples are from "
+                f"{'then on' if later.all() else 'before then'}; found {split.test_from}, "
+                "expected a time amid theirs"
             )
         return later
     if split.folds is None:
@@ -83,18 +94,23 @@ def _test_of(train: Examples, recipe: Recipe) -> np.ndarray:
         return WAYS[recipe.data.by](train, share, seed)
     if recipe.data.by == "time":
         raise HeadstartError(
-            "data.split.folds: folds in turn would test on what came before the training examples; remove it, or set by = "
+            "data.split.folds: folds in turn would test on what came before the training "
+            "examples; remove it, or set by = "
             '"class"'
         )
-    return (group_folds if recipe.data.by == "group" else class_folds)(train, split.folds, seed) == split.fold
+    return (group_folds if recipe.data.by == "group" else class_folds)(
+        train, split.folds, seed
+    ) == split.fold
 
 
 def _apart(train: Examples, chosen: np.ndarray, key: str) -> tuple[Examples, Examples]:
     """(what stays, what is set aside)."""
     if chosen.all() or not chosen.any():
         raise HeadstartError(
-            f"{key}: {'nothing would stay for training' if chosen.all() else 'nothing can be set aside'} of {len(train)} "
-            "examples (a class of one example keeps it); give more examples or other shares (data.test, data.validation)"
+            f"{key}: "
+            f"{'nothing would stay for training' if chosen.all() else 'nothing can be set aside'} "
+            f"of {len(train)} examples (a class of one example keeps it); give more examples or "
+            "other shares (data.test, data.validation)"
         )
     return train.take(np.flatnonzero(~chosen)), train.take(np.flatnonzero(chosen))
 
@@ -109,14 +125,18 @@ def write_split(dataset: Dataset, path: Path) -> None:
         for part, examples in dataset.everything().items():
             labels = [dataset.labels[label] for label in examples.labels]
             columns = (examples.names, examples.digests, labels, [part] * len(examples))
-            arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+            arrays = [
+                pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)
+            ]
             file.write_table(pa.table(arrays, schema=schema))
 
 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema({"example": pa.string(), "sha256": pa.binary(32), "label": pa.string(), "part": pa.string()})
+    return pa.schema(
+        {"example": pa.string(), "sha256": pa.binary(32), "label": pa.string(), "part": pa.string()}
+    )
 
 
 class DataChangedError(HeadstartError):
@@ -125,18 +145,23 @@ class DataChangedError(HeadstartError):
     def __init__(self, path: Path, how: str) -> None:
         self.how = how
         super().__init__(
-            f"data.split.file: this is not the data that {path} was written for: {how}. Bring the data back; or set "
-            'data.split.new = "train" to keep the parts of what is still there and train on what is new; or split anew without '
+            f"data.split.file: this is not the data that {path} was written for: {how}. Bring "
+            "the data back; or set "
+            'data.split.new = "train" to keep the parts of what is still there and train on what '
+            "is new; or split anew without "
             "data.split.file"
         )
 
 
 def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe) -> Dataset:
-    """The parts that a file of an earlier run names; examples are told by contents and labels, so files may have moved."""
+    """The parts that a file of an earlier run names; examples are told by contents and labels, so
+    files may have moved."""
     split = recipe.data.split
     path = Path(str(split.file))
     if not path.is_file():
-        raise HeadstartError(f"data.split.file: {path}: no such file; expected the split.parquet of a run")
+        raise HeadstartError(
+            f"data.split.file: {path}: no such file; expected the split.parquet of a run"
+        )
     everything = joined(parts.values())
     now = in_order_of_contents(everything, labels)
     then = sorted(written_split(path))
@@ -148,16 +173,21 @@ def _as_before(parts: dict[str, Examples], labels: tuple[str, ...], recipe: Reci
     else:
         roles = _kept_roles(parts, now, then, recipe)
         notes.append(
-            f"the data has changed since: {_difference(then, now)}. What {path} names has kept its part, also under another "
-            "label; what is new is for training, unless the data or its group says otherwise"
+            f"the data has changed since: {_difference(then, now)}. What {path} names has kept "
+            "its part, also under another label; what is new is for training, unless the data or "
+            "its group says otherwise"
         )
     rows: dict[str, list[int]] = {}
     for row, part in sorted(roles.items()):
         rows.setdefault(part, []).append(row)
     found = {part: everything.take(some) for part, some in rows.items()}
     if not {"train", "test"} <= set(found):
-        raise HeadstartError(f"data.split.file: {path} names no {'test' if 'train' in found else 'training'} part")
-    made = Dataset(labels, found["train"], found.get("validation"), found["test"], unused=found.get(UNUSED))
+        raise HeadstartError(
+            f"data.split.file: {path} names no {'test' if 'train' in found else 'training'} part"
+        )
+    made = Dataset(
+        labels, found["train"], found.get("validation"), found["test"], unused=found.get(UNUSED)
+    )
     return made.with_notes(*notes)
 
 
@@ -167,15 +197,17 @@ def _kept_roles(
     then: Sequence[tuple[bytes, str, str, str]],
     recipe: Recipe,
 ) -> dict[int, str]:
-    """The part of each row where the data has grown: of what is known its old one, of a copy of that or a member of its group
-    the most held-out one of theirs, of other new examples the one that the data brings them in.
+    """The part of each row where the data has grown: of what is known its old one, of a copy of
+    that or a member of its group the most held-out one of theirs, of other new examples the one
+    that the data brings them in.
 
     Raises:
         HeadstartError: the parts go by time, so that new examples would be later than the test.
     """
     if recipe.data.by == "time":
         raise HeadstartError(
-            'data.split.new: "train" would train on what is later than the test, for these parts go by time; split anew '
+            'data.split.new: "train" would train on what is later than the test, for these parts '
+            "go by time; split anew "
             "without data.split.file"
         )
     brought = [role for role, part in parts.items() for _ in range(len(part))]
@@ -193,13 +225,16 @@ def _kept_roles(
     for row, role in roles.items():
         if keys and role:
             groups[keys[row]] = max(role, groups.get(keys[row], role), key=HELD_OUT.index)
-    return {row: role or (groups.get(keys[row], brought[row]) if keys else brought[row]) for row, role in roles.items()}
+    return {
+        row: role or (groups.get(keys[row], brought[row]) if keys else brought[row])
+        for row, role in roles.items()
+    }
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How data differs from that of an earlier run: in words (empty where it does not), and the names of examples that were its
-    test and would now be learned from."""
+    """How data differs from that of an earlier run: in words (empty where it does not), and the
+    names of examples that were its test and would now be learned from."""
 
     words: str
     learned: tuple[str, ...]
@@ -221,9 +256,17 @@ def changes_since(dataset: Dataset, path: Path) -> Changes:
     return Changes(_difference(then, now), tuple(learned), len(tested))
 
 
-def in_order_of_contents(examples: Examples, labels: tuple[str, ...]) -> list[tuple[bytes, str, str, int]]:
+def in_order_of_contents(
+    examples: Examples, labels: tuple[str, ...]
+) -> list[tuple[bytes, str, str, int]]:
     """(contents, label, name, row) of each example, sorted."""
-    rows = zip(examples.digests, examples.labels.tolist(), examples.names, range(len(examples)), strict=True)
+    rows = zip(
+        examples.digests,
+        examples.labels.tolist(),
+        examples.names,
+        range(len(examples)),
+        strict=True,
+    )
     return sorted((digest, labels[label], name, row) for digest, label, name, row in rows)
 
 
@@ -239,15 +282,19 @@ def written_split(path: Path) -> list[tuple[bytes, str, str, str]]:
     try:
         table = pq.read_table(path)
         if not table.schema.equals(_schema()) or any(column.null_count for column in table.columns):
-            raise ValueError(f"it has {', '.join(f'{field.name} ({field.type})' for field in table.schema)}")
+            raise ValueError(
+                f"it has {', '.join(f'{field.name} ({field.type})' for field in table.schema)}"
+            )
     except (OSError, ValueError, pa.ArrowException) as error:
         raise HeadstartError(
-            f"data.split.file: {path} is no split of a run ({first_line(error)}); expected its split.parquet"
+            f"data.split.file: {path} is no split of a run ({first_line(error)}); expected its "
+            "split.parquet"
         ) from None
     strange = set(table["part"].to_pylist()) - {"train", "validation", "test", UNUSED}
     if strange:
         raise HeadstartError(
-            f"data.split.file: {path} has the part {min(strange)!r}; expected train, validation, test or {UNUSED}"
+            f"data.split.file: {path} has the part {min(strange)!r}; expected train, validation, "
+            f"test or {UNUSED}"
         )
     columns = (table[name].to_pylist() for name in ("sha256", "label", "example", "part"))
     return list(zip(*columns, strict=True))

@@ -14,7 +14,8 @@ from pathlib import Path
 from headstart.errors import HeadstartError
 
 DEFAULT_GIGABYTES = 20.0
-STALE_SECONDS = 24 * 3600  # after which an unfinished file or folder is taken for that of a killed process
+# after which an unfinished file or folder is taken for that of a killed process
+STALE_SECONDS = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -41,8 +42,8 @@ def cache_limit() -> int:
 def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
     """The folder `target`, filled by `fill` if it is not there yet.
 
-    It is filled under another name and renamed when it is whole, so neither a second process nor a killed one ever
-    shows a half-filled folder.
+    It is filled under another name and renamed when it is whole, so neither a second process nor a
+    killed one ever shows a half-filled folder.
 
     Raises:
         HeadstartError: the cache cannot be written.
@@ -69,7 +70,8 @@ def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Write a text file under another name and move it to its place, also while other processes do the same."""
+    """Write a text file under another name and move it to its place, also while other processes do
+    the same."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
     try:
         draft.write_text(content, encoding="utf-8", newline="")
@@ -80,7 +82,8 @@ def write_whole(path: Path, content: str) -> None:
 
 
 def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
-    """Delete the folders of a shelf that were used longest ago until `wanted` more bytes fit under the limit.
+    """Delete the folders of a shelf that were used longest ago until `wanted` more bytes fit under
+    the limit.
 
     `keep` is never deleted. False if there is no room without it.
     """
@@ -136,5 +139,6 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HeadstartError(
-            f"HEADSTART_CACHE: {folder} cannot be written ({error.strerror}); set it to a folder that can"
+            f"HEADSTART_CACHE: {folder} cannot be written ({error.strerror}); set it to a folder "
+            "that can"
         ) from None

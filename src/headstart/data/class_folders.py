@@ -16,8 +16,8 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: what people call one, which there are, the name of an example of it, and whether tables name such files,
-    which then lie in folders beside them."""
+    """A kind of file: what people call one, which there are, the name of an example of it, and
+    whether tables name such files, which then lie in folders beside them."""
 
     noun: str
     accepts: Callable[[Path], bool]
@@ -29,9 +29,10 @@ class Kind:
 class Listing:
     """The files of one part by class name.
 
-    left_out: paths of what else lies there, by the reason. without: folders that hold no example, and what they hold instead.
-    inner: folders within class folders whose files count to the class. merged: classes that several folders name. keys: the
-    group or time of each file, if any.
+    left_out: paths of what else lies there, by the reason. without: folders that hold no example,
+    and what they hold instead.
+    inner: folders within class folders whose files count to the class. merged: classes that several
+    folders name. keys: the group or time of each file, if any.
     """
 
     folder: Path
@@ -46,20 +47,26 @@ class Listing:
         """Sentences on what is no example, and on folders that are no class or more than one."""
         notes = []
         if self.left_out:
-            notes.append(f"left out of {self.folder}: {'; '.join(said(self.left_out, self.folder))}")
+            notes.append(
+                f"left out of {self.folder}: {'; '.join(said(self.left_out, self.folder))}"
+            )
         if self.without:
             shown = [f"{name} ({held})" for name, held in self.without.items()]
-            notes.append(f"folders in {self.folder} without any {noun}, so they are no classes: {_some(shown)}")
+            notes.append(
+                f"folders in {self.folder} without any {noun}, so they are no classes: "
+                f"{_some(shown)}"
+            )
         if self.inner:
             shown = [printable(os.path.relpath(path, self.folder)) for path in self.inner]
             notes.append(
-                f"class folders of {self.folder} have folders in them, whose {noun}s count to the class: {_some(shown)}. If "
-                "the inner folders are the classes, move them up, or name paths and labels in a table"
+                f"class folders of {self.folder} have folders in them, whose {noun}s count to "
+                f"the class: {_some(shown)}. If the inner folders are the classes, move them up, "
+                "or name paths and labels in a table"
             )
         if self.merged:
             notes.append(
-                f"several folders of {self.folder} have one name, written in two forms of Unicode, and are one class: "
-                f"{_some(self.merged)}"
+                f"several folders of {self.folder} have one name, written in two forms of "
+                f"Unicode, and are one class: {_some(self.merged)}"
             )
         return notes
 
@@ -90,10 +97,14 @@ def list_classes(folder: Path, kind: Kind) -> Listing:
             without[label] = "; ".join(said(held, place)) or "empty"
             continue
         if names.setdefault(label, name) != name:
-            raise HeadstartError(f"{folder}: two class folders would both be shown as {label!r}; rename one")
+            raise HeadstartError(
+                f"{folder}: two class folders would both be shown as {label!r}; rename one"
+            )
         if label in files:
             merged[label] = None
-        inner |= dict.fromkeys(parent for path in found if (parent := os.path.dirname(path)) != place)
+        inner |= dict.fromkeys(
+            parent for path in found if (parent := os.path.dirname(path)) != place
+        )
         files.setdefault(label, []).extend(found)
     if not files:
         raise HeadstartError(_nothing(folder, kind, left_out, without))
@@ -135,12 +146,17 @@ def _other(kind: Kind) -> str:
 
 def _nothing(folder: Path, kind: Kind, left_out: LeftOut, without: Mapping[str, str]) -> str:
     loose = len(left_out.get(_loose(kind), ()))
-    found = f"{loose} {kind.noun}s that are in no class folder" if loose else f"no {kind.noun} in any folder"
+    found = (
+        f"{loose} {kind.noun}s that are in no class folder"
+        if loose
+        else f"no {kind.noun} in any folder"
+    )
     if not loose and not without:
         found = "no folder in it" if any(reason != HIDDEN for reason in left_out) else "nothing"
     held = f" ({_some([f'{name}: {what}' for name, what in without.items()])})" if without else ""
     return (
-        f"{folder}: found {found}{held}; expected one folder of {kind.noun}s a class, such as {folder / kind.such_as}"
+        f"{folder}: found {found}{held}; expected one folder of {kind.noun}s a class, such as "
+        f"{folder / kind.such_as}"
     )
 
 

@@ -1,4 +1,5 @@
-"""Classes: what a value of the label column means, which labels are one class, and in what order they stand."""
+"""Classes: what a value of the label column means, which labels are one class, and in what order
+they stand."""
 
 from __future__ import annotations
 
@@ -21,15 +22,18 @@ SPARSE = 2  # numbers of classes lie closer together than this, on average
 class Classes:
     """The classes that the labels of the training part name, in their fixed order (`labels`).
 
-    Labels that are one number (1 and 1.0) or one truth value (True, true, TRUE) are one class, called by the shortest of them.
-    Where training knows truth values only, 1 and 0 in another part are these, and the other way round.
+    Labels that are one number (1 and 1.0) or one truth value (True, true, TRUE) are one class,
+    called by the shortest of them. Where training knows truth values only, 1 and 0 in another part
+    are these, and the other way round.
     """
 
     def __init__(self, labels: Iterable[str]) -> None:
         spellings = defaultdict(list)
         for label in labels:
             spellings[meaning(label)].append(label)
-        names = {key: min(found, key=lambda name: (len(name), name)) for key, found in spellings.items()}
+        names = {
+            key: min(found, key=lambda name: (len(name), name)) for key, found in spellings.items()
+        }
         self.labels = in_order(names.values())
         self._places = {key: self.labels.index(name) for key, name in names.items()}
         self._same: dict[str, str] = {}
@@ -54,7 +58,8 @@ class Classes:
 
 
 def meaning(label: str) -> str:
-    """What labels that are spelled in several ways have in common: a truth value, a whole number, or else themselves."""
+    """What labels that are spelled in several ways have in common: a truth value, a whole number,
+    or else themselves."""
     if label.casefold() in BOOLEANS:
         return label.casefold()
     number = re.fullmatch(r"(-?\d+)\.0+", label)
@@ -82,8 +87,15 @@ def label_of(value: Any, where: str, example: str) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        several = " (several labels of an example cannot be learned yet)" if isinstance(value, list) else ""
-        raise HeadstartError(f"{where}: found {type(value).__name__} in {example}{several}; expected names or numbers")
+        several = (
+            " (several labels of an example cannot be learned yet)"
+            if isinstance(value, list)
+            else ""
+        )
+        raise HeadstartError(
+            f"{where}: found {type(value).__name__} in {example}{several}; expected names or "
+            "numbers"
+        )
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return label_name(str(value), f"{where}, {example}") or None
@@ -102,15 +114,16 @@ def check_few(counts: Mapping[str, int], where: str, whole: bool) -> None:
     many = len(counts) > MOST_LABELS or len(counts) > max(100, rows // 2)
     if (many or whole) and _measures(counts, rows):
         raise HeadstartError(
-            f"{where} holds numbers of many different values ({len(counts):,} in {rows:,} rows, such as "
-            f"{', '.join(list(counts)[:3])}): a number is to be predicted, which is not possible yet. Name a column of "
-            "classes with data.columns.label, or make one of the numbers (cheap, dear)"
+            f"{where} holds numbers of many different values ({len(counts):,} in {rows:,} rows, "
+            f"such as {', '.join(list(counts)[:3])}): a number is to be predicted, which is not "
+            "possible yet. Name a column of classes with data.columns.label, or make one of the "
+            "numbers (cheap, dear)"
         )
     if many:
         raise HeadstartError(
             f"{where} has {len(counts):,} different values in {rows:,} rows (such as "
-            f"{', '.join(map(printable, list(counts)[:3]))}); expected a label that repeats itself. Name the column of the "
-            "labels with data.columns.label"
+            f"{', '.join(map(printable, list(counts)[:3]))}); expected a label that repeats "
+            "itself. Name the column of the labels with data.columns.label"
         )
 
 

@@ -1,4 +1,5 @@
-"""Values that stay in files: read by row when they are asked for, so that a table need not fit into memory."""
+"""Values that stay in files: read by row when they are asked for, so that a table need not fit into
+memory."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ class Column(Sequence[Any]):
 @lru_cache(maxsize=32)
 def _mapped(paths: tuple[Path, ...], field: str) -> Any:
     columns = [arrow_table(path).column(field) for path in paths]
-    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+    return pa.chunked_array(
+        [chunk for column in columns for chunk in column.chunks], columns[0].type
+    )
 
 
 def arrow_table(path: Path) -> pa.Table:

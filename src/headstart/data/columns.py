@@ -34,7 +34,19 @@ SPLITS = ("split", "set", "part", "subset", "partition", "data_split", "dataset_
 SHOWN = 3  # values of a column
 LONGEST_PART = 40  # characters of the name of a part
 CACHED = 1000  # different values of a column
-USUAL = {*LABELS, *ITEMS["text"], *ITEMS["image"], *SPLITS, "id", "idx", "index", "title", "name", "score", "rating"}
+USUAL = {
+    *LABELS,
+    *ITEMS["text"],
+    *ITEMS["image"],
+    *SPLITS,
+    "id",
+    "idx",
+    "index",
+    "title",
+    "name",
+    "score",
+    "rating",
+}
 PAIRS = (
     ("premise", "hypothesis"),
     ("question", "passage"),
@@ -45,13 +57,25 @@ PAIRS = (
     ("query", "passage"),
     ("context", "response"),
 )
-STEMS = ("text", "sentence", "sent", "question", "q", "phrase", "utterance", "document", "doc", "string", "seq")
+STEMS = (
+    "text",
+    "sentence",
+    "sent",
+    "question",
+    "q",
+    "phrase",
+    "utterance",
+    "document",
+    "doc",
+    "string",
+    "seq",
+)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The columns that are read: of texts or image paths, of labels, of groups or times, of parts; and `notes` on what was
-    guessed."""
+    """The columns that are read: of texts or image paths, of labels, of groups or times, of parts;
+    and `notes` on what was guessed."""
 
     item: str
     label: str
@@ -61,11 +85,13 @@ class Chosen:
 
 
 def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -> Chosen:
-    """The columns of a table that are asked for, and the others as far as names or two columns leave no choice.
+    """The columns of a table that are asked for, and the others as far as names or two columns
+    leave no choice.
 
     Args:
         kind: "text" or "image".
-        guess_split: whether a column that is called so, and mostly holds names of parts, tells the parts.
+        guess_split: whether a column that is called so, and mostly holds names of parts, tells the
+            parts.
 
     Raises:
         HeadstartError: a column that was asked for is missing, or nothing says which one it is.
@@ -73,7 +99,8 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
     other = "image" if kind == "text" else "text"
     if getattr(asked, other) is not None:
         raise HeadstartError(
-            f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with data.columns.{kind}"
+            f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with "
+            f"data.columns.{kind}"
         )
     named = {"label": asked.label, kind: getattr(asked, kind)}
     apart = {"group": asked.group, "time": asked.time, "split": asked.split}
@@ -88,16 +115,20 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
     if split is None and guess_split:
         split, unused = split_of(table, {*named.values(), *apart.values()})
         notes = [f"column {split!r} tells the parts (by its name)"] if split else []
-    table = replace(table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split}))
+    table = replace(
+        table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split})
+    )
     if len(table.columns) < 2:
         raise HeadstartError(
-            f"{table.path}: found the column {table.listed()} only; expected one of {kind}s and one of labels, with their "
-            "names in the first line"
+            f"{table.path}: found the column {table.listed()} only; expected one of {kind}s and "
+            "one of labels, with their names in the first line"
         )
     if kind == "text" and named[kind] is None and (two := pair(table.columns)):
         raise HeadstartError(
-            f"{table.path}: {two[0]!r} and {two[1]!r} look like pairs of texts, which cannot be learned together yet. Name the "
-            f'one to read, data.columns.text = "{two[0]}", or write both into one column and name that'
+            f"{table.path}: {two[0]!r} and {two[1]!r} look like pairs of texts, which cannot be "
+            "learned together yet. Name the "
+            f'one to read, data.columns.text = "{two[0]}", or write both into one column and '
+            "name that"
         )
     label = named["label"] or _by_name(table, LABELS, named[kind])
     item = named[kind] or _by_name(table, ITEMS[kind], label)
@@ -105,19 +136,36 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
     if (label is None or item is None) and len(table.columns) == 2:
         reason = "there are only two columns"
         if label is None and item is None:
-            label, reason = _fewer_values(table), "of the two columns the labels repeat themselves more"
+            label, reason = (
+                _fewer_values(table),
+                "of the two columns the labels repeat themselves more",
+            )
         label = label or next(name for name in table.columns if name != item)
         item = item or next(name for name in table.columns if name != label)
     if item is None or label is None:
-        missing = " and ".join(role for role, name in ((kind, item), ("label", label)) if name is None)
-        tags = [name for name, values in table.sample().items() if is_tag(values)] if label is None else []
-        hint = f". {_list(tags)} hold 0 and 1 only, one tag each: a run learns one of them" if len(tags) > 1 else ""
+        missing = " and ".join(
+            role for role, name in ((kind, item), ("label", label)) if name is None
+        )
+        tags = (
+            [name for name, values in table.sample().items() if is_tag(values)]
+            if label is None
+            else []
+        )
+        hint = (
+            f". {_list(tags)} hold 0 and 1 only, one tag each: a run learns one of them"
+            if len(tags) > 1
+            else ""
+        )
         raise HeadstartError(
-            f"{table.path}: nothing says which column holds the {missing}; it has {table.listed()}. Name them: "
-            f'data.columns = {{ {kind} = "{item or "…"}", label = "{label or (tags[0] if tags else "…")}" }}{hint}'
+            f"{table.path}: nothing says which column holds the {missing}; it has "
+            f"{table.listed()}. Name them: "
+            f'data.columns = {{ {kind} = "{item or "…"}", label = '
+            f'"{label or (tags[0] if tags else "…")}" }}{hint}'
         )
     if item == label:
-        raise HeadstartError(f"data.columns: {kind} and label are both {item!r}; {table.path} has {table.listed()}")
+        raise HeadstartError(
+            f"data.columns: {kind} and label are both {item!r}; {table.path} has {table.listed()}"
+        )
     if not all(named.values()):
         notes.insert(0, f"{kind}s are column {item!r}, labels are column {label!r} ({reason})")
     notes += [why for name, why in unused.items() if name not in (item, label)]
@@ -125,12 +173,15 @@ def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -
 
 
 def example_in_header(table: Table) -> str | None:
-    """The cell of the first line that shows it to be an example: its value occurs again below, or is a number above numbers.
+    """The cell of the first line that shows it to be an example: its value occurs again below, or
+    is a number above numbers.
 
     None where one of the names is a usual one, or all are the numbers of the columns.
     """
     names = table.columns
-    if table.path.suffix.lower() not in (".csv", ".tsv") or USUAL & {name.lower() for name in names}:
+    if table.path.suffix.lower() not in (".csv", ".tsv") or USUAL & {
+        name.lower() for name in names
+    }:
         return None
     if names in [tuple(map(str, range(first, first + len(names)))) for first in (0, 1)]:
         return None
@@ -145,9 +196,11 @@ def _check_header(table: Table) -> None:
     cell = example_in_header(table)
     if cell is not None:
         raise HeadstartError(
-            f"{table.path}: the first line looks like an example, not like names of columns ({cell!r} is also a value below "
-            'or a number). Give the columns names in a first line, or set data.header = false; columns are then called "1", '
-            '"2" and so on: data.columns = { text = "1", label = "2" }'
+            f"{table.path}: the first line looks like an example, not like names of columns "
+            f"({cell!r} is also a value below "
+            "or a number). Give the columns names in a first line, or set data.header = false; "
+            'columns are then called "1", "2" and so on: data.columns = { text = "1", label = '
+            '"2" }'
         )
 
 
@@ -160,19 +213,30 @@ def pair(columns: Sequence[str]) -> tuple[str, str] | None:
         for joint in ("", "_")
         for one, two in ("12", "ab")
     ]
-    return next(((names[one], names[two]) for one, two in (*PAIRS, *numbered) if one in names and two in names), None)
+    return next(
+        (
+            (names[one], names[two])
+            for one, two in (*PAIRS, *numbered)
+            if one in names and two in names
+        ),
+        None,
+    )
 
 
 def is_tag(values: Iterable[object]) -> bool:
     """Whether a column holds 0 and 1 only, and both."""
-    return {str(value).removesuffix(".0").casefold() for value in values} in ({"0", "1"}, {"false", "true"})
+    return {str(value).removesuffix(".0").casefold() for value in values} in (
+        {"0", "1"},
+        {"false", "true"},
+    )
 
 
 def split_of(table: Table, taken: Collection[str | None] = ()) -> tuple[str | None, dict[str, str]]:
-    """(The column that tells the parts, if there is just one that is called so and says so; if not, the columns that are called
-    so, each with a sentence on why it does not).
+    """(The column that tells the parts, if there is just one that is called so and says so; if not,
+    the columns that are called so, each with a sentence on why it does not).
 
-    A column says so if most of its values name parts, and some the training part. All rows count, in whatever order.
+    A column says so if most of its values name parts, and some the training part. All rows count,
+    in whatever order.
     """
     likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
     unused = {name: why for name in likely if (why := _no_parts(table, name))}
@@ -181,7 +245,8 @@ def split_of(table: Table, taken: Collection[str | None] = ()) -> tuple[str | No
         return telling[0], {}
     if telling:
         unused[telling[0]] = (
-            f"columns {_list(telling)} are not used: each tells the parts; name one with data.columns.split"
+            f"columns {_list(telling)} are not used: each tells the parts; name one with "
+            "data.columns.split"
         )
     return None, unused
 
@@ -211,7 +276,8 @@ def _no_parts(table: Table, column: str) -> str | None:
     else:
         found = f"says {shown}"
     return (
-        f"column {column!r} is not used: it {found}. To have it tell the parts, write train, validation or test into it and "
+        f"column {column!r} is not used: it {found}. To have it tell the parts, write train, "
+        "validation or test into it and "
         f'set data.columns.split = "{column}"'
     )
 

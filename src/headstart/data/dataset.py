@@ -19,9 +19,10 @@ from headstart.data.grey import GreyRange
 class Examples:
     """Labelled examples of one part, in a fixed order.
 
-    `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label names (shape (n,), int64),
-    `names` say which example it is in `predictions.csv`, `digests` are SHA-256 of the contents, 32 bytes each. `keys`, where
-    there are any, are the groups or times by which the data is split.
+    `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label
+    names (shape (n,), int64), `names` say which example it is in `predictions.csv`, `digests` are
+    SHA-256 of the contents, 32 bytes each. `keys`, where there are any, are the groups or times by
+    which the data is split.
     """
 
     items: Sequence[str]
@@ -36,13 +37,19 @@ class Examples:
     def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
         """The examples at these rows, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
-        items, names, digests = (_take(values, chosen) for values in (self.items, self.names, self.digests))
+        items, names, digests = (
+            _take(values, chosen) for values in (self.items, self.names, self.digests)
+        )
         keys = None if self.keys is None else _take(self.keys, chosen)
         return Examples(items, self.labels[chosen], names, digests, keys)
 
     def __add__(self, other: Examples) -> Examples:
         """These examples and then the others."""
-        both: Any = [(self.items, other.items), (self.names, other.names), (self.digests, other.digests)]
+        both: Any = [
+            (self.items, other.items),
+            (self.names, other.names),
+            (self.digests, other.digests),
+        ]
         items, names, digests = (first + second for first, second in both)
         keys: Any = None
         if self.keys is not None and other.keys is not None:
@@ -51,7 +58,9 @@ class Examples:
 
     def digest(self) -> str:
         """SHA-256 over contents and labels, whatever the order and the files they lie in."""
-        rows = (d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True))
+        rows = (
+            d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True)
+        )
         return hashlib.sha256(np.sort(np.fromiter(rows, "S40", len(self))).tobytes()).hexdigest()
 
     def sequence(self) -> str:
@@ -73,8 +82,8 @@ def joined(parts: Iterable[Examples]) -> Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The parts of a data set by their roles, and what reading it brought to light: `notes`, sentences for people, and by the
-    role of a part those that are about it."""
+    """The parts of a data set by their roles, and what reading it brought to light: `notes`,
+    sentences for people, and by the role of a part those that are about it."""
 
     labels: tuple[str, ...]
     train: Examples
@@ -83,7 +92,8 @@ class Dataset:
     notes: tuple[str, ...] = field(default=())
     column: str | None = None  # of a table that the examples came from
     unused: Examples | None = None  # training examples that are left out
-    grey_range: GreyRange | None = None  # of images of more than 8 bits: what is shown as black and as white
+    # of images of more than 8 bits: what is shown as black and as white
+    grey_range: GreyRange | None = None
     notes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parts(self) -> dict[str, Examples]:

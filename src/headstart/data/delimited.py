@@ -1,4 +1,5 @@
-"""Delimited tables (.csv, .tsv): the file tells its delimiter, and whether quotes enclose fields or are plain characters."""
+"""Delimited tables (.csv, .tsv): the file tells its delimiter, and whether quotes enclose fields or
+are plain characters."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from headstart.errors import HeadstartError, first_line
 SAMPLE = 1000  # rows by which the delimiter is told
 LONGEST_FIELD = 2**24  # characters; a quote that is never closed would take in the rest of the file
 MOST_VALUES = 10_000  # of a column, to tell whether they repeat
-EXCEL = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line in which Excel notes the delimiter
+# the first line in which Excel notes the delimiter
+EXCEL = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 class MalformedError(HeadstartError):
@@ -27,8 +29,8 @@ class MalformedError(HeadstartError):
 
 @dataclass(frozen=True)
 class Reading:
-    """A way to read a delimited file and, once it is tried, how many records have the width of the first (`rows`), and whether
-    these are all (`whole`)."""
+    """A way to read a delimited file and, once it is tried, how many records have the width of the
+    first (`rows`), and whether these are all (`whole`)."""
 
     path: Path
     delimiter: str
@@ -57,7 +59,9 @@ class Reading:
                         yield line, fields
                     line = reader.line_num + 1 + self.skipped
             except csv.Error as error:
-                raise MalformedError(f"{self.path}, line {line}: {first_line(error)}; mend the line") from None
+                raise MalformedError(
+                    f"{self.path}, line {line}: {first_line(error)}; mend the line"
+                ) from None
 
     def tried(self, most: int | None = None) -> Reading:
         """The same, after a look at all records or the first `most`."""
@@ -74,10 +78,12 @@ class Reading:
 
 
 def reading_of(path: Path) -> tuple[Reading, str]:
-    """How a file is to be read, and a sentence where another way would give other rows ("" if none would).
+    """How a file is to be read, and a sentence where another way would give other rows ("" if none
+    would).
 
-    Quotes enclose fields where that reading is well-formed with records of one width. If the plain reading has one
-    width too, and more rows, a quote that opens one text and one that ends a later one may only seem to enclose what lies
+    Quotes enclose fields where that reading is well-formed with records of one width. If the plain
+    reading has one width too, and more rows, a quote that opens one text and one that ends a later
+    one may only seem to enclose what lies
     between: the plain reading is taken if those lines look like rows.
     """
     delimiter, skipped = _delimiter(path)
@@ -88,19 +94,24 @@ def reading_of(path: Path) -> tuple[Reading, str]:
     if enclosing.whole and plain.whole and plain.rows > enclosing.rows:
         if _holds_rows(enclosing, plain):
             return plain, (
-                f"{path.name}: quotes are read as plain characters, which gives {plain.rows:,} lines of {plain.width} columns; "
-                f"as quotes around fields they would merge some of them, to {enclosing.rows:,}"
+                f"{path.name}: quotes are read as plain characters, which gives {plain.rows:,} "
+                f"lines of {plain.width} columns; as quotes around fields they would merge some "
+                f"of them, to {enclosing.rows:,}"
             )
         return enclosing, (
-            f"{path.name}: quotes enclose fields of several lines, which gives {enclosing.rows:,} rows with the first; read as "
-            f"plain characters there would be {plain.rows:,}"
+            f"{path.name}: quotes enclose fields of several lines, which gives "
+            f"{enclosing.rows:,} rows with the first; read as plain characters there would be "
+            f"{plain.rows:,}"
         )
-    chosen = max(enclosing, plain, key=lambda reading: (reading.whole, reading.rows, reading.quoted))
+    chosen = max(
+        enclosing, plain, key=lambda reading: (reading.whole, reading.rows, reading.quoted)
+    )
     if chosen.quoted or delimiter == "\t" or not chosen.whole:
         return chosen, ""
     return (
         chosen,
-        f"{path.name}: quotes are read as plain characters, since they do not enclose whole fields throughout",
+        f"{path.name}: quotes are read as plain characters, since they do not enclose whole "
+        "fields throughout",
     )
 
 
@@ -113,7 +124,9 @@ def _delimiter(path: Path) -> tuple[str, int]:
     below = "".join(more)
     decimals = "," in below and not re.search(r"(?<!\d),|,(?!\d)", below)
     signs = "\t,;|" if path.suffix.lower() == ".tsv" else ",;\t|"
-    tried = [Reading(path, sign, quoted).tried(SAMPLE) for sign in signs for quoted in (True, False)]
+    tried = [
+        Reading(path, sign, quoted).tried(SAMPLE) for sign in signs for quoted in (True, False)
+    ]
 
     def fits(reading: Reading) -> tuple[bool, bool, int, bool, int]:
         is_decimal = decimals and reading.delimiter == ","
@@ -130,8 +143,8 @@ def _has_quotes(path: Path) -> bool:
 def _holds_rows(enclosing: Reading, plain: Reading) -> bool:
     """Whether the lines inside quoted fields are rows of their own.
 
-    They are if the delimiter is a tab, which hardly any text has; else if some column repeats its values, as labels do, and has
-    no other values in those lines.
+    They are if the delimiter is a tab, which hardly any text has; else if some column repeats its
+    values, as labels do, and has no other values in those lines.
     """
     if plain.delimiter == "\t":
         return True
@@ -142,10 +155,16 @@ def _holds_rows(enclosing: Reading, plain: Reading) -> bool:
     values: dict[tuple[int, bool], set[str]] = {
         (place, side): set() for place in range(plain.width) for side in (False, True)
     }
-    for within, (_, fields) in zip(inside[1:].tolist(), islice(plain.records(), 1, None), strict=True):
+    for within, (_, fields) in zip(
+        inside[1:].tolist(), islice(plain.records(), 1, None), strict=True
+    ):
         for place, value in enumerate(fields):
             if len(values[place, within]) <= MOST_VALUES:
                 values[place, within].add(value)
     outside = int((~inside).sum())
-    repeating = [place for place in range(plain.width) if len(values[place, False]) <= min(outside // 2, MOST_VALUES)]
+    repeating = [
+        place
+        for place in range(plain.width)
+        if len(values[place, False]) <= min(outside // 2, MOST_VALUES)
+    ]
     return any(values[place, True] <= values[place, False] for place in repeating)

@@ -1,7 +1,9 @@
-"""`sample:docstrings`: which library is a docstring from? A real set of texts that every installation has.
+"""`sample:docstrings`: which library is a docstring from? A real set of texts that every
+installation has.
 
-The first paragraphs of public docstrings, read from the source files of installed packages (nothing is imported), with the
-libraries' names masked and duplicates removed. The same versions of the packages give the same set.
+The first paragraphs of public docstrings, read from the source files of installed packages (nothing
+is imported), with the libraries' names masked and duplicates removed. The same versions of the
+packages give the same set.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ FOREIGN = {
     "array_api_compat",
     "array_api_extra",
 }
-NAMES = re.compile(r"(?i)\b(numpy|np|pandas|pd|sklearn|scikit[- ]?learn|pytorch|torch\w*|scipy|gensim)\b")
+NAMES = re.compile(
+    r"(?i)\b(numpy|np|pandas|pd|sklearn|scikit[- ]?learn|pytorch|torch\w*|scipy|gensim)\b"
+)
 MASK = "library"
 FEWEST_WORDS = 6
 
@@ -67,7 +71,10 @@ def write_docstrings(folder: Path) -> None:
         parts["train"] += [{"text": text, "label": label} for text in own[:TRAIN]]
         parts["test"] += [{"text": text, "label": label} for text in own[TRAIN : TRAIN + TEST]]
     for part, rows in parts.items():
-        lines = [json.dumps(row, ensure_ascii=False) for row in sorted(rows, key=lambda row: _place(row["text"]))]
+        lines = [
+            json.dumps(row, ensure_ascii=False)
+            for row in sorted(rows, key=lambda row: _place(row["text"]))
+        ]
         (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -77,10 +84,13 @@ def _place(text: str) -> str:
 
 
 def _first_few(package: str) -> Iterator[str]:
-    """Masked first paragraphs of a package's public docstrings, from its files in random but fixed order."""
+    """Masked first paragraphs of a package's public docstrings, from its files in random but fixed
+    order."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise HeadstartError(f"data.source: sample:docstrings reads the source of {package}, which is not installed")
+        raise HeadstartError(
+            f"data.source: sample:docstrings reads the source of {package}, which is not installed"
+        )
     root = Path(spec.submodule_search_locations[0])
     files = [path for path in root.rglob("*.py") if not FOREIGN & set(path.relative_to(root).parts)]
     seen: set[str] = set()
@@ -103,9 +113,9 @@ def _docstrings(path: Path) -> Iterator[str]:
     waiting: list[ast.AST] = [module]
     while waiting:
         for node in ast.iter_child_nodes(waiting.pop()):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
-                "_"
-            ):
+            if isinstance(
+                node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+            ) and not node.name.startswith("_"):
                 if docstring := ast.get_docstring(node):
                     yield docstring
                 if isinstance(node, ast.ClassDef):

@@ -31,16 +31,16 @@ class _NoSuchPieceError(Exception):
 def download(url: str, checksums: Mapping[str, str]) -> Path:
     """The file at a URL, from the cache if it was fetched before.
 
-    It is received under another name and renamed once its checksum is right. What an interrupted call has received stays
-    in the cache, and the next call goes on from there.
+    It is received under another name and renamed once its checksum is right. What an interrupted
+    call has received stays in the cache, and the next call goes on from there.
 
     Args:
         url: http or https; redirects are followed to other such addresses.
         checksums: what `hashlib` algorithms ("sha256", "sha1") must give; at least one.
 
     Raises:
-        HeadstartError: the address is wrong, the server cannot be reached or breaks off, the checksum differs, the disk
-            is full, or HF_HUB_OFFLINE forbids it.
+        HeadstartError: the address is wrong, the server cannot be reached or breaks off, the
+            checksum differs, the disk is full, or HF_HUB_OFFLINE forbids it.
     """
     folder = cache_folder() / "downloads"
     name = checksums.get("sha256") or checksums["sha1"]
@@ -50,8 +50,8 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
             return target
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
             raise HeadstartError(
-                f"data.source: {url} is not in the cache ({folder}) and HF_HUB_OFFLINE is set, so nothing is downloaded; unset "
-                "it, or give a folder"
+                f"data.source: {url} is not in the cache ({folder}) and HF_HUB_OFFLINE is set, "
+                "so nothing is downloaded; unset it, or give a folder"
             )
         resumed = part.exists()
         _receive(url, part)
@@ -63,8 +63,9 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
         if wrong:
             part.unlink()
             raise HeadstartError(
-                f"data.source: {url} has another checksum than the recipe: {wrong}. The file has changed or was damaged on its "
-                "way, so it was deleted unopened; if its publisher has replaced it, put the new checksum into the recipe"
+                f"data.source: {url} has another checksum than the recipe: {wrong}. The file has "
+                "changed or was damaged on its way, so it was deleted unopened; if its publisher "
+                "has replaced it, put the new checksum into the recipe"
             )
         part.rename(target)
     return target
@@ -81,36 +82,52 @@ def _wrong(path: Path, checksums: Mapping[str, str]) -> str:
 
 
 def _receive(url: str, part: Path) -> None:
-    """Bring `part` to its full length, starting again where a connection breaks as long as each try brings something."""
+    """Bring `part` to its full length, starting again where a connection breaks as long as each try
+    brings something."""
     for attempt in range(1, ATTEMPTS + 1):
         before = _size(part)
         try:
             _continue(url, part, before)
             return
-        except _NoSuchPieceError:  # what lies there is longer than the file, or the server cannot go on in the middle
+        # what lies there is longer than the file, or the server cannot go on in the middle
+        except _NoSuchPieceError:
             part.unlink()
             if attempt == ATTEMPTS:
-                raise HeadstartError(f"data.source: {url} could not be received; try again later") from None
+                raise HeadstartError(
+                    f"data.source: {url} could not be received; try again later"
+                ) from None
         except urllib.error.HTTPError as error:
-            said = printable(str(error.reason or "no reason given").strip().splitlines()[0].rstrip("."))
+            said = printable(
+                str(error.reason or "no reason given").strip().splitlines()[0].rstrip(".")
+            )
             raise HeadstartError(
-                f"data.source: {url} answers {error.code} ({said}); look whether the address is right and still in use"
+                f"data.source: {url} answers {error.code} ({said}); look whether the address is "
+                "right and still in use"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise HeadstartError(
-                    f"data.source: no space left for {url} in {part.parent} after {_size(part):,} bytes; free some, or set "
-                    "HEADSTART_CACHE to a larger disk. The same command then goes on from there"
+                    f"data.source: no space left for {url} in {part.parent} after "
+                    f"{_size(part):,} bytes; free some, or set HEADSTART_CACHE to a larger disk. "
+                    "The same command then goes on from there"
                 ) from None
             if _size(part) > before and attempt < ATTEMPTS:
                 continue
             reason = getattr(error, "reason", None) or error or type(error).__name__
-            kept = f"; {_size(part):,} bytes are kept, and the same command goes on from there" if _size(part) else ""
-            raise HeadstartError(f"data.source: {url} could not be received ({reason}){kept}") from None
+            kept = (
+                f"; {_size(part):,} bytes are kept, and the same command goes on from there"
+                if _size(part)
+                else ""
+            )
+            raise HeadstartError(
+                f"data.source: {url} could not be received ({reason}){kept}"
+            ) from None
 
 
 def _continue(url: str, part: Path, start: int) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "headstart", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "headstart", "Accept-Encoding": "identity"}
+    )
     if start:
         request.add_header("Range", f"bytes={start}-")
     try:
@@ -168,9 +185,21 @@ def _shown(url: str, begin: int, total: int | None) -> Iterator[Any]:
         yield lambda count: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = ("downloading", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        "downloading",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(url, total=total, completed=begin)
         yield lambda count: bar.advance(task, count)

@@ -12,8 +12,10 @@ from PIL import Image, UnidentifiedImageError
 from headstart.data.png import open_by_pixel_chunks
 
 HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
-HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
-COMMON = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")  # told by the first bytes of a file
+# ISO/IEC 23008-12, annex B
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+# told by the first bytes of a file
+COMMON = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")
 RARE = ("EPS", "ICNS", "ICO", "PPM", "PSD")  # so are these
 FIRST_BYTES = 16
 NO_HEIF = "a HEIC picture, which needs one more package: pip install pillow-heif"
@@ -41,27 +43,34 @@ def is_image(path: Path) -> bool:
 
 
 def may_be_image(path: Path) -> bool:
-    """Whether the file name says image or nothing; digits behind a dot (`scan.001`, `2024-03-05 12.30`) are no ending."""
+    """Whether the file name says image or nothing; digits behind a dot (`scan.001`, `2024-03-05
+    12.30`) are no ending."""
     return is_image_name(path) or not any(sign.isalpha() for sign in path.suffix)
 
 
 def open_image(source: Any, formats: list[str] | None = None) -> Image.Image:
     """The picture in a file or a binary stream, not yet decoded.
 
-    A PNG with damaged or very large side chunks (texts, a colour profile) is opened as if it had none.
+    A PNG with damaged or very large side chunks (texts, a colour profile) is opened as if it had
+    none.
 
     Args:
         formats: those that may be read, by Pillow's names; all without.
 
     Raises:
         HeifError: it is a HEIC picture, and pillow-heif is not installed.
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: it holds no readable picture.
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: it holds no readable
+        picture.
     """
     heif_version()
     try:
         return Image.open(source, formats=formats)
     except Exception as error:
-        if isinstance(error, UnidentifiedImageError) and not heif_version() and _is_heif(first_bytes(source)):
+        if (
+            isinstance(error, UnidentifiedImageError)
+            and not heif_version()
+            and _is_heif(first_bytes(source))
+        ):
             raise HeifError from None
         return open_by_pixel_chunks(source, error)
 
@@ -89,7 +98,9 @@ def format_of(first: bytes, formats: Sequence[str] = COMMON + RARE) -> str:
     """The format that the first bytes of a file tell, by Pillow's name; "" if none of these."""
     Image.init()
     tests = {name: Image.OPEN[name][1] for name in formats if name in Image.OPEN}
-    return next((name for name, test in tests.items() if test is not None and test(first) is True), "")
+    return next(
+        (name for name, test in tests.items() if test is not None and test(first) is True), ""
+    )
 
 
 def _is_heif(first: bytes) -> bool:

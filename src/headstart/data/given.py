@@ -1,4 +1,5 @@
-"""What Python gives to a prediction: texts, paths, opened images, bytes; one, or a sequence or stream of them."""
+"""What Python gives to a prediction: texts, paths, opened images, bytes; one, or a sequence or
+stream of them."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ ONE = (str, bytes, bytearray, PathLike, Image.Image)
 
 
 def items_of(given: Any) -> list[Any]:
-    """The items of a sequence, an array or a Series, in order; what is one item by itself is a list of it.
+    """The items of a sequence, an array or a Series, in order; what is one item by itself is a list
+    of it.
 
     Raises:
         HeadstartError: it has no order, or more than one dimension.
@@ -30,15 +32,16 @@ def items_of(given: Any) -> list[Any]:
     shape = getattr(given, "shape", (0,))
     if isinstance(given, Set | Mapping) or len(shape) != 1 or not isinstance(given, Iterable):
         raise HeadstartError(
-            f"predict: found {_kind(given)}; expected one example, or a list, one-dimensional array or Series of them (of a "
-            "table its column, of pixels Image.fromarray)"
+            f"predict: found {_kind(given)}; expected one example, or a list, one-dimensional "
+            "array or Series of them (of a table its column, of pixels Image.fromarray)"
         )
     return list(given.tolist() if hasattr(given, "tolist") else given)
 
 
 def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
-    """Examples for a model of texts: a string is a text, unless it is the path of a file with a known ending; a `Path` is a
-    file, a folder of .txt files or a table; bytes are UTF-8. What cannot be read is an example with a fault.
+    """Examples for a model of texts: a string is a text, unless it is the path of a file with a
+    known ending; a `Path` is a file, a folder of .txt files or a table; bytes are UTF-8. What
+    cannot be read is an example with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -57,8 +60,8 @@ def texts_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
 
 
 def images_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
-    """Examples for a model of images: strings and `Path`s are files, folders or tables, bytes what a file holds. What cannot be
-    read is an example with a fault.
+    """Examples for a model of images: strings and `Path`s are files, folders or tables, bytes what
+    a file holds. What cannot be read is an example with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -66,7 +69,9 @@ def images_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
 
     def examples(item: Any, place: int) -> Iterable[Input]:
         if isinstance(item, str | PathLike):
-            return some(images_in(fspath(item), column), f"{fspath(item)}: found no image", "images")
+            return some(
+                images_in(fspath(item), column), f"{fspath(item)}: found no image", "images"
+            )
         if isinstance(item, Image.Image):
             return [Input(printable(str(getattr(item, "filename", ""))) or _name(place), item)]
         if isinstance(item, bytes | bytearray):
@@ -78,7 +83,8 @@ def images_of(items: Iterable[Any], column: str | None) -> Iterator[Input]:
 
 
 def _each(items: Iterable[Any], examples: Callable[[Any, int], Iterable[Input]]) -> Iterator[Input]:
-    """The examples of each item in turn. Where an item cannot be read, or read any further, one with the reason follows."""
+    """The examples of each item in turn. Where an item cannot be read, or read any further, one
+    with the reason follows."""
     for place, item in enumerate(items):
         try:
             yield from examples(item, place)
@@ -99,7 +105,9 @@ def _is_file_of_texts(item: Any) -> bool:
 def _unknown(item: Any, place: int, expected: str) -> Input:
     missing = item is None or item != item
     return Input(
-        _name(place), "", f"{'nothing is there' if missing is True else f'found {_kind(item)}'}; expected {expected}"
+        _name(place),
+        "",
+        f"{'nothing is there' if missing is True else f'found {_kind(item)}'}; expected {expected}",
     )
 
 
@@ -110,4 +118,6 @@ def _name(place: int) -> str:
 def _kind(given: Any) -> str:
     """What something is, in words that do not hold its contents."""
     shape = getattr(given, "shape", None)
-    return type(given).__name__ + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else "")
+    return type(given).__name__ + (
+        f" of shape {tuple(shape)}" if isinstance(shape, tuple) and shape else ""
+    )

@@ -1,7 +1,9 @@
-"""Greys of more than 8 bits: which values an image holds, and how a range of them is shown in 8 bits.
+"""Greys of more than 8 bits: which values an image holds, and how a range of them is shown in 8
+bits.
 
-Such files hold measurements rather than brightness: 12 bits of a detector in 16, heights in metres, floats from 0 to 1. One
-range for a whole data set keeps what is equal equal; each image by its own range would not.
+Such files hold measurements rather than brightness: 12 bits of a detector in 16, heights in metres,
+floats from 0 to 1. One range for a whole data set keeps what is equal equal; each image by its own
+range would not.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import numpy as np
 from PIL import Image
 
 GreyRange = tuple[float, float]  # the values that are shown as black and as white
-TAIL = 0.001  # share of an image's pixels that are left out at either end of its range, such as dead and hot ones
+# share of an image's pixels that are left out at either end of its range, such as dead and hot ones
+TAIL = 0.001
 NODATA_TAG = 42113  # of a TIFF, where GDAL states the value of pixels without data
 NODATA = (-9999.0, -32768.0, -99999.0)  # what stands for it where nothing is stated
 HUGE = 1e30  # or anything this large, such as the lowest float
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # of a TIFF
-RAW_GREY_ALPHA = "LA;16B"  # how Pillow reads a PNG of greys and transparency: the upper 8 bits of each 16
+# how Pillow reads a PNG of greys and transparency: the upper 8 bits of each 16
+RAW_GREY_ALPHA = "LA;16B"
 ALPHA = "alpha"  # in the info of a deep image: its transparency
 
 
@@ -36,11 +40,14 @@ def is_deep(mode: str) -> bool:
 
 def opens_deep(file: Image.Image) -> bool:
     """Whether an opened image is `loaded` as a deep one."""
-    return is_deep(file.mode) or any(tile[3] == RAW_GREY_ALPHA for tile in getattr(file, "tile", []))
+    return is_deep(file.mode) or any(
+        tile[3] == RAW_GREY_ALPHA for tile in getattr(file, "tile", [])
+    )
 
 
 def loaded(file: Image.Image) -> Image.Image:
-    """An opened image with its pixels; a PNG of 16-bit greys with transparency as a deep image, which Pillow would cut to 8.
+    """An opened image with its pixels; a PNG of 16-bit greys with transparency as a deep image,
+    which Pillow would cut to 8.
 
     Raises:
         OSError, ValueError, SyntaxError: the pixels are damaged.
@@ -49,14 +56,16 @@ def loaded(file: Image.Image) -> Image.Image:
         file.load()
         return file
     file.tile = [(*tile[:3], "RGBA") for tile in file.tile]  # type: ignore[attr-defined]
-    high, low, alpha, _ = np.moveaxis(np.asarray(file), -1, 0)  # bytes: two of the grey, two of the transparency
+    # bytes: two of the grey, two of the transparency
+    high, low, alpha, _ = np.moveaxis(np.asarray(file), -1, 0)
     image = Image.fromarray(high.astype(np.uint16) << 8 | low)
     image.info = {**file.info, ALPHA: Image.fromarray(alpha)}
     return image
 
 
 def measured_range(image: Image.Image) -> GreyRange | None:
-    """The range of a deep image's values, less a thousandth of its pixels at either end; None if it holds no value."""
+    """The range of a deep image's values, less a thousandth of its pixels at either end; None if it
+    holds no value."""
     values = _measured(image)
     if not values.size:
         return None
@@ -73,10 +82,12 @@ def common_range(ranges: Iterable[GreyRange | None]) -> GreyRange | None:
 
 
 def to_eight_bits(image: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
-    """A deep image as 8 bits: `grey_range` from black to white, what lies outside clipped, no value as black.
+    """A deep image as 8 bits: `grey_range` from black to white, what lies outside clipped, no value
+    as black.
 
-    Without a range, as models read it that were trained before there was one: floats by the image's own range, whole numbers
-    as they are up to 255, else by the full range of 16 bits. The result has the transparency of the image, if there is any.
+    Without a range, as models read it that were trained before there was one: floats by the image's
+    own range, whole numbers as they are up to 255, else by the full range of 16 bits. The result
+    has the transparency of the image, if there is any.
 
     Raises:
         NoValueError: it is of floats or 32 bits and holds no value.
@@ -111,7 +122,8 @@ def _measured(image: Image.Image) -> np.ndarray:
 
 
 def _white_level(image: Image.Image) -> float | None:
-    """What the values of an image are taken from because its smallest one is white; None where the smallest is black."""
+    """What the values of an image are taken from because its smallest one is white; None where the
+    smallest is black."""
     tags = getattr(image, "tag_v2", {})
     if tags.get(PHOTOMETRIC_TAG) != WHITE_IS_ZERO:
         return None

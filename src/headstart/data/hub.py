@@ -1,4 +1,5 @@
-"""The Hugging Face hub: asked in one way for everything, and its data sets as tables in the cache."""
+"""The Hugging Face hub: asked in one way for everything, and its data sets as tables in the
+cache."""
 
 from __future__ import annotations
 
@@ -19,17 +20,20 @@ from headstart.errors import HeadstartError, first_line
 
 @contextmanager
 def hub() -> Iterator[bool]:
-    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses its cache only.
+    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses
+    its cache only.
 
-    Left alone it tries again for most of a minute before it gives up on a machine without a network. The value is whether there
-    is a hub to ask.
+    Left alone it tries again for most of a minute before it gives up on a machine without a
+    network. The value is whether there is a hub to ask.
     """
     constants = huggingface_hub.constants
     log = logging.getLogger("huggingface_hub")
     before = (constants.HF_HUB_OFFLINE, log.level)
     log.setLevel(logging.ERROR)
     host = constants.ENDPOINT.partition("://")[2].partition("/")[0].partition(":")[0]
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    proxied = any(
+        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    )
     if not constants.HF_HUB_OFFLINE and not proxied:
         try:
             socket.getaddrinfo(host, 443)
@@ -43,10 +47,11 @@ def hub() -> Iterator[bool]:
 
 
 def hub_tables(name: str) -> Path:
-    """The folder of the data set `org/name` or `org/name/configuration`: a Parquet table for each of its splits.
+    """The folder of the data set `org/name` or `org/name/configuration`: a Parquet table for each
+    of its splits.
 
-    Label numbers become their names; a label of -1, the hub's sign for a withheld one, becomes a missing one. The data come
-    through `datasets`, which keeps what it has fetched.
+    Label numbers become their names; a label of -1, the hub's sign for a withheld one, becomes a
+    missing one. The data come through `datasets`, which keeps what it has fetched.
 
     Raises:
         HeadstartError: it cannot be had.
@@ -59,11 +64,12 @@ def hub_tables(name: str) -> Path:
     try:
         with hub():
             found: Any = datasets.load_dataset(where, configuration)
-    except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
+    # the hub client's errors are many, and none of them tells our user what to do
+    except Exception as error:
         raise HeadstartError(
-            f"data.source: hub:{name} could not be had from the hub ({type(error).__name__}: {first_line(error)}). Expected "
-            "hub:org/name or hub:org/name/configuration of a data set made of plain tables; without a network give a local "
-            "table instead"
+            f"data.source: hub:{name} could not be had from the hub ({type(error).__name__}: "
+            f"{first_line(error)}). Expected hub:org/name or hub:org/name/configuration of a "
+            "data set made of plain tables; without a network give a local table instead"
         ) from None
     state = "-".join(split._fingerprint for split in found.values())
     folder = cache_folder() / "data" / hashlib.sha256(f"{name} {state}".encode()).hexdigest()
@@ -71,14 +77,18 @@ def hub_tables(name: str) -> Path:
     def fill(draft: Path) -> None:
         for role, split in found.items():
             named = {
-                key: feature for key, feature in split.features.items() if isinstance(feature, datasets.ClassLabel)
+                key: feature
+                for key, feature in split.features.items()
+                if isinstance(feature, datasets.ClassLabel)
             }
             for key, feature in named.items():
                 features = datasets.Features({**split.features, key: datasets.Value("string")})
                 split = split.cast_column(key, datasets.Value("int64"))
                 split = split.map(
-                    lambda values, key=key, feature=feature: {key: [_label(value, feature) for value in values]},
-                    input_columns=[key], batched=True, features=features, load_from_cache_file=False,
+                    lambda values, key=key, feature=feature: {key: [_label(value,
+                    feature) for value in values]},
+                    input_columns=[key], batched=True, features=features,
+                    load_from_cache_file=False,
                 )  # fmt: skip
             split.to_parquet(draft / f"{role}.parquet")
 

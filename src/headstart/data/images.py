@@ -27,20 +27,25 @@ UPRIGHT = {  # by EXIF orientation
 }
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # its first bytes, and those of BigTIFF
 Source = str | Path | BinaryIO | Image.Image
-# Of large pictures (beyond twice its limit Pillow raises) and of odd metadata, which is not read here.
+# Of large pictures (beyond twice its limit Pillow raises) and of odd metadata, which is not read
+# here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_rgb(source: Source, enough: int | None = None, grey_range: GreyRange | None = None) -> Image.Image:
+def open_rgb(
+    source: Source, enough: int | None = None, grey_range: GreyRange | None = None
+) -> Image.Image:
     """The picture in a file, or an opened one, as a viewer would show it, in RGB.
 
     Args:
-        enough: pixels of the shorter side that will do. A picture of at least twice as many is read at a half, a quarter or an
-            eighth, which of a JPEG decodes no more than that (12 megapixels for 448: 160 → 23 ms).
+        enough: pixels of the shorter side that will do. A picture of at least twice as many is read
+            at a half, a quarter or an eighth, which of a JPEG decodes no more than that (12
+            megapixels for 448: 160 → 23 ms).
         grey_range: of greys of more than 8 bits, the values that are shown as black and as white.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable picture.
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable
+        picture.
     """
     if isinstance(source, Image.Image):
         return to_rgb(source, grey_range)
@@ -57,7 +62,8 @@ def holds_deep(source: Source) -> bool:
     """Whether a file, or an opened picture, is of greys of more than 8 bits.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable picture.
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable
+        picture.
     """
     if isinstance(source, Image.Image):
         return opens_deep(source)
@@ -66,7 +72,8 @@ def holds_deep(source: Source) -> bool:
 
 
 def decoded(file: Image.Image) -> Image.Image:
-    """An opened picture with its pixels; a PNG with damaged or very large side chunks as if it had none.
+    """An opened picture with its pixels; a PNG with damaged or very large side chunks as if it had
+    none.
 
     Raises:
         OSError, ValueError, SyntaxError: the pixels are damaged.
@@ -92,7 +99,11 @@ def fault_of(error: Exception, path: str = "") -> str:
         return f"no picture in a format that Pillow reads{_way_out(path)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"over {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; resize it first"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    said = (
+        error.strerror
+        if isinstance(error, OSError) and error.strerror
+        else f"{type(error).__name__}: {error}"
+    )
     return said.replace(path or "\0", "file").splitlines()[0][:120]
 
 
@@ -100,15 +111,17 @@ def _way_out(path: str) -> str:
     """What to do with a file of a format that Pillow knows, in a variant that it does not read."""
     with suppress(OSError, ValueError):
         if first_bytes(path).startswith(TIFF):
-            return ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels together"
+            return (
+                ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels together"
+            )
     return ""
 
 
 def to_rgb(file: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
     """An opened picture as a viewer would show it, in RGB.
 
-    Turned upright as EXIF says; palettes and CMYK converted; transparent parts on white; of an animation the first frame that
-    shows something; greys of more than 8 bits by `grey_range`.
+    Turned upright as EXIF says; palettes and CMYK converted; transparent parts on white; of an
+    animation the first frame that shows something; greys of more than 8 bits by `grey_range`.
     """
     file = decoded(file)
     turn = _upright(file)

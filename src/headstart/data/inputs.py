@@ -1,4 +1,5 @@
-"""What the arguments of a prediction stand for: files, folders, tables, standard input, or the texts themselves."""
+"""What the arguments of a prediction stand for: files, folders, tables, standard input, or the
+texts themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ LONGEST_NAME = 40  # characters of a column
 
 
 class Input(NamedTuple):
-    """An example to predict: what it is called, what an encoder reads, and a reason if that is not there to be read."""
+    """An example to predict: what it is called, what an encoder reads, and a reason if that is not
+    there to be read."""
 
     name: str
     item: Any
@@ -33,35 +35,45 @@ class Input(NamedTuple):
 
 
 def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Input]:
-    """The image files that paths stand for: files, folders with all below them, what tables name, and for "-" the lines of
-    standard input but blank ones. Whether they hold images shows when they are decoded.
+    """The image files that paths stand for: files, folders with all below them, what tables name,
+    and for "-" the lines of standard input but blank ones. Whether they hold images shows when they
+    are decoded.
 
     Args:
         column: of the tables that the model was trained on, if it was.
 
     Raises:
-        HeadstartError: a path does not exist, there is no image at any of them, or a table has no column of paths.
+        HeadstartError: a path does not exist, there is no image at any of them, or a table has no
+            column of paths.
     """
     for path in paths:
         if path != STDIN and not (path and _exists(Path(path))):
-            raise HeadstartError(f"{path}: no such file or folder; expected images, folders of them, or tables")
+            raise HeadstartError(
+                f"{path}: no such file or folder; expected images, folders of them, or tables"
+            )
         _check_plain(path)
-    return some(_images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images")
+    return some(
+        _images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images"
+    )
 
 
 def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Input]:
-    """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-" the lines of standard
-    input, of which a blank one is an empty text; any other is a text as it stands.
+    """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-"
+    the lines of standard input, of which a blank one is an empty text; any other is a text as it
+    stands.
 
     Args:
         column: of the tables that the model was trained on, if it was.
 
     Raises:
-        HeadstartError: a path does not exist, a table has no text column, or there is no text at all.
+        HeadstartError: a path does not exist, a table has no text column, or there is no text at
+            all.
     """
     for text in given:
         if _names_a_file(text) is None and _looks_like_a_path(text):
-            raise HeadstartError(f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table")
+            raise HeadstartError(
+                f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table"
+            )
         if _names_a_file(text):
             _check_plain(text)
     return some(_texts(given, column), "found no text", "texts, .txt files")
@@ -75,7 +87,11 @@ def text_of(value: Any, name: str) -> Input:
         return Input(printable(name), "", str(error).removeprefix(f"{name}: "))
     if content is None:
         return Input(printable(name), "", "no UTF-8 text")
-    return Input(printable(name) if name.strip() else quoted(name), content, "" if content.strip() else "an empty text")
+    return Input(
+        printable(name) if name.strip() else quoted(name),
+        content,
+        "" if content.strip() else "an empty text",
+    )
 
 
 def some(found: Iterator[Input], trouble: str, expected: str) -> Iterator[Input]:
@@ -122,13 +138,18 @@ def _images_named(table: Path, column: str | None) -> Iterator[Input]:
             continue
         path, fault = paths.find(name)
         if not fault and not os.path.lexists(path):
-            counted = f"paths in a table are counted from its folder, {printable(str(table.parent))}"
+            counted = (
+                f"paths in a table are counted from its folder, {printable(str(table.parent))}"
+            )
             fault = f"no such file; {not_counted(str(name)) or counted}"
         yield _image(path, fault)
 
 
-def _below(folder: Path, noun: str, accepts: Callable[[Path], bool], by_name: Callable[[Path], bool]) -> list[str]:
-    """Files below a folder that are or, by their names, may be examples; what clearly is none is counted, on standard error."""
+def _below(
+    folder: Path, noun: str, accepts: Callable[[Path], bool], by_name: Callable[[Path], bool]
+) -> list[str]:
+    """Files below a folder that are or, by their names, may be examples; what clearly is none is
+    counted, on standard error."""
     files, left_out = walk(folder)
     chosen = {path: None for path in files if accepts(Path(path))}
     others = {f"files that are no {noun}": [path for path in files if path not in chosen]}
@@ -162,7 +183,9 @@ def texts_in(path: Path, column: str | None) -> Iterator[Input]:
         HeadstartError: it is not there, or there is no text in it.
     """
     if not _exists(path):
-        raise HeadstartError(f"{path}: no such file; expected a .txt file, a folder of them, or a table")
+        raise HeadstartError(
+            f"{path}: no such file; expected a .txt file, a folder of them, or a table"
+        )
     _check_plain(str(path))
     if is_table_name(path):
         found = (text_of(value, name) for name, value in _rows(path, "text", column))
@@ -202,7 +225,8 @@ def _check_plain(path: str) -> None:
 
 
 def _is_odd(path: str) -> bool:
-    """Whether something is there that is no plain file, such as a pipe, which would be waited for for ever."""
+    """Whether something is there that is no plain file, such as a pipe, which would be waited for
+    for ever."""
     return _exists(Path(path)) and not Path(path).is_file()
 
 
@@ -224,7 +248,8 @@ def taken_for(given: Sequence[str]) -> str:
     """What each argument for a model of texts is taken for, counted: "1 folder, 2 texts"."""
     counts = Counter(map(_taken_for, given))
     return ", ".join(
-        kind if kind == STDIN_NAME else f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items()
+        kind if kind == STDIN_NAME else f"{count} {kind}{'s' if count > 1 else ''}"
+        for kind, count in counts.items()
     )
 
 
@@ -238,9 +263,12 @@ def _taken_for(text: str) -> str:
 
 
 def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]]:
-    """What each row of a table has in the column that the model was trained on, or else in the one that is called so."""
+    """What each row of a table has in the column that the model was trained on, or else in the one
+    that is called so."""
     table = open_table(path)
-    found = [name for name in table.columns if name == column] or [n for n in table.columns if n.lower() in ITEMS[kind]]
+    found = [name for name in table.columns if name == column] or [
+        n for n in table.columns if n.lower() in ITEMS[kind]
+    ]
     if not found and column is not None and column.isdecimal():  # trained on a table without names
         table = open_table(path, header=False)
         found = [name for name in table.columns if name == column]
@@ -248,7 +276,9 @@ def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]
         found = found or [_named_column(table)]
     if len(found) != 1:
         known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
-        raise HeadstartError(f"{path}: expected one column of {kind}s, called {known}; it has {table.listed()}")
+        raise HeadstartError(
+            f"{path}: expected one column of {kind}s, called {known}; it has {table.listed()}"
+        )
     for line, (value,) in table.rows((found[0],)):
         yield f"{path}:{line}", value
 
@@ -262,7 +292,8 @@ def _named_column(table: Table) -> str:
     (name,) = table.columns
     if len(name) > LONGEST_NAME or example_in_header(table) is not None:
         raise HeadstartError(
-            f"{table.path}: the first line, {printable(name[:LONGEST_NAME])!r}, looks like an example, not like the name of "
-            "the column; give it a name in a first line, such as text"
+            f"{table.path}: the first line, {printable(name[:LONGEST_NAME])!r}, looks like an "
+            "example, not like the name of the column; give it a name in a first line, such as "
+            "text"
         )
     return name

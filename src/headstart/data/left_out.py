@@ -19,7 +19,8 @@ def left_out_notes(part: str, left_out: LeftRows, policy: str) -> list[str]:
     """A sentence on what is left out; none if that is nothing.
 
     Raises:
-        HeadstartError: there is something, and the recipe's data.unreadable (`policy`) calls it fatal.
+        HeadstartError: there is something, and the recipe's data.unreadable (`policy`) calls it
+            fatal.
     """
     if not left_out:
         return []
@@ -29,7 +30,8 @@ def left_out_notes(part: str, left_out: LeftRows, policy: str) -> list[str]:
     )
     if policy == "error":
         raise HeadstartError(
-            f'the {part} part has examples of no use: {counted}. Mend them, or set data.unreadable = "drop"'
+            f"the {part} part has examples of no use: {counted}. Mend them, or set "
+            'data.unreadable = "drop"'
         )
     return [f"left out of the {part} part: {counted}"]
 
@@ -38,7 +40,8 @@ def reasons(left_out: LeftRows) -> str:
     """The first examples of each reason, the most frequent first."""
     ordered = sorted(left_out.items(), key=lambda item: -item[1][0])
     shown = [
-        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} ({reason})"
+        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} "
+        f"({reason})"
         for reason, (count, some) in ordered[:SHOWN]
     ]
     rest = sum(count for _, (count, _) in ordered[SHOWN:])

@@ -1,4 +1,5 @@
-"""Signs in a table that something else is meant than one class of one text or image: said in words, since it is not learned."""
+"""Signs in a table that something else is meant than one class of one text or image: said in words,
+since it is not learned."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from headstart.data.display import quoted
 from headstart.data.formats import is_image_name
 from headstart.data.tables import Table
 
-ORDERED = re.compile(r"(stars?|ratings?|scores?|grades?|levels?|severity|overall)(_.*)?", re.IGNORECASE)
+ORDERED = re.compile(
+    r"(stars?|ratings?|scores?|grades?|levels?|severity|overall)(_.*)?", re.IGNORECASE
+)
 SEPARATORS = ";|,"
 PROSE = 20  # characters of a text, on average; names and numbers are shorter
 
@@ -37,9 +40,9 @@ def _tags(label: str, rest: list[str], values: dict[str, list[Any]]) -> list[str
     if not tags or not is_tag(values[label]):
         return []
     return [
-        f"{_list(tags)} {'holds' if len(tags) == 1 else 'hold'} 0 and 1 only, as {quoted(label)} does: if these are tags of "
-        f"one example, several at once cannot be learned yet. This run learns {quoted(label)} alone; make a recipe for each "
-        "(data.columns.label)"
+        f"{_list(tags)} {'holds' if len(tags) == 1 else 'hold'} 0 and 1 only, as {quoted(label)} "
+        "does: if these are tags of one example, several at once cannot be learned yet. This run "
+        f"learns {quoted(label)} alone; make a recipe for each (data.columns.label)"
     ]
 
 
@@ -49,12 +52,15 @@ def _several(label: str, labels: list[str]) -> list[str]:
     for sign in SEPARATORS:
         joined = [name for name in different if sign in name]
         tags = {tag.strip() for name in different for tag in name.split(sign)}
-        again = len(tags) < len(different) or any(tag in different for name in joined for tag in name.split(sign))
+        again = len(tags) < len(different) or any(
+            tag in different for name in joined for tag in name.split(sign)
+        )
         if len(joined) > 1 and again and "" not in tags:
             return [
-                f"labels such as {quoted(min(joined))} look like several tags ({len(tags)} in all, with {sign!r} between): "
-                "several at once cannot be learned yet, and each combination is a class of its own. Write one column of yes "
-                f"and no for the tag that matters, or keep one tag a row in column {quoted(label)}"
+                f"labels such as {quoted(min(joined))} look like several tags ({len(tags)} in "
+                f"all, with {sign!r} between): several at once cannot be learned yet, and each "
+                "combination is a class of its own. Write one column of yes and no for the tag "
+                f"that matters, or keep one tag a row in column {quoted(label)}"
             ]
     return []
 
@@ -68,19 +74,29 @@ def _ordered(label: str, labels: list[str]) -> list[str]:
     if len(numbers) < 3 or not (stars or ORDERED.fullmatch(label)):
         return []
     return [
-        f"labels of column {quoted(label)} are the numbers {numbers[0]:g} to {numbers[-1]:g}: if they have an order (stars, "
-        "grades), it is not learned yet; they are classes, and a near miss counts as much as a far one"
+        f"labels of column {quoted(label)} are the numbers {numbers[0]:g} to {numbers[-1]:g}: if "
+        "they have an order (stars, grades), it is not learned yet; they are classes, and a near "
+        "miss counts as much as a far one"
     ]
 
 
 def _unread(item: str, rest: list[str], values: dict[str, list[Any]]) -> list[str]:
-    images = [name for name in rest if _given(values[name]) and all(map(_names_image, _given(values[name])))]
+    images = [
+        name
+        for name in rest
+        if _given(values[name]) and all(map(_names_image, _given(values[name])))
+    ]
     two = pair([item, *rest])
     reads_images = all(map(_names_image, _given(values[item])))
-    texts = [name for name in rest if name not in images and (_is_prose(values[name]) or (two and name in two))]
+    texts = [
+        name
+        for name in rest
+        if name not in images and (_is_prose(values[name]) or (two and name in two))
+    ]
     return [
-        f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {what}: {_list(names)}. Only {quoted(item)} is, "
-        "since a model of several columns cannot be learned yet"
+        f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {what}: "
+        f"{_list(names)}. Only {quoted(item)} is, since a model of several columns cannot be "
+        "learned yet"
         + (
             ""
             if reads_images or what == "images"

@@ -28,8 +28,9 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 class ImagePaths:
     """Finds the files that names in a table stand for.
 
-    A name is a path counted from `folder`, with slashes or backslashes; one without an ending stands for the only image of that
-    name (`img001` for `img001.jpg`). `column` is what messages call the column of names.
+    A name is a path counted from `folder`, with slashes or backslashes; one without an ending
+    stands for the only image of that name (`img001` for `img001.jpg`). `column` is what messages
+    call the column of names.
     """
 
     def __init__(self, folder: Path, column: str) -> None:
@@ -46,7 +47,9 @@ class ImagePaths:
             HeadstartError: it is no name, but the image itself.
         """
         name = str(cell.get("path") or "") if isinstance(cell, dict) else cell
-        if isinstance(name, bytes | bytearray | list) or (isinstance(name, str) and not _may_be_path(name)):
+        if isinstance(name, bytes | bytearray | list) or (
+            isinstance(name, str) and not _may_be_path(name)
+        ):
             raise self._no_path(cell)
         path, fault = self._find(_plain(str(name)))
         if isinstance(cell, dict) and not os.path.isfile(path):
@@ -56,8 +59,8 @@ class ImagePaths:
     def _no_path(self, cell: Any) -> HeadstartError:
         holds = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
         return HeadstartError(
-            f"{self.column} holds {holds}, not paths of files that are there; write each image to a file, and the paths of the "
-            "files into a column of their own"
+            f"{self.column} holds {holds}, not paths of files that are there; write each image "
+            "to a file, and the paths of the files into a column of their own"
         )
 
     def _find(self, name: str) -> tuple[str, str]:
@@ -90,9 +93,15 @@ def has_path(cell: Any) -> bool:
 def not_counted(name: str) -> str:
     """Why it does not matter which folder paths are counted from, and what to do; "" if it does."""
     if URL.match(name):
-        return "they are addresses (URLs), which are not fetched; download the files and write their paths"
+        return (
+            "they are addresses (URLs), which are not fetched; download the files and write "
+            "their paths"
+        )
     if name.startswith("/") or PureWindowsPath(name).drive:
-        return "they are absolute; bring the files there, or write the paths as counted from the folder of the table"
+        return (
+            "they are absolute; bring the files there, or write the paths as counted from the "
+            "folder of the table"
+        )
     return ""
 
 
@@ -116,19 +125,22 @@ def images_folder(given: str | None, table: Table) -> Path:
     folder = Path(os.path.expanduser(given))
     if not folder.is_dir():
         raise HeadstartError(
-            f"data.images: no folder {folder}; expected the one that the paths in {table.path} are counted from"
+            f"data.images: no folder {folder}; expected the one that the paths in {table.path} "
+            "are counted from"
         )
     return folder
 
 
 def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Listing], LeftRows]:
-    """(the images that a table names, by the role that its split column tells, "" without one; rows left out).
+    """(the images that a table names, by the role that its split column tells, "" without one; rows
+    left out).
 
     Args:
         folder: that the paths are counted from.
 
     Raises:
-        HeadstartError: a file cannot be told, none of the files is there, or the labels are no classes.
+        HeadstartError: a file cannot be told, none of the files is there, or the labels are no
+            classes.
     """
     paths = ImagePaths(folder, f"data.columns.image: column {chosen.item!r} of {table.path}")
     where = f"data.columns.label: column {chosen.label!r} of {table.path}"
@@ -144,7 +156,15 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
         role = role_of(str(said)) if chosen.split else ""
         keyless = chosen.key is not None and not (key and str(key).strip())
         if not has_path(path) or label is None or role is None or keyless:
-            reason = NO_LABEL if label is None else NO_ROLE if role is None else NO_KEY if keyless else "no path"
+            reason = (
+                NO_LABEL
+                if label is None
+                else NO_ROLE
+                if role is None
+                else NO_KEY
+                if keyless
+                else "no path"
+            )
             leave_out(left_out, reason, example)
             continue
         place, fault = paths.find(path)
@@ -160,7 +180,9 @@ def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Li
     for files in parts.values():
         counts.update({label: len(places) for label, places in files.items()})
     check_few(counts, where, whole=True)
-    return {role: Listing(folder, files, keys=keys) for role, files in (parts or {"": {}}).items()}, left_out
+    return {
+        role: Listing(folder, files, keys=keys) for role, files in (parts or {"": {}}).items()
+    }, left_out
 
 
 def _check_there(places: Sequence[str], names: Sequence[str], table: Table, folder: Path) -> None:
@@ -171,5 +193,6 @@ def _check_there(places: Sequence[str], names: Sequence[str], table: Table, fold
         raise HeadstartError(f"{found}{printable(names[0])}: {why}")
     raise HeadstartError(
         f"{found}{printable(places[0])}; expected paths counted from {quoted(str(folder))}. "
-        'Name the folder that they are counted from with data.images, such as data.images = "photos"'
+        "Name the folder that they are counted from with data.images, such as data.images = "
+        '"photos"'
     )

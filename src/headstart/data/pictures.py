@@ -1,4 +1,5 @@
-"""What one reading of an image file tells: kept by content, so that no file is decoded twice for it."""
+"""What one reading of an image file tells: kept by content, so that no file is decoded twice for
+it."""
 
 from __future__ import annotations
 
@@ -24,13 +25,16 @@ FORMAT = 3  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
 BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
 SOME = 500  # files or rows at a time
-FIELDS = "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL, brightest INTEGER"
+FIELDS = (
+    "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL, "
+    "brightest INTEGER"
+)
 
 
 class Picture(NamedTuple):
-    """What is wrong with an image file ("" if nothing), its size in pixels and mode, a thumbnail: grey values row by row, then
-    the two colour differences (YCbCr); of greys of more than 8 bits the range of values; and the largest value of any other
-    picture, 0 to 255."""
+    """What is wrong with an image file ("" if nothing), its size in pixels and mode, a thumbnail:
+    grey values row by row, then the two colour differences (YCbCr); of greys of more than 8 bits
+    the range of values; and the largest value of any other picture, 0 to 255."""
 
     fault: str
     width: int
@@ -53,28 +57,40 @@ def digests(paths: Sequence[str]) -> list[bytes]:
 
 
 def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
-    """What is known of the files with these digests; those that nothing is known of are decoded, to their last line.
+    """What is known of the files with these digests; those that nothing is known of are decoded, to
+    their last line.
 
     A file without a digest has a reason of its own not to be read.
     """
     with closing(_store()) as store, ThreadPoolExecutor(os.cpu_count()) as pool:
         known = dict(_known(store, list(set(contents))))
         missing = {
-            content: path for path, content in zip(paths, contents, strict=True) if content and content not in known
+            content: path
+            for path, content in zip(paths, contents, strict=True)
+            if content and content not in known
         }
         places = list(missing.items())
         with Bar("images read", len(places)) as bar:
             for start in range(0, len(places), SOME):
                 some = places[start : start + SOME]
                 found = dict(
-                    zip((content for content, _ in some), pool.map(look, (path for _, path in some)), strict=True)
+                    zip(
+                        (content for content, _ in some),
+                        pool.map(look, (path for _, path in some)),
+                        strict=True,
+                    )
                 )
                 known |= found
                 with suppress(sqlite3.Error), store:
                     rows = [(content, *picture) for content, picture in found.items()]
-                    store.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                    store.executemany(
+                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                    )
                 bar.advance(len(some))
-    return [known[content] if content else look(path) for path, content in zip(paths, contents, strict=True)]
+    return [
+        known[content] if content else look(path)
+        for path, content in zip(paths, contents, strict=True)
+    ]
 
 
 def look(path: str) -> Picture:
@@ -101,7 +117,9 @@ def look(path: str) -> Picture:
 def _thumbnail(image: Image.Image) -> bytes:
     sides = (SIDE, COLOUR_SIDE, COLOUR_SIDE)
     channels = zip(image.convert("YCbCr").split(), sides, strict=True)
-    return b"".join(channel.resize((side, side), Image.Resampling.BOX).tobytes() for channel, side in channels)
+    return b"".join(
+        channel.resize((side, side), Image.Resampling.BOX).tobytes() for channel, side in channels
+    )
 
 
 def _digest(path: str) -> bytes:
@@ -112,13 +130,19 @@ def _digest(path: str) -> bytes:
 
 
 def _store() -> sqlite3.Connection:
-    """The database in the cache, or one in memory where the cache cannot be written or holds something else."""
-    place = cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}-{heif_version() or 'no-heif'}.sqlite"
+    """The database in the cache, or one in memory where the cache cannot be written or holds
+    something else."""
+    place = (
+        cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}-{heif_version() or 'no-heif'}.sqlite"
+    )
     for name in (place, ":memory:"):
         try:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             store = sqlite3.connect(name, timeout=60)
-            store.execute(f"CREATE TABLE IF NOT EXISTS pictures (content BLOB PRIMARY KEY, {FIELDS}) WITHOUT ROWID")
+            store.execute(
+                f"CREATE TABLE IF NOT EXISTS pictures (content BLOB PRIMARY KEY, {FIELDS}) "
+                "WITHOUT ROWID"
+            )
         except (OSError, sqlite3.Error):
             continue
         return store

@@ -35,7 +35,8 @@ def open_by_pixel_chunks(source: str | Path | BinaryIO, error: Exception) -> Ima
 def _pixel_chunks(file: BinaryIO) -> bytes:
     """What follows the signature, with the chunks needed alone, as a file.
 
-    As in libpng, an ancillary chunk with a wrong checksum is left out; a critical one stays as it is, for the decoder to judge.
+    As in libpng, an ancillary chunk with a wrong checksum is left out; a critical one stays as it
+    is, for the decoder to judge.
     """
     kept = [SIGNATURE]
     while len(head := file.read(8)) == 8:

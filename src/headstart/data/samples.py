@@ -1,4 +1,5 @@
-"""`sample:NAME`: small real sets made of what installed packages carry, so that they need no download."""
+"""`sample:NAME`: small real sets made of what installed packages carry, so that they need no
+download."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from headstart.registry import unknown
 SIZE = 96  # pixels a side of a patch
 TRAIN_PATCHES, TEST_PATCHES = 15, 40  # a photograph
 PHOTOGRAPHS = {
-    "skimage": ("brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "ihc",
+    "skimage": ("brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
+    "hubble_deep_field", "ihc",
                 "moon", "motorcycle_left", "page", "retina", "rocket"),
     "sklearn": ("china", "flower"),
 }  # fmt: skip
@@ -36,7 +38,8 @@ def sample(name: str) -> Path:
 
 
 def _patches(folder: Path) -> None:
-    """Random grey patches of 17 photographs: the left half of each for training, the right half as test."""
+    """Random grey patches of 17 photographs: the left half of each for training, the right half as
+    test."""
     random = np.random.default_rng(0)
     for package, names in PHOTOGRAPHS.items():
         for name in names:
@@ -50,16 +53,22 @@ def _patches(folder: Path) -> None:
                 for number in range(count):
                     top = random.integers(0, half.shape[0] - SIZE + 1)
                     left = random.integers(0, half.shape[1] - SIZE + 1)
-                    _save(half[top : top + SIZE, left : left + SIZE], folder / part / name / f"{number:02}.png")
+                    _save(
+                        half[top : top + SIZE, left : left + SIZE],
+                        folder / part / name / f"{number:02}.png",
+                    )
 
 
 def _digits(folder: Path) -> None:
-    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (training 0.8, test 0.2, stratified)."""
+    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (training 0.8, test 0.2,
+    stratified)."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    rows = train_test_split(np.arange(len(digits.target)), test_size=0.2, random_state=0, stratify=digits.target)
+    rows = train_test_split(
+        np.arange(len(digits.target)), test_size=0.2, random_state=0, stratify=digits.target
+    )
     for part, indices in zip(("train", "test"), rows, strict=True):
         for row in indices:
             pixels = (digits.images[row] * (255 / 16)).round().astype(np.uint8)
@@ -70,13 +79,18 @@ def _photograph(package: str, name: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise HeadstartError(
-            f"data.source: sample:patches is made of photographs that come with {package}, which is not installed; "
+            f"data.source: sample:patches is made of photographs that come with {package}, which "
+            "is not installed; "
             'pip install "headstart[offline]"'
         )
-    folder = Path(spec.submodule_search_locations[0]) / ("data" if package == "skimage" else "datasets/images")
+    folder = Path(spec.submodule_search_locations[0]) / (
+        "data" if package == "skimage" else "datasets/images"
+    )
     found = sorted(folder.glob(f"{name}.*"))
     if not found:
-        raise HeadstartError(f"data.source: {folder} has no photograph {name!r}; reinstall {package}")
+        raise HeadstartError(
+            f"data.source: {folder} has no photograph {name!r}; reinstall {package}"
+        )
     return found[0]
 
 

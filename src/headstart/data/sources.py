@@ -1,4 +1,5 @@
-"""Where examples lie: each kind of source is one function that finds the folders or tables of its parts."""
+"""Where examples lie: each kind of source is one function that finds the folders or tables of its
+parts."""
 
 from __future__ import annotations
 
@@ -25,11 +26,13 @@ from headstart.data.walk import entries, folders_in, kind_of
 from headstart.errors import HeadstartError
 from headstart.recipe import Data, Recipe
 
-UNPACKED = "data"  # in the cache: the contents of archives, each in a folder that is called by its checksums
+# in the cache: the contents of archives, each in a folder that is called by its checksums
+UNPACKED = "data"
 
 
 def places(data: Data, kind: Kind) -> Parts:
-    """Where the parts lie that a recipe names, a folder or a table each: "train" always, "validation" and "test" where given.
+    """Where the parts lie that a recipe names, a folder or a table each: "train" always,
+    "validation" and "test" where given.
 
     Raises:
         HeadstartError: a folder or table is missing, or its parts cannot be told.
@@ -60,18 +63,24 @@ def _of_source(data: Data, kind: Kind) -> Parts:
 
 
 def _of_archive(folder: Path, kind: Kind) -> Parts:
-    inner = [entry.name for entry in entries(folder) if kind_of(entry) == "file" and is_archive_name(entry.name)]
+    inner = [
+        entry.name
+        for entry in entries(folder)
+        if kind_of(entry) == "file" and is_archive_name(entry.name)
+    ]
     if inner and not folders_in(folder) and not tables_in(folder):
         shown = ", ".join(map(printable, inner[:10]))
         raise HeadstartError(
-            f"data.source: {folder} holds no folder or table, but archives: {shown}. Unpack it and give those"
+            f"data.source: {folder} holds no folder or table, but archives: {shown}. Unpack it "
+            "and give those"
         )
     parts, notes = parts_of(folder, kind)
     return Parts(parts, [*notes_on(folder), *notes])
 
 
 def naming_archives(read: Callable[[Recipe], Dataset]) -> Callable[[Recipe], Dataset]:
-    """Reading whose messages and notes name the archive that a source is, and not the folder that it is unpacked to."""
+    """Reading whose messages and notes name the archive that a source is, and not the folder that
+    it is unpacked to."""
 
     @wraps(read)
     def reading(recipe: Recipe) -> Dataset:
@@ -86,7 +95,11 @@ def naming_archives(read: Callable[[Recipe], Dataset]) -> Callable[[Recipe], Dat
         except HeadstartError as error:
             (message,) = named([str(error)])
             if message != str(error):
-                way_out = f". To name what is in {source}, unpack it first" if "data.train" in message else ""
+                way_out = (
+                    f". To name what is in {source}, unpack it first"
+                    if "data.train" in message
+                    else ""
+                )
                 error.args = (message + way_out,)
             raise
         notes_of = {role: named(notes) for role, notes in dataset.notes_of.items()}
@@ -96,7 +109,8 @@ def naming_archives(read: Callable[[Recipe], Dataset]) -> Callable[[Recipe], Dat
 
 
 def _class_folders(parts: dict[str, Path], notes: list[str]) -> tuple[dict[str, Path], list[str]]:
-    """The parts as the folders that hold the class folders, which may lie deeper; training says which are classes."""
+    """The parts as the folders that hold the class folders, which may lie deeper; training says
+    which are classes."""
     classes: set[str] = set()
     found = dict(parts)
     for role in sorted(parts, key=lambda role: role != "train"):
@@ -109,23 +123,30 @@ def _class_folders(parts: dict[str, Path], notes: list[str]) -> tuple[dict[str, 
 
 def _place(path: str, key: str) -> Path:
     place = Path(os.path.expanduser(path))
-    if place.is_dir() or (place.is_file() and (is_table_name(place) or (key == "data.source" and is_archive(place)))):
+    if place.is_dir() or (
+        place.is_file() and (is_table_name(place) or (key == "data.source" and is_archive(place)))
+    ):
         return place
     if place.is_file() and is_archive(place):
         raise HeadstartError(
-            f"{key}: {place} is an archive, which data.source alone may be; unpack it and give the folder"
+            f"{key}: {place} is an archive, which data.source alone may be; unpack it and give "
+            "the folder"
         )
     if place.exists():
         raise HeadstartError(
-            f"{key}: {place} is a file, and no table or archive; expected a table ({', '.join(KINDS)}), a folder with "
-            "one folder of examples a class, or a .zip or .tar of one"
+            f"{key}: {place} is a file, and no table or archive; expected a table "
+            f"({', '.join(KINDS)}), a folder with one folder of examples a class, or a .zip or "
+            ".tar of one"
         )
     parent = next(parent for parent in [*place.parents, Path()] if parent.is_dir())
-    there = ", ".join(sorted([f.name for f in folders_in(parent)] + [t.name for t in tables_in(parent)])[:10])
+    there = ", ".join(
+        sorted([f.name for f in folders_in(parent)] + [t.name for t in tables_in(parent)])[:10]
+    )
     raise HeadstartError(
-        f"{key}: no folder or table {place}; {parent.resolve()} holds {there or 'no folder'}. Give a folder (class/file, or "
-        "train|val|test/class/file), a table (.csv, .tsv, .jsonl, .parquet), or a sample to try headstart without data of "
-        f"your own ({', '.join(f'sample:{name}' for name in SAMPLES)})"
+        f"{key}: no folder or table {place}; {parent.resolve()} holds {there or 'no folder'}. "
+        "Give a folder (class/file, or train|val|test/class/file), a table (.csv, .tsv, .jsonl, "
+        ".parquet), or a sample to try headstart without data of your own "
+        f"({', '.join(f'sample:{name}' for name in SAMPLES)})"
     )
 
 
@@ -142,14 +163,16 @@ def _downloaded(data: Data) -> Path:
 
 
 def _local_archive(archive: Path) -> Path:
-    """The folder that a local archive holds, unpacked on first use and again when it has changed."""
+    """The folder that a local archive holds, unpacked on first use and again when it has
+    changed."""
     with archive.open("rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()
     return _unpacked(name, lambda folder: unpack(archive, folder))
 
 
 def _unpacked(name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of an archive's content in the cache, filled by one process unless it is there and whole."""
+    """The folder of an archive's content in the cache, filled by one process unless it is there and
+    whole."""
     folder = cache_folder() / UNPACKED / name
     if not is_whole(folder):
         with locked(folder.with_suffix(".lock")):

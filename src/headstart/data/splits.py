@@ -1,6 +1,8 @@
-"""Held-out parts and subsets, from (seed, contents) alone: the same in every process and for every order of the rows.
+"""Held-out parts and subsets, from (seed, contents) alone: the same in every process and for every
+order of the rows.
 
-Examples with equal content get the same random number, so that a cut goes between two of them only where it must.
+Examples with equal content get the same random number, so that a cut goes between two of them only
+where it must.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ TWENTIETHS = 20  # how finely groups are dealt out
 def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
     """Rows of a share of each class, at random, as a mask of shape (n,).
 
-    A class gives up the nearest whole number of its examples, at least one and at most all but one; a class of one
-    example keeps it.
+    A class gives up the nearest whole number of its examples, at least one and at most all but one;
+    a class of one example keeps it.
     """
     places, counts = _places(examples, seed)
     carved = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
@@ -32,27 +34,32 @@ def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
 def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
     """The fold of each example, shape (n,): folds differ by at most one example of each class."""
     places, counts = _places(examples, seed)
-    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])  # so that small classes do not all begin with fold 0
+    # so that small classes do not all begin with fold 0
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
     return (places + begins[examples.labels]) % folds
 
 
 def by_group(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """Rows of about a share of the examples in whole groups, the classes as evenly as groups allow, as a mask."""
-    pieces = group_folds(examples, min(TWENTIETHS, len(set(examples.keys or ())), _largest(examples)), seed)
+    """Rows of about a share of the examples in whole groups, the classes as evenly as groups allow,
+    as a mask."""
+    pieces = group_folds(
+        examples, min(TWENTIETHS, len(set(examples.keys or ())), _largest(examples)), seed
+    )
     count = pieces.max() + 1
     return pieces < min(max(round(share * count), 1), count - 1)
 
 
 def group_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
-    """The fold of each example, shape (n,), groups kept whole (scikit-learn's StratifiedGroupKFold)."""
+    """The fold of each example, shape (n,), groups kept whole (scikit-learn's
+    StratifiedGroupKFold)."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = group_numbers(examples)
     count = int(groups.max()) + 1
     if min(count, _largest(examples)) < max(folds, 2):
         raise HeadstartError(
-            f"data.split: found {count} groups, and {_largest(examples)} examples of the largest class; expected at least "
-            f"{max(folds, 2)} of both to deal the groups out"
+            f"data.split: found {count} groups, and {_largest(examples)} examples of the largest "
+            f"class; expected at least {max(folds, 2)} of both to deal the groups out"
         )
     found = np.zeros(len(examples), np.int64)
     dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -84,16 +91,17 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
     times = moments(examples)
     if times.min() == times.max():
         raise HeadstartError(
-            f"data.columns.time: all {len(examples)} examples are of one time ({(examples.keys or ('',))[0][:40]}), so none "
-            "are the latest; expected several times. Name another column, or none"
+            f"data.columns.time: all {len(examples)} examples are of one time "
+            f"({(examples.keys or ('',))[0][:40]}), so none are the latest; expected several "
+            "times. Name another column, or none"
         )
     first = np.sort(times)[-max(round(share * len(times)), 1)]
     return times >= first
 
 
 def moments(examples: Examples, *more: str) -> np.ndarray:
-    """When examples, and `more` times, are from, as numbers that grow with time: all are numbers, or all are dates or dates and
-    times (ISO 8601).
+    """When examples, and `more` times, are from, as numbers that grow with time: all are numbers,
+    or all are dates or dates and times (ISO 8601).
 
     Raises:
         HeadstartError: some are neither.
@@ -107,8 +115,8 @@ def moments(examples: Examples, *more: str) -> np.ndarray:
     row = next(neither, dates.index(None))
     where = f"of {examples.names[row]}" if row < len(examples) else "as data.split.test_from"
     raise HeadstartError(
-        f"data.columns.time: found {keys[row][:40]!r} {where}; expected dates such as 2024-05-31 or 2024-05-31T18:00 "
-        "throughout, or numbers throughout"
+        f"data.columns.time: found {keys[row][:40]!r} {where}; expected dates such as 2024-05-31 "
+        "or 2024-05-31T18:00 throughout, or numbers throughout"
     )
 
 
@@ -128,9 +136,11 @@ def _number(key: str) -> float | None:
 
 
 def subset(examples: Examples, size: int, seed: int) -> np.ndarray:
-    """Rows of `size` examples, chosen at random so that each class keeps its share (and at least one), in the input's order.
+    """Rows of `size` examples, chosen at random so that each class keeps its share (and at least
+    one), in the input's order.
 
-    Subsets of one seed lie in each other, the smaller in the larger, as a learning curve wants them.
+    Subsets of one seed lie in each other, the smaller in the larger, as a learning curve wants
+    them.
     """
     places, counts = _places(examples, seed)
     when = np.where(places == 0, -1.0, (places + 0.5) / counts[examples.labels])
@@ -139,7 +149,8 @@ def subset(examples: Examples, size: int, seed: int) -> np.ndarray:
 
 
 def _places(examples: Examples, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each example in a random order of its class, shape (n,), and the classes' sizes."""
+    """The place of each example in a random order of its class, shape (n,), and the classes'
+    sizes."""
     lots = _lots(examples.digests, seed)
     order = np.lexsort((lots, examples.labels))
     counts = np.bincount(examples.labels)
@@ -150,9 +161,14 @@ def _places(examples: Examples, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lots(digests: Sequence[bytes], seed: int) -> np.ndarray:
-    """A random number for each content, shape (n,), uint64 (the finaliser of SplitMix64 over digest and seed)."""
+    """A random number for each content, shape (n,), uint64 (the finaliser of SplitMix64 over digest
+    and seed)."""
     contents = np.fromiter(digests, "S32", len(digests)).view(np.uint64).reshape(-1, 4)
-    mixed = contents[:, 0] ^ contents[:, 1] ^ np.random.default_rng(seed).integers(2**64, dtype=np.uint64)
+    mixed = (
+        contents[:, 0]
+        ^ contents[:, 1]
+        ^ np.random.default_rng(seed).integers(2**64, dtype=np.uint64)
+    )
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))

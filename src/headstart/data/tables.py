@@ -1,4 +1,5 @@
-"""Tables as files: each kind is one function that tells the names of the columns and goes through the rows."""
+"""Tables as files: each kind is one function that tells the names of the columns and goes through
+the rows."""
 
 from __future__ import annotations
 
@@ -23,10 +24,11 @@ Rows = Iterator[tuple[int, tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in order, and its rows as (number of the line or row, values of the columns asked for).
+    """A table: its columns in order, and its rows as (number of the line or row, values of the
+    columns asked for).
 
-    Columns without a name, and those that share one (`doubled`), are not among them; `notes` name them and whatever else was
-    decided, in sentences.
+    Columns without a name, and those that share one (`doubled`), are not among them; `notes` name
+    them and whatever else was decided, in sentences.
     """
 
     path: Path
@@ -48,12 +50,16 @@ class Table:
 
     def listed(self) -> str:
         """The names of the columns, for a message, and why others are not among them."""
-        names = ", ".join(printable(name) for name in self.columns[:20]) or "none that has a name of its own"
+        names = (
+            ", ".join(printable(name) for name in self.columns[:20])
+            or "none that has a name of its own"
+        )
         return names + "".join(f" ({note})" for note in self.notes)
 
 
 class Source(NamedTuple):
-    """What a file holds: names of columns as they stand, rows of the columns at some places, what was decided in reading."""
+    """What a file holds: names of columns as they stand, rows of the columns at some places, what
+    was decided in reading."""
 
     names: tuple[str, ...]
     rows: Callable[[tuple[int, ...]], Rows]
@@ -69,20 +75,28 @@ def open_table(path: Path, header: bool = True) -> Table:
     """The table in a file; its rows are read when they are asked for.
 
     Args:
-        header: whether the first line of a .csv or .tsv names the columns; without, they are called "1", "2" and so on.
+        header: whether the first line of a .csv or .tsv names the columns; without, they are called
+            "1", "2" and so on.
 
     Raises:
-        HeadstartError: the file is of no known kind, empty, not UTF-8 or damaged; `rows` raises it too, with the line.
+        HeadstartError: the file is of no known kind, empty, not UTF-8 or damaged; `rows` raises it
+            too, with the line.
     """
     if not is_table_name(path):
-        raise HeadstartError(f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(KINDS)}")
+        raise HeadstartError(
+            f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(KINDS)}"
+        )
     source = KINDS[path.suffix.lower()](path, header)
     if not source.names:
         _empty(path)
     counts = Counter(source.names)
-    doubled = tuple(name for name, count in counts.items() if count > 1 and not UNNAMED.fullmatch(name))
+    doubled = tuple(
+        name for name, count in counts.items() if count > 1 and not UNNAMED.fullmatch(name)
+    )
     places = {
-        name: place for place, name in enumerate(source.names) if name not in doubled and not UNNAMED.fullmatch(name)
+        name: place
+        for place, name in enumerate(source.names)
+        if name not in doubled and not UNNAMED.fullmatch(name)
     }
 
     def rows(wanted: tuple[str, ...]) -> Rows:
@@ -90,12 +104,16 @@ def open_table(path: Path, header: bool = True) -> Table:
 
     notes = [*source.notes, *_unnamed(path, source)]
     if doubled:
-        notes.append(f"columns of {path.name} that share their name with another are not read: {_names(doubled)}")
+        notes.append(
+            f"columns of {path.name} that share their name with another are not read: "
+            f"{_names(doubled)}"
+        )
     return Table(path, tuple(places), rows, doubled, tuple(notes))
 
 
 def _unnamed(path: Path, source: Source) -> list[str]:
-    """A sentence on columns without a name that hold more than nothing or the numbers of the rows."""
+    """A sentence on columns without a name that hold more than nothing or the numbers of the
+    rows."""
     places = tuple(place for place, name in enumerate(source.names) if UNNAMED.fullmatch(name))
     if not places:
         return []
@@ -103,8 +121,8 @@ def _unnamed(path: Path, source: Source) -> list[str]:
     given = [[str(value) for value in column if value not in (None, "")] for column in columns]
     data = [values for values in given if values and not _is_index(values)]
     return [
-        f"a column of {path.name} that has no name is not read (such as {quoted(values[0][:40])}); to have it read, give it "
-        "a name"
+        f"a column of {path.name} that has no name is not read (such as "
+        f"{quoted(values[0][:40])}); to have it read, give it a name"
         for values in data
     ]
 
@@ -117,14 +135,19 @@ def _is_index(values: Sequence[str]) -> bool:
 def _delimited(path: Path, header: bool) -> Source:
     reading, note = reading_of(path)
     _, first = next(reading.records(), (0, []))
-    names = tuple(name.strip() for name in first) if header else tuple(str(n + 1) for n in range(len(first)))
+    names = (
+        tuple(name.strip() for name in first)
+        if header
+        else tuple(str(n + 1) for n in range(len(first)))
+    )
 
     def rows(places: tuple[int, ...]) -> Rows:
         for line, values in islice(reading.records(), int(header), None):
             if len(values) != len(names):
                 raise HeadstartError(
-                    f"{path}, line {line}: found {len(values)} fields; expected {len(names)} ({_names(names)}). Put fields "
-                    f"that hold {reading.delimiter!r} or a new line into quotes, or mend the line"
+                    f"{path}, line {line}: found {len(values)} fields; expected {len(names)} "
+                    f"({_names(names)}). Put fields that hold {reading.delimiter!r} or a new "
+                    "line into quotes, or mend the line"
                 )
             yield line, tuple([values[place] for place in places])
 
@@ -140,9 +163,13 @@ def _json_lines(path: Path, header: bool) -> Source:
                 try:
                     record = json.loads(content)
                 except (ValueError, RecursionError) as error:
-                    raise HeadstartError(f"{path}, line {line}: no JSON ({first_line(error)}); mend the line") from None
+                    raise HeadstartError(
+                        f"{path}, line {line}: no JSON ({first_line(error)}); mend the line"
+                    ) from None
                 if not isinstance(record, dict):
-                    raise HeadstartError(f'{path}, line {line}: expected an object such as {{"text": …, "label": …}}')
+                    raise HeadstartError(
+                        f'{path}, line {line}: expected an object such as {{"text": …, "label": …}}'
+                    )
                 yield line, record
 
     names = tuple({key: None for _, record in islice(records(), LOOKED_AT) for key in record})
@@ -169,11 +196,15 @@ def _parquet(path: Path, header: bool) -> Source:
         wanted = [names[place] for place in places]
         try:
             for batch in file.iter_batches(10_000, columns=list(dict.fromkeys(wanted))):
-                for values in zip(*(batch.column(name).to_pylist() for name in wanted), strict=True):
+                for values in zip(
+                    *(batch.column(name).to_pylist() for name in wanted), strict=True
+                ):
                     number += 1
                     yield number, values
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise HeadstartError(f"{path}: damaged after row {number}: {first_line(error)}") from None
+            raise HeadstartError(
+                f"{path}: damaged after row {number}: {first_line(error)}"
+            ) from None
 
     return Source(names, rows)
 
@@ -192,4 +223,6 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _empty(path: Path) -> NoReturn:
-    raise HeadstartError(f"{path}: the table is empty; expected a first line with the names of the columns, and rows")
+    raise HeadstartError(
+        f"{path}: the table is empty; expected a first line with the names of the columns, and rows"
+    )

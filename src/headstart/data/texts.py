@@ -1,4 +1,5 @@
-"""Labelled texts as an Arrow file in the cache: written once a content, then mapped into memory and never read whole."""
+"""Labelled texts as an Arrow file in the cache: written once a content, then mapped into memory and
+never read whole."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ FORMAT = 4  # raise it when what is written changes
 ROWS = 10_000  # of a chunk
 SCHEMA = pa.schema(
     {
-        "item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32), "key": pa.string(),
+        "item": pa.string(), "name": pa.string(), "label": pa.int32(), "digest": pa.binary(32),
+        "key": pa.string(),
         "role": pa.int8(),
     }
 )  # fmt: skip
@@ -45,7 +47,8 @@ Record = tuple[
 
 @dataclass(frozen=True)
 class Texts:
-    """Labelled texts: labels by their own names, what was left out, and the role of each where a column tells it."""
+    """Labelled texts: labels by their own names, what was left out, and the role of each where a
+    column tells it."""
 
     examples: Examples
     labels: tuple[str, ...]
@@ -78,8 +81,8 @@ def of_table(table: Table, chosen: Chosen) -> Texts:
     written = [str(value).strip() for (value,) in seen if value is not None and str(value).strip()]
     if written and all(map(is_number, written)):
         raise HeadstartError(
-            f"data.columns.text: column {text!r} of {table.path} holds numbers only (such as {written[0]}); expected texts. "
-            f"The table has {table.listed()}"
+            f"data.columns.text: column {text!r} of {table.path} holds numbers only (such as "
+            f"{written[0]}); expected texts. The table has {table.listed()}"
         )
     before = table.path.stat()
     with table.path.open("rb") as file:
@@ -95,7 +98,9 @@ def of_table(table: Table, chosen: Chosen) -> Texts:
             yield name, plain_text(value, name), label_of(own_label, where, name), key, role
         after = table.path.stat()
         if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
-            raise HeadstartError(f"{table.path}: was changed while it was read; run the recipe again")
+            raise HeadstartError(
+                f"{table.path}: was changed while it was read; run the recipe again"
+            )
 
     address = [content, text, label, *more, table.columns, table.path.name]
     return _kept(records(), address, where, before.st_size, chosen.key is not None)
@@ -118,14 +123,17 @@ def of_files(listing: Listing) -> Texts:
     return _kept(records(), [names, contents], str(listing.folder), size)
 
 
-def _kept(records: Iterator[Record], address: list[Any], where: str, size: int, keyed: bool = False) -> Texts:
+def _kept(
+    records: Iterator[Record], address: list[Any], where: str, size: int, keyed: bool = False
+) -> Texts:
     """The records from the cache, written to it on first use."""
     key = hashlib.sha256(json.dumps([FORMAT, *address]).encode()).hexdigest()[:32]
     folder = cache_folder() / "texts" / key
     with locked(folder.with_suffix(".lock")):
         try:
             return _opened(folder, keyed)
-        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):  # not there, or damaged
+        # not there, or damaged
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):
             shutil.rmtree(folder, ignore_errors=True)
         make_room(folder.parent, folder, size, cache_limit())
         make_once(folder, lambda draft: _write(records, draft, where, keyed))
@@ -136,11 +144,15 @@ def _opened(folder: Path, keyed: bool) -> Texts:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "texts.arrow"
     labels, roles = (arrow_table(path)[field].to_numpy() for field in ("label", "role"))
-    item, name, digest, key = (Column((path,), field) for field in ("item", "name", "digest", "key"))
+    item, name, digest, key = (
+        Column((path,), field) for field in ("item", "name", "digest", "key")
+    )
     examples = Examples(item, labels.astype(np.int64), name, digest, key if keyed else None)
     os.utime(folder)  # the folders used longest ago go first when room is needed
     left_out = {reason: (count, some) for reason, (count, some) in about["left_out"].items()}
-    return Texts(examples, tuple(about["labels"]), left_out, roles.astype(np.int64), tuple(about["roles"]))
+    return Texts(
+        examples, tuple(about["labels"]), left_out, roles.astype(np.int64), tuple(about["roles"])
+    )
 
 
 def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> None:
@@ -149,10 +161,19 @@ def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> 
     counts: Counter[str] = Counter()
     left_out: LeftRows = {}
     rows: list[tuple[str, str, int, bytes, str, int]] = []
-    with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as file:
+    with (
+        pa.OSFile(str(folder / "texts.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, SCHEMA) as file,
+    ):
         for name, text, label, key, role in records:
             key = "" if key is None else str(key).strip()
-            if label is None or text is None or role is None or not text.strip() or (keyed and not key):
+            if (
+                label is None
+                or text is None
+                or role is None
+                or not text.strip()
+                or (keyed and not key)
+            ):
                 leave_out(left_out, _reason(text, label, role, keyed and not key), name)
                 continue
             digest = hashlib.sha256(text.encode()).digest()
@@ -180,7 +201,11 @@ def _reason(text: str | None, label: str | None, role: str | None, keyless: bool
 def _put(rows: list[tuple[str, str, int, bytes, str, int]], file: Any) -> None:
     if rows:
         columns = zip(*rows, strict=True)
-        file.write_batch(pa.record_batch([pa.array(v, f.type) for v, f in zip(columns, SCHEMA, strict=True)], SCHEMA))
+        file.write_batch(
+            pa.record_batch(
+                [pa.array(v, f.type) for v, f in zip(columns, SCHEMA, strict=True)], SCHEMA
+            )
+        )
         rows.clear()
 
 
@@ -198,5 +223,7 @@ def plain_text(value: Any, name: str) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise HeadstartError(f"{name}: found {type(value).__name__} ({str(value)[:40]}); expected a text")
+        raise HeadstartError(
+            f"{name}: found {type(value).__name__} ({str(value)[:40]}); expected a text"
+        )
     return str(value).encode("utf-8", "replace").decode()

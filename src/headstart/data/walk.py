@@ -17,7 +17,8 @@ HIDDEN, DEAD, ODD, TWICE = (
     "neither files nor folders",
     "folders that links lead to again",
 )
-SYSTEM = {  # what archivers, network drives, desktops and interpreters put beside people's files; in lower case
+# what archivers, network drives, desktops and interpreters put beside people's files; in lower case
+SYSTEM = {
     "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
     "system volume information", "desktop.ini", "thumbs.db", "ehthumbs.db", "icon\r",
 }  # fmt: skip
@@ -26,7 +27,8 @@ LeftOut = Mapping[str, Sequence[str]]  # paths by the reason
 
 
 class Tree(NamedTuple):
-    """The plain files below a folder, each folder's sorted and before those of its subfolders, and what is left out."""
+    """The plain files below a folder, each folder's sorted and before those of its subfolders, and
+    what is left out."""
 
     files: list[str]
     left_out: dict[str, list[str]]
@@ -38,8 +40,8 @@ def is_hidden(name: str) -> bool:
 
 
 def walk(folder: str | Path) -> Tree:
-    """Everything below a folder, links followed; a folder that a link leads to again, or above where the walk began, is not
-    entered, nor is a hidden one.
+    """Everything below a folder, links followed; a folder that a link leads to again, or above
+    where the walk began, is not entered, nor is a hidden one.
 
     Raises:
         HeadstartError: a folder cannot be listed.
@@ -75,7 +77,9 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
     """
     try:
         with os.scandir(folder) as found:
-            return sorted((entry for entry in found if entry.name != COUNT), key=lambda entry: entry.name)
+            return sorted(
+                (entry for entry in found if entry.name != COUNT), key=lambda entry: entry.name
+            )
     except OSError as error:
         raise HeadstartError(
             f"{folder}: cannot be listed ({error.strerror}); make it readable or move it away"
@@ -83,7 +87,8 @@ def entries(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """Whether something is a "file" or a "folder", links followed, or else the reason to leave it out."""
+    """Whether something is a "file" or a "folder", links followed, or else the reason to leave it
+    out."""
     if is_hidden(entry.name):
         return HIDDEN
     try:
@@ -102,7 +107,8 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def said(left_out: LeftOut, folder: str | Path) -> list[str]:
-    """What is left out, in words: reason, count and an example, whose path is counted from the folder."""
+    """What is left out, in words: reason, count and an example, whose path is counted from the
+    folder."""
     return [
         f"{reason}: {len(paths)} (such as {printable(os.path.relpath(paths[0], folder))})"
         for reason, paths in left_out.items()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import regex
 
 LETTER = r"\p{L}\p{N}_"  # what `\w` is in `re`
-WORD = rf"[{LETTER}][{LETTER}\p{{M}}\p{{Join_Control}}]"  # vowel signs, accents and joiners belong to the letter before them
+# vowel signs, accents and joiners belong to the letter before them
+WORD = rf"[{LETTER}][{LETTER}\p{{M}}\p{{Join_Control}}]"
 WORDS = regex.compile(f"{WORD}+")
 PIECES = regex.compile(rf"{WORD}*|[^{LETTER}\s]")
 UNSPACED = regex.compile(r"[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
@@ -23,5 +24,8 @@ def pieces(text: str) -> list[str]:
 
 
 def has_spaced_words(text: str) -> bool:
-    """Whether spaces stand between the words of a text; in Thai and its neighbours they stand between phrases."""
-    return text.count(" ") > SPACES_A_CHARACTER * len(text) and 2 * len(UNSPACED.findall(text)) < len(text)
+    """Whether spaces stand between the words of a text; in Thai and its neighbours they stand
+    between phrases."""
+    return text.count(" ") > SPACES_A_CHARACTER * len(text) and 2 * len(
+        UNSPACED.findall(text)
+    ) < len(text)

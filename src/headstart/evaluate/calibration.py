@@ -1,4 +1,5 @@
-"""Whether probabilities mean what they say, and what a model that may refuse to answer would get right."""
+"""Whether probabilities mean what they say, and what a model that may refuse to answer would get
+right."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ WANTED = (0.01, 0.02, 0.05, 0.1)  # errors that a threshold is looked for
 
 
 def temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature that makes log loss least (Guo et al. 2017): above 1 a model was too sure of itself.
+    """The temperature that makes log loss least (Guo et al. 2017): above 1 a model was too sure of
+    itself.
 
     Args:
         truth: labels of held-out examples, shape (n,). probabilities: shape (n, classes).
@@ -37,8 +39,8 @@ def at(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def risk_coverage(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(share of examples answered, error among them), shape (n,) each, when the least certain are refused one after the other
-    (El-Yaniv & Wiener 2010)."""
+    """(share of examples answered, error among them), shape (n,) each, when the least certain are
+    refused one after the other (El-Yaniv & Wiener 2010)."""
     order = np.argsort(-probabilities.max(1), kind="stable")
     wrong = np.cumsum((probabilities.argmax(1) != truth)[order])
     answered = np.arange(1, len(truth) + 1)
@@ -52,11 +54,12 @@ def calibrated(
     resamples: int,
     majority: int,
 ) -> Calibration:
-    """What temperature scaling and refusing would be worth, both settled on the held-out part and measured on the test part.
+    """What temperature scaling and refusing would be worth, both settled on the held-out part and
+    measured on the test part.
 
     Args:
-        held_out: labels, shape (n,), and probabilities, shape (n, classes), of examples that training has not seen. test: the
-            same of the test part.
+        held_out: labels, shape (n,), and probabilities, shape (n, classes), of examples that
+            training has not seen. test: the same of the test part.
     """
     best = temperature(*held_out)
     held_out, test = ((truth, at(probabilities, best)) for truth, probabilities in (held_out, test))
@@ -65,14 +68,17 @@ def calibrated(
         temperature=best,
         calibration_error=scaled.calibration_error,
         log_loss=scaled.log_loss,
-        thresholds=tuple(found for wanted in WANTED if (found := _threshold(held_out, test, wanted))),
+        thresholds=tuple(
+            found for wanted in WANTED if (found := _threshold(held_out, test, wanted))
+        ),
     )
 
 
 def _threshold(
     held_out: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], wanted: float
 ) -> Threshold | None:
-    """The least probability from which on no more than the wanted share of held-out answers is wrong."""
+    """The least probability from which on no more than the wanted share of held-out answers is
+    wrong."""
     truth, probabilities = held_out
     _, errors = risk_coverage(truth, probabilities)
     fine = np.flatnonzero(errors <= wanted)
@@ -85,5 +91,7 @@ def _threshold(
     coverage = Figure(value=count / n, **dict(zip(("low", "high"), wilson(count, n), strict=True)))
     if not count:
         return None
-    error = Figure(value=wrong / count, **dict(zip(("low", "high"), wilson(wrong, count), strict=True)))
+    error = Figure(
+        value=wrong / count, **dict(zip(("low", "high"), wilson(wrong, count), strict=True))
+    )
     return Threshold(wanted=wanted, probability=least, coverage=coverage, error=error)

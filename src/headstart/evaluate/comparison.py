@@ -1,4 +1,5 @@
-"""What several ways to train, each with some seeds, are worth beside each other on one test part: as plain values."""
+"""What several ways to train, each with some seeds, are worth beside each other on one test part:
+as plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from headstart.evaluate.significance import DOUBTFUL, chance, equals
 
 
 class Cost(Part):
-    """What one run took: seconds of training and testing, peak bytes of its process, and bytes of its model on disk."""
+    """What one run took: seconds of training and testing, peak bytes of its process, and bytes of
+    its model on disk."""
 
     seconds: float
     peak_bytes: int
@@ -17,8 +19,9 @@ class Cost(Part):
 
 
 class Row(Part):
-    """One way to train. `accuracy` is the mean over the seeds, its interval over examples and seeds drawn anew; `points` is how
-    far it is behind the best, `p` the chance of a difference as large if there were none (corrected for the number of rows)."""
+    """One way to train. `accuracy` is the mean over the seeds, its interval over examples and seeds
+    drawn anew; `points` is how far it is behind the best, `p` the chance of a difference as large
+    if there were none (corrected for the number of rows)."""
 
     name: str
     seeds: tuple[int, ...]
@@ -41,7 +44,8 @@ class Row(Part):
 
 
 class Comparison(Part):
-    """Rows from the highest accuracy down, on n test examples, and a sentence for each run that failed."""
+    """Rows from the highest accuracy down, on n test examples, and a sentence for each run that
+    failed."""
 
     n: int
     rows: tuple[Row, ...]
@@ -57,9 +61,13 @@ class Comparison(Part):
             apart = "behind by more than chance" if row.told_apart else "not distinguishable"
             lower = f"is {row.points:.1f} points lower" if row.points else "reaches the same"
             told.append(f"{row.name} {lower}, p {equals(row.p)}: {apart}{_price(row, best)}.")
-        cheapest = min((row for row in self.rows if not row.told_apart), key=lambda row: row.seconds)
+        cheapest = min(
+            (row for row in self.rows if not row.told_apart), key=lambda row: row.seconds
+        )
         if cheapest is not best:
-            told.append(f"Of those that cannot be told from the best, {cheapest.name} costs the least.")
+            told.append(
+                f"Of those that cannot be told from the best, {cheapest.name} costs the least."
+            )
         if any(row.cached for row in self.rows):
             told.append("Seconds do not count frozen features that lay in the cache.")
         return " ".join(told)
@@ -98,5 +106,9 @@ def size(count: int) -> str:
 def _price(row: Row, best: Row) -> str:
     ratio = best.seconds / max(row.seconds, 1e-9)
     if ratio >= 1.5:
-        return f"; it takes 1/{ratio:.0f} of the time" if ratio >= 2 else f"; it takes {1 / ratio:.2f} of the time"
+        return (
+            f"; it takes 1/{ratio:.0f} of the time"
+            if ratio >= 2
+            else f"; it takes {1 / ratio:.2f} of the time"
+        )
     return f"; it takes {1 / ratio:.0f} times as long" if ratio <= 0.5 else ""

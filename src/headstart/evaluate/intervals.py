@@ -1,4 +1,5 @@
-"""95 % intervals: how far a measured figure may be from the true one, for examples drawn like these."""
+"""95 % intervals: how far a measured figure may be from the true one, for examples drawn like
+these."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def logistic(share: float, error: float) -> tuple[float, float]:
-    """The interval of a share with a known standard error, symmetric in its log-odds, so that it stays between 0 and 1."""
+    """The interval of a share with a known standard error, symmetric in its log-odds, so that it
+    stays between 0 and 1."""
     if not 0 < share < 1:
         return share, share
     middle, half = math.log(share / (1 - share)), Z * error / (share * (1 - share))
@@ -40,41 +42,54 @@ def bootstrap(
     return percentiles(resampled(statistics, n, resamples, seed))
 
 
-def resampled(statistics: Callable[[np.ndarray], np.ndarray], n: int, resamples: int, seed: int = 0) -> np.ndarray:
+def resampled(
+    statistics: Callable[[np.ndarray], np.ndarray], n: int, resamples: int, seed: int = 0
+) -> np.ndarray:
     """k figures of resampled examples, shape (resamples, k).
 
     Args:
-        statistics: from weights of shape (r, n), how often each example was drawn, to figures of shape (r, k).
+        statistics: from weights of shape (r, n), how often each example was drawn, to figures of
+            shape (r, k).
         n: examples.
         resamples: how many times n examples are drawn with replacement.
         seed: of the draws.
     """
     random = np.random.default_rng(seed)
-    figures, step = [], max(BLOCK // n, 1)  # in blocks, so that memory does not grow with resamples × n
+    # in blocks, so that memory does not grow with resamples × n
+    figures, step = [], max(BLOCK // n, 1)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = random.integers(n, size=(rows, n)) + np.arange(rows)[:, None] * n
-        figures.append(statistics(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)))
+        figures.append(
+            statistics(
+                np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+            )
+        )
     return np.concatenate(figures)
 
 
 def percentiles(figures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The middle 95 % of resampled figures of shape (resamples, k): lower and upper ends, each of shape (k,)."""
+    """The middle 95 % of resampled figures of shape (resamples, k): lower and upper ends, each of
+    shape (k,)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a figure that no resample defines: its ends are NaN
+        # of a figure that no resample defines: its ends are NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nanquantile(figures, [0.025, 0.975], axis=0)
     return low, high
 
 
 def above_noise(value: float, resamples: np.ndarray, noise: np.ndarray) -> tuple[float, float]:
-    """The interval of a figure of at least 0 which chance can only raise, such as a calibration error.
+    """The interval of a figure of at least 0 which chance can only raise, such as a calibration
+    error.
 
-    Resampling raises the figure by about as much as sampling had raised it already, so its percentiles lie too high: the
-    upper end is brought down by that bias once, to hold the figure itself, the lower end twice, to hold the true value (the
-    bootstrap's estimate of bias; Efron & Tibshirani 1993, chapter 10). It begins at 0 where `noise` alone comes to as much.
+    Resampling raises the figure by about as much as sampling had raised it already, so its
+    percentiles lie too high: the upper end is brought down by that bias once, to hold the figure
+    itself, the lower end twice, to hold the true value (the bootstrap's estimate of bias; Efron &
+    Tibshirani 1993, chapter 10). It begins at 0 where `noise` alone comes to as much.
 
     Args:
-        value: the figure. resamples: of it, shape (r,). noise: figures of examples whose true value is 0, shape (r,).
+        value: the figure. resamples: of it, shape (r,). noise: figures of examples whose true value
+            is 0, shape (r,).
     """
     low, high = np.quantile(resamples, [0.025, 0.975])
     bias = float(resamples.mean()) - value

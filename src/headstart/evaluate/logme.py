@@ -8,8 +8,9 @@ ROUNDS, CLOSE = 20, 1e-3  # of the fixed point; relative change that ends it
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:
-    """LogME: the log evidence of a Bayesian linear model of each class against the rest, on average over classes and examples
-    (You et al. 2021); the higher the better, comparable between backbones on the same examples only.
+    """LogME: the log evidence of a Bayesian linear model of each class against the rest, on average
+    over classes and examples (You et al. 2021); the higher the better, comparable between backbones
+    on the same examples only.
 
     Args:
         features: shape (n, width). labels: shape (n,), ints.
@@ -30,7 +31,12 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
             alpha, beta = effective / (weights + 1e-12), (n - effective) / (residual + 1e-12)
             if abs(alpha / beta - ratio) <= CLOSE * ratio:
                 break
-        evidence = width * np.log(alpha) + n * np.log(beta / (2 * np.pi)) - beta * residual - alpha * weights
+        evidence = (
+            width * np.log(alpha)
+            + n * np.log(beta / (2 * np.pi))
+            - beta * residual
+            - alpha * weights
+        )
         evidence -= np.log(alpha + beta * squares).sum() + (width - len(squares)) * np.log(alpha)
         evidences.append(evidence / (2 * n))
     return float(np.mean(evidences))

@@ -7,24 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from headstart.evaluate.intervals import above_noise, bootstrap, logistic, percentiles, resampled, wilson
+from headstart.evaluate.intervals import (
+    above_noise,
+    bootstrap,
+    logistic,
+    percentiles,
+    resampled,
+    wilson,
+)
 from headstart.evaluate.results import ClassScore, Figure, Scores
 from headstart.evaluate.weighted import NAMES, Weighted, auroc, average_precision
 from headstart.registry import Registry
 
 CALIBRATION = NAMES.index("calibration_error")
 TOP = 5  # guesses of the top-k accuracy, where there are more classes than that
-SORTED = 200_000_000  # weights that may be summed in the order of scores, for the interval of the average precision
+# weights that may be summed in the order of scores, for the interval of the average precision
+SORTED = 200_000_000
 
 
 def score(
-    truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...], resamples: int, majority: int
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    labels: tuple[str, ...],
+    resamples: int,
+    majority: int,
 ) -> Scores:
     """All figures with their 95 % intervals, a row for each class, and the majority baseline.
 
-    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the calibration error one that is
-    corrected for its bias, the others a bootstrap's. Of examples of one class Matthews' correlation and the areas under both
-    curves are not defined.
+    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the
+    calibration error one that is corrected for its bias, the others a bootstrap's. Of examples of
+    one class Matthews' correlation and the areas under both curves are not defined.
 
     Args:
         truth: label of each example, shape (n,), ints.
@@ -45,15 +57,21 @@ def score(
         values[CALIBRATION], drawn[:, CALIBRATION], weighted.calibration_error_by_chance(resamples)
     )
     ends = zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
-    figures: dict[str, Any] = {name: _figure(*found) if np.isfinite(found[0]) else None for name, *found in ends}
+    figures: dict[str, Any] = {
+        name: _figure(*found) if np.isfinite(found[0]) else None for name, *found in ends
+    }
     area, error = auroc(truth, probabilities)
     return Scores(
         n=n,
         accuracy=_share(int(hits.sum()), n),
         **figures,
         auroc=_figure(area, *logistic(area, error)) if np.isfinite(area) else None,
-        average_precision=_average_precision(truth, probabilities, resamples) if np.isfinite(area) else None,
-        top_5=_share(int(_among_the_first(truth, probabilities, TOP).sum()), n) if classes > TOP else None,
+        average_precision=_average_precision(truth, probabilities, resamples)
+        if np.isfinite(area)
+        else None,
+        top_5=_share(int(_among_the_first(truth, probabilities, TOP).sum()), n)
+        if classes > TOP
+        else None,
         majority_class=labels[majority],
         majority_accuracy=float(counts[majority] / n),
         classes=tuple(
@@ -62,14 +80,18 @@ def score(
                 n=int(counts[k]),
                 precision=float(hits[k] / guesses[k]) if guesses[k] else None,
                 recall=_share(int(hits[k]), int(counts[k])) if counts[k] else None,
-                f1=float(2 * hits[k] / (counts[k] + guesses[k])) if counts[k] + guesses[k] else None,
+                f1=float(2 * hits[k] / (counts[k] + guesses[k]))
+                if counts[k] + guesses[k]
+                else None,
             )
             for k, name in enumerate(labels)
         ),
     )
 
 
-def _average_precision(truth: np.ndarray, probabilities: np.ndarray, resamples: int) -> Figure | None:
+def _average_precision(
+    truth: np.ndarray, probabilities: np.ndarray, resamples: int
+) -> Figure | None:
     """None where its interval would take minutes."""
     n, classes = probabilities.shape
     affordable = min(resamples, SORTED // (n * classes))
@@ -99,7 +121,8 @@ def _figure(value: float, low: float, high: float) -> Figure:
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 metrics: Registry[Metric] = Registry("metric")
-"""What may choose an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score, the higher the better."""
+"""What may choose an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score, the
+higher the better."""
 NEED_TWO_CLASSES = ("auroc", "matthews")  # metrics that are not defined on examples of one class
 
 
@@ -129,7 +152,8 @@ def matthews(truth: np.ndarray, logits: np.ndarray) -> float:
 
 @metrics.register("auroc")
 def area_under_roc(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Area under the ROC curve of each class that occurs against the rest, on average (NaN where only one occurs)."""
+    """Area under the ROC curve of each class that occurs against the rest, on average (NaN where
+    only one occurs)."""
     return auroc(truth, softmax(logits))[0]
 
 

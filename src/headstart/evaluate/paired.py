@@ -11,11 +11,13 @@ from headstart.evaluate.results import Result
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """The exact two-sided p-value of whole-numbered paired differences (Fisher 1935): under "no difference" each might as well
-    have the other sign. With one run a classifier, differences of -1, 0 and 1, it is McNemar's exact test.
+    """The exact two-sided p-value of whole-numbered paired differences (Fisher 1935): under "no
+    difference" each might as well have the other sign. With one run a classifier, differences of
+    -1, 0 and 1, it is McNemar's exact test.
 
     Args:
-        differences: of each example, how often one classifier was right less how often the other was, shape (n,), ints.
+        differences: of each example, how often one classifier was right less how often the other
+            was, shape (n,), ints.
     """
     sizes = np.abs(differences)
     total = int(sizes.sum())
@@ -32,8 +34,9 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def difference_interval(differences: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the difference of two accuracies on the same examples: Wald's, after half an example is added to
-    each cell of the table of who was right (Agresti & Min 2005), so that it has a width also where nothing differs.
+    """The 95 % interval of the difference of two accuracies on the same examples: Wald's, after
+    half an example is added to each cell of the table of who was right (Agresti & Min 2005), so
+    that it has a width also where nothing differs.
 
     Args:
         differences: of each example -1, 0 or 1, shape (n,).
@@ -66,8 +69,13 @@ def with_chances(
     """The results beside the main one, each with its p-value.
 
     Args:
-        main: probabilities of the main result, shape (n, classes); `beside` has those of each other. truth: shape (n,).
+        main: probabilities of the main result, shape (n, classes); `beside` has those of each
+            other. truth: shape (n,).
     """
-    right, *others = ((some.argmax(1) == truth).astype(int) for some in (main, *(found for _, found in beside)))
+    right, *others = (
+        (some.argmax(1) == truth).astype(int) for some in (main, *(found for _, found in beside))
+    )
     chances = holm([sign_flip(right - other) for other in others])
-    return tuple(result.model_copy(update={"p": p}) for (result, _), p in zip(beside, chances, strict=True))
+    return tuple(
+        result.model_copy(update={"p": p}) for (result, _), p in zip(beside, chances, strict=True)
+    )

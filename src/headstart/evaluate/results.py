@@ -1,4 +1,5 @@
-"""What was measured, as plain frozen values: figures with their intervals, scores, and the result of a strategy."""
+"""What was measured, as plain frozen values: figures with their intervals, scores, and the result
+of a strategy."""
 
 from __future__ import annotations
 
@@ -26,12 +27,18 @@ class Figure(Part):
 
     @property
     def interval(self) -> str:
-        """Its ends, in words; none where resampled examples all come to the same, which tells nothing of others."""
-        return f"{self.low:.3f} to {self.high:.3f}" if self.low < self.high else "none: resamples do not differ"
+        """Its ends, in words; none where resampled examples all come to the same, which tells
+        nothing of others."""
+        return (
+            f"{self.low:.3f} to {self.high:.3f}"
+            if self.low < self.high
+            else "none: resamples do not differ"
+        )
 
 
 class ClassScore(Part):
-    """One class: how many examples, and precision, recall and F1 (None where nothing defines them)."""
+    """One class: how many examples, and precision, recall and F1 (None where nothing defines
+    them)."""
 
     name: str
     n: int
@@ -41,7 +48,8 @@ class ClassScore(Part):
 
 
 class Scores(Part):
-    """A classifier on n held-out examples, beside the guess that always names the most frequent class of the training data.
+    """A classifier on n held-out examples, beside the guess that always names the most frequent
+    class of the training data.
 
     None where a figure is not defined or its interval would take minutes.
     """
@@ -62,13 +70,15 @@ class Scores(Part):
 
     @property
     def undefined(self) -> str | None:
-        """A sentence on the figures that examples of one class do not define; None where there are several."""
+        """A sentence on the figures that examples of one class do not define; None where there are
+        several."""
         occurring = [row.name for row in self.classes if row.n]
         if len(occurring) > 1:
             return None
         return (
-            f"all {self.n} test examples are of one class, {quoted(occurring[0])}: Matthews' correlation, the area under the "
-            "ROC curve and the average precision are not defined, and accuracy is the recall of that class"
+            f"all {self.n} test examples are of one class, {quoted(occurring[0])}: Matthews' "
+            "correlation, the area under the ROC curve and the average precision are not "
+            "defined, and accuracy is the recall of that class"
         )
 
     def worst_class(self) -> ClassScore | None:
@@ -78,8 +88,8 @@ class Scores(Part):
 
 
 class Threshold(Part):
-    """The least probability, at the temperature, that keeps the held-out error at `wanted`, and what it gives on the test part:
-    the share of examples answered, and the error among them."""
+    """The least probability, at the temperature, that keeps the held-out error at `wanted`, and
+    what it gives on the test part: the share of examples answered, and the error among them."""
 
     wanted: float
     probability: float
@@ -88,7 +98,8 @@ class Threshold(Part):
 
 
 class Calibration(Part):
-    """A temperature fitted on the held-out part, the test part's figures with it, and thresholds for refusing to answer."""
+    """A temperature fitted on the held-out part, the test part's figures with it, and thresholds
+    for refusing to answer."""
 
     temperature: float
     calibration_error: Figure
@@ -97,7 +108,8 @@ class Calibration(Part):
 
 
 class PhaseRecord(Part):
-    """A phase as it was planned: its rates by block, epochs and trainable parameters, and whether it is a probe."""
+    """A phase as it was planned: its rates by block, epochs and trainable parameters, and whether
+    it is a probe."""
 
     name: str
     rates: dict[str, float]
@@ -110,8 +122,9 @@ class PhaseRecord(Part):
 class Result(Part):
     """One strategy or baseline on the test part.
 
-    `p` of a result beside the main one is the chance of a difference between them as large as this if there were none (exact
-    sign flips of paired answers, corrected by Holm for how many stand beside).
+    `p` of a result beside the main one is the chance of a difference between them as large as this
+    if there were none (exact sign flips of paired answers, corrected by Holm for how many stand
+    beside).
     """
 
     name: str

@@ -16,7 +16,8 @@ INT8_LOST = 0.02  # share of examples that may get another label in 8 bits, roun
 
 @dataclass(frozen=True)
 class Agreement:
-    """An exported file beside the same weights in float32, in which it computes, and beside the run as it answers itself.
+    """An exported file beside the same weights in float32, in which it computes, and beside the run
+    as it answers itself.
 
     Args:
         file, exact, run: probabilities of the same examples, each of shape (n, classes).
@@ -54,28 +55,37 @@ class Agreement:
         Raises:
             HeadstartError: it may not.
         """
-        differing, of = self.examples - self.same, f"of {self.examples:,} examples get another label"
+        differing, of = (
+            self.examples - self.same,
+            f"of {self.examples:,} examples get another label",
+        )
         allowed = math.ceil(INT8_LOST * self.examples)
         if int8 and differing > allowed:
             raise HeadstartError(
-                f"{run}: in 8 bits {differing:,} {of}; expected at most {allowed:,}, so it is not kept. 8 bits are too coarse "
-                "for this network; export it without --int8"
+                f"{run}: in 8 bits {differing:,} {of}; expected at most {allowed:,}, so it is "
+                "not kept. 8 bits are too coarse for this network; export it without --int8"
             )
-        if not np.allclose(self.file.sum(1), 1, atol=1e-3) or (not int8 and not self.largest <= LARGEST):
+        if not np.allclose(self.file.sum(1), 1, atol=1e-3) or (
+            not int8 and not self.largest <= LARGEST
+        ):
             raise HeadstartError(
-                f"{run}: {form} does not compute what the run's weights do: probabilities differ by up to {self.largest:.2g} "
-                f"(expected at most {LARGEST:g}), and {differing:,} {of}, so it is not kept. An operation of this network is "
-                f"translated wrongly; try another --to, or use the run itself: headstart serve {run}"
+                f"{run}: {form} does not compute what the run's weights do: probabilities differ "
+                f"by up to {self.largest:.2g} (expected at most {LARGEST:g}), and {differing:,} "
+                f"{of}, so it is not kept. An operation of this network is translated wrongly; "
+                f"try another --to, or use the run itself: headstart serve {run}"
             )
 
     def lines(self) -> list[str]:
         """For people."""
         n = f"{self.examples:,}"
         first = (
-            f"{self.same:,} of {n} examples get the label that the run's weights give in fp32; probabilities differ by at most "
-            f"{self.largest:.2g}"
+            f"{self.same:,} of {n} examples get the label that the run's weights give in fp32; "
+            f"probabilities differ by at most {self.largest:.2g}"
         )
-        second = f"the run itself answers in {self.precision}, and {_same(self.file, self.run):,} of {n} get its label"
+        second = (
+            f"the run itself answers in {self.precision}, and {_same(self.file, self.run):,} of "
+            f"{n} get its label"
+        )
         return [first, second + self._accuracies()]
 
     def _accuracies(self) -> str:
@@ -86,8 +96,8 @@ class Agreement:
         low, high = (100 * end for end in difference_interval(differences))
         points = 100 * float(differences.mean())
         return (
-            f"; accuracy {file.mean():.3f}, of the run {run.mean():.3f} ({points:+.1f} points [{low:+.1f}, {high:+.1f}], "
-            f"p = {sign_flip(differences):.2g})"
+            f"; accuracy {file.mean():.3f}, of the run {run.mean():.3f} ({points:+.1f} points "
+            f"[{low:+.1f}, {high:+.1f}], p = {sign_flip(differences):.2g})"
         )
 
 

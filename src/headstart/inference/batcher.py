@@ -21,9 +21,11 @@ class OverloadedError(Exception):
 
 
 class Batcher:
-    """One thread that has the model, and computes all that waits, up to 32 at a time: it never waits for more to come.
+    """One thread that has the model, and computes all that waits, up to 32 at a time: it never
+    waits for more to come.
 
-    The model is loaded in that thread, so that torch's helper threads are made once. `predictor` is there when it is made.
+    The model is loaded in that thread, so that torch's helper threads are made once. `predictor` is
+    there when it is made.
 
     Args:
         load: gives the model; what it raises is raised here.
@@ -32,9 +34,13 @@ class Batcher:
 
     def __init__(self, load: Callable[[], Predictor], limit: int) -> None:
         self._limit, self._inside, self._lock = limit, 0, threading.Lock()
-        self._waiting: queue.SimpleQueue[tuple[Encoded, Future[np.ndarray]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Encoded, Future[np.ndarray]] | None] = (
+            queue.SimpleQueue()
+        )
         loaded: Future[Predictor] = Future()
-        self._thread = threading.Thread(target=self._work, args=(load, loaded), name="model", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, args=(load, loaded), name="model", daemon=True
+        )
         self._thread.start()
         self.predictor = loaded.result()
 

@@ -1,4 +1,5 @@
-"""A network as exporters want it: inputs by their places, probabilities out, and sizes that may vary."""
+"""A network as exporters want it: inputs by their places, probabilities out, and sizes that may
+vary."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ SPEC = (
 
 
 class Probabilities(nn.Module):
-    """Probabilities of shape (n, classes), float32, from a network's inputs in the order of `names`."""
+    """Probabilities of shape (n, classes), float32, from a network's inputs in the order of
+    `names`."""
 
     def __init__(self, network: Network, names: Sequence[str]) -> None:
         super().__init__()
@@ -46,11 +48,14 @@ def exportable(member: NetworkModel) -> Network:
     network.to(memory_format=torch.contiguous_format)
     if network.estimator is not None:
         raise HeadstartError(
-            f"{member.source}: its head is a scikit-learn classifier, which cannot be exported; export a run with another "
+            f"{member.source}: its head is a scikit-learn classifier, which cannot be exported; "
+            "export a run with another "
             'model.head, such as classifier = "logistic_regression"'
         )
     if member.spec["kind"] not in ("vision", "text"):
-        raise HeadstartError(f"{member.source}: word vectors cannot be exported; serve the run itself")
+        raise HeadstartError(
+            f"{member.source}: word vectors cannot be exported; serve the run itself"
+        )
     if network.spec.get("adapters"):
         merge(network)
     return network
@@ -62,9 +67,12 @@ def inputs_of(member: NetworkModel, items: Sequence[Any]) -> dict[str, Tensor]:
 
 
 def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
-    """Which sizes of the inputs may vary, as torch.export wants it: that of the batch, and of texts the tokens."""
+    """Which sizes of the inputs may vary, as torch.export wants it: that of the batch, and of texts
+    the tokens."""
     dynamic = torch.export.Dim.DYNAMIC
-    axes = ({0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values())
+    axes = (
+        {0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values()
+    )
     return (tuple(axes),)
 
 

@@ -30,7 +30,8 @@ def finished(run: str | Path, test: str | None = None) -> Finished:
         test: a labelled folder or table that takes the place of the run's own test part.
 
     Raises:
-        HeadstartError: the folder holds no finished run or a damaged one, or the data cannot be read.
+        HeadstartError: the folder holds no finished run or a damaged one, or the data cannot be
+            read.
         DataChangedError: the data is not what the run was trained with.
     """
     folder = Path(run)

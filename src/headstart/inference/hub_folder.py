@@ -1,4 +1,5 @@
-"""Folders as the hub has them, which transformers loads by itself, and timm too if they are of images."""
+"""Folders as the hub has them, which transformers loads by itself, and timm too if they are of
+images."""
 
 from __future__ import annotations
 
@@ -23,7 +24,15 @@ from headstart.models.text_preprocessor import save_tokenizer
 from headstart.models.text_source import quiet
 
 # What a backbone's config may say of a task that it was used for before, and of its number format
-LEFTOVERS = ("id2label", "label2id", "num_labels", "problem_type", "function_to_apply", "finetuning_task", "dtype")
+LEFTOVERS = (
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "function_to_apply",
+    "finetuning_task",
+    "dtype",
+)
 GREY_RANGE = "grey_range"  # in our preprocessing; kept beside that of timm, which has no such key
 
 
@@ -34,8 +43,11 @@ class Timm:
     def line(self, folder: Path) -> str:
         return f'timm.create_model("local-dir:{folder}", pretrained=True)'
 
-    def probabilities(self, folder: Path, items: Iterable[Any], labels: Sequence[str]) -> np.ndarray:
-        """What the call gives for opened images, shape (n, classes), by the preprocessing that lies in the folder."""
+    def probabilities(
+        self, folder: Path, items: Iterable[Any], labels: Sequence[str]
+    ) -> np.ndarray:
+        """What the call gives for opened images, shape (n, classes), by the preprocessing that lies
+        in the folder."""
         import timm
         from timm.data import create_transform, resolve_data_config
 
@@ -55,11 +67,15 @@ class Pipeline:
 
     def line(self, folder: Path) -> str:
         return (
-            f'transformers.pipeline("{self.task}", "{folder}"{"".join(f", {k}={v}" for k, v in self.options.items())})'
+            f'transformers.pipeline("{self.task}", '
+            f'"{folder}"{"".join(f", {k}={v}" for k, v in self.options.items())})'
         )
 
-    def probabilities(self, folder: Path, items: Iterable[Any], labels: Sequence[str]) -> np.ndarray:
-        """What the call gives for texts or opened images, shape (n, classes), by what lies in the folder alone."""
+    def probabilities(
+        self, folder: Path, items: Iterable[Any], labels: Sequence[str]
+    ) -> np.ndarray:
+        """What the call gives for texts or opened images, shape (n, classes), by what lies in the
+        folder alone."""
         import transformers
 
         build: Any = transformers.pipeline  # whose overloads know no variable task
@@ -81,7 +97,8 @@ def write_hub_folder(member: NetworkModel, folder: Path) -> list[Timm | Pipeline
     write = _of_timm if member.spec["kind"] == "vision" else _of_transformers
     calls = write(member, network, folder)
     for weights in folder.glob("*.safetensors"):
-        weights.chmod((folder / "config.json").stat().st_mode)  # safetensors keeps others from reading its files
+        # safetensors keeps others from reading its files
+        weights.chmod((folder / "config.json").stat().st_mode)
     return calls
 
 
@@ -90,8 +107,8 @@ def _of_timm(member: NetworkModel, network: Network, folder: Path) -> list[Timm 
 
     if not isinstance(network.head, nn.Linear):
         raise HeadstartError(
-            f"{member.source}: timm's layout holds a linear head only; this one has {len(list(network.head.modules()))} "
-            "layers. Export to onnx or torch_export instead"
+            f"{member.source}: timm's layout holds a linear head only; this one has "
+            f"{len(list(network.head.modules()))} layers. Export to onnx or torch_export instead"
         )
     net: Any = network.net
     look = member.spec["preprocessing"]
@@ -102,27 +119,36 @@ def _of_timm(member: NetworkModel, network: Network, folder: Path) -> list[Timm 
             for key, value in dict(net.pretrained_cfg).items()
             if key not in ("url", "file", "hf_hub_id", "source")
         },
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in look.items() if key != GREY_RANGE},
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in look.items()
+            if key != GREY_RANGE
+        },
         "num_classes": member.spec["classes"],
     }
     size, fixed = member.spec["size"], net.pretrained_cfg.get("fixed_input_size")
     more = {"model_args": {"img_size": size}} if fixed and size else {}
     architecture = member.spec["backbone"].split(".")[0]
-    config = {"architecture": architecture, "label_names": [str(label) for label in member.spec["labels"]], **more}
+    config = {
+        "architecture": architecture,
+        "label_names": [str(label) for label in member.spec["labels"]],
+        **more,
+    }
     config |= {key: value for key, value in look.items() if key == GREY_RANGE}
     try:
         save_for_hf(net, str(folder), config, safe_serialization=True)
     except RuntimeError as error:  # such as a weight that stands in two places
         raise HeadstartError(
-            f"{member.source}: timm cannot write {architecture} ({first_line(error)}); export to onnx or torch_export instead"
+            f"{member.source}: timm cannot write {architecture} ({first_line(error)}); export to "
+            "onnx or torch_export instead"
         ) from None
     _leave_to_callers(folder / "config.json")
     return [Timm(), Pipeline("image-classification")]
 
 
 def _leave_to_callers(path: Path) -> None:
-    """Take out of timm's arguments what the file says elsewhere: transformers gives the number of classes by itself, and a
-    second one is an error."""
+    """Take out of timm's arguments what the file says elsewhere: transformers gives the number of
+    classes by itself, and a second one is an error."""
     config = json.loads(path.read_bytes())
     for name in ("num_classes", "in_chans"):
         config.get("model_args", {}).pop(name, None)
@@ -130,10 +156,12 @@ def _leave_to_callers(path: Path) -> None:
 
 
 def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[Timm | Pipeline]:
-    """An architecture of transformers' own where one gives the same; else the encoder with the code that pools it."""
+    """An architecture of transformers' own where one gives the same; else the encoder with the code
+    that pools it."""
     if network.spec["preprocessing"].get("keep") == "both":
         raise HeadstartError(
-            f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run keeps start and end "
+            f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run "
+            "keeps start and end "
             '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
         )
     labels = {number: str(label) for number, label in enumerate(member.spec["labels"])}
@@ -145,7 +173,8 @@ def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[T
     model = _native(network, names) or _pooled(network, names)
     model.save_pretrained(folder)
     tokenizer = copy.deepcopy(network.tokenizer)
-    tokenizer.model_max_length = member.spec["preprocessing"]["max_length"]  # where `truncation=True` cuts
+    # where `truncation=True` cuts
+    tokenizer.model_max_length = member.spec["preprocessing"]["max_length"]
     tokenizer.padding_side = "right"
     save_tokenizer(tokenizer, folder)
     if not isinstance(model, pooled_encoder.PooledForSequenceClassification):
@@ -165,7 +194,9 @@ def _native(network: Any, names: dict[str, Any]) -> Any:
     try:
         with quiet():
             config = AutoConfig.for_model(**_encoder_config(network), **names)
-            model: Any = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).eval()
+            model: Any = AutoModelForSequenceClassification.from_config(
+                config, dtype=torch.float32
+            ).eval()
             model.base_model.load_state_dict(encoder.state_dict())
             heads = (getattr(model, name, None) for name in ("classifier", "score"))
             last = next(layer for layer in heads if isinstance(layer, nn.Linear))
@@ -181,7 +212,9 @@ def _native(network: Any, names: dict[str, Any]) -> Any:
 def _pooled(network: Any, names: dict[str, Any]) -> Any:
     linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
     pooled_encoder.PooledConfig.register_for_auto_class()
-    pooled_encoder.PooledForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+    pooled_encoder.PooledForSequenceClassification.register_for_auto_class(
+        "AutoModelForSequenceClassification"
+    )
     config = pooled_encoder.PooledConfig(
         encoder=_encoder_config(network),
         pooling=network.spec["preprocessing"]["pooling"],

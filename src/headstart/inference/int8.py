@@ -11,14 +11,16 @@ import numpy as np
 from headstart.inference.onnx_file import needed, quiet
 
 BLOCK = (
-    32  # weights that share a scale; with one scale a layer 97.9 % of MiniLM's predictions stayed, with blocks 99.7 %
+    # weights that share a scale; with one scale a layer 97.9 % of MiniLM's predictions stayed, with
+    # blocks 99.7 %
+    32
 )
 LARGE = 2**16  # numbers in a table that is worth it
 
 
 def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.ndarray]]) -> None:
-    """Weights, a scale a channel, and activations, by the ranges that real images give them; the last layer and the softmax
-    stay as they are, or probabilities would be multiples of 1/256.
+    """Weights, a scale a channel, and activations, by the ranges that real images give them; the
+    last layer and the softmax stay as they are, or probabilities would be multiples of 1/256.
 
     Args:
         batches: inputs by name, of some images to calibrate with.
@@ -48,7 +50,8 @@ def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.n
 
 
 def quantize_texts(source: Path, target: Path) -> None:
-    """Weights of the layers, a scale a block, and of the embeddings, a scale a token; activations stay as they are."""
+    """Weights of the layers, a scale a block, and of the embeddings, a scale a token; activations
+    stay as they are."""
     onnx = needed("onnx", "it writes ONNX files")
     needed("onnxruntime", "it quantizes ONNX files")
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -56,7 +59,9 @@ def quantize_texts(source: Path, target: Path) -> None:
     model = onnx.load(source)
     _quantize_tables(model.graph, onnx)
     with quiet():
-        quantizer = MatMulNBitsQuantizer(model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4)
+        quantizer = MatMulNBitsQuantizer(
+            model, bits=8, block_size=BLOCK, is_symmetric=True, accuracy_level=4
+        )
         quantizer.process()
     onnx.save(quantizer.model.model, target)
 
@@ -71,7 +76,11 @@ def _quantize_tables(graph: Any, onnx: Any) -> None:
         if values.ndim != 2 or values.dtype != np.float32 or values.size < LARGE:
             nodes.append(node)
             continue
-        rows, scales, name = node.input[1], np.abs(values).max(1, keepdims=True) / 127, node.input[0]
+        rows, scales, name = (
+            node.input[1],
+            np.abs(values).max(1, keepdims=True) / 127,
+            node.input[0],
+        )
         small = np.round(values / scales.clip(1e-12)).astype(np.int8)
         for suffix, numbers in (("int8", small), ("scale", scales.astype(np.float32))):
             graph.initializer.append(onnx.numpy_helper.from_array(numbers, f"{name}_{suffix}"))

@@ -81,12 +81,16 @@ def check_labels(spec: dict[str, Any]) -> None:
     Raises:
         ValueError: there is not.
     """
-    if not isinstance(spec["labels"], list) or len(set(map(str, spec["labels"]))) != spec["classes"]:
+    if (
+        not isinstance(spec["labels"], list)
+        or len(set(map(str, spec["labels"]))) != spec["classes"]
+    ):
         raise ValueError(f"{len(spec['labels'])} labels for {spec['classes']} classes")
 
 
 def open_model(source: str | Path) -> LoadedModel:
-    """The model of a finished run (needs no hub and opens no pickle), or the one in an exported ONNX file.
+    """The model of a finished run (needs no hub and opens no pickle), or the one in an exported
+    ONNX file.
 
     Raises:
         HeadstartError: there is no model, or a damaged one.
@@ -104,9 +108,11 @@ def open_model(source: str | Path) -> LoadedModel:
         return NetworkModel(str(source), task, task.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(
-            f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found no {MODEL}/{CONFIG} in it"
+            f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found "
+            f"no {MODEL}/{CONFIG} in it"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
         raise HeadstartError(
-            f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train the run again"
+            f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train "
+            "the run again"
         ) from None

@@ -1,4 +1,5 @@
-"""ONNX files: a network with its preprocessing, labels and tokenizer in one file, written and put to work."""
+"""ONNX files: a network with its preprocessing, labels and tokenizer in one file, written and put
+to work."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ import numpy as np
 from PIL import Image
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.exportable import OUTPUT, Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.inference.exportable import (
+    OUTPUT,
+    Probabilities,
+    exportable,
+    inputs_of,
+    spec_of,
+    varying,
+)
 from headstart.inference.loaded_model import NetworkModel, check_labels
 from headstart.tasks import tasks
 
@@ -31,18 +39,24 @@ class OnnxModel:
     def __init__(self, path: Path) -> None:
         """
         Raises:
-            HeadstartError: onnxruntime is missing, or the file is, or it is damaged or from elsewhere.
+            HeadstartError: onnxruntime is missing, or the file is, or it is damaged or from
+                elsewhere.
         """
         ort = needed("onnxruntime", "ONNX files run by it")
         self.source = str(path)
         try:
             options = ort.SessionOptions()
             options.log_severity_level = 3
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others have use for the cores
-            self._session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            # others have use for the cores
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self._session = ort.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
             held = self._session.get_modelmeta().custom_metadata_map
             if SPEC not in held:
-                raise ValueError("no preprocessing and labels in it; expected a file that headstart export wrote")
+                raise ValueError(
+                    "no preprocessing and labels in it; expected a file that headstart export wrote"
+                )
             self.spec: dict[str, Any] = json.loads(held[SPEC])
             check_labels(self.spec)
             self.task = tasks.get(self.spec["task"])[self.spec["kind"]]()
@@ -79,7 +93,9 @@ class OnnxModel:
             for name, content in json.loads(held[TOKENIZER]).items():
                 (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
             tokenizer = read_tokenizer(Path(folder))
-        return TextPreprocessor(tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer))
+        return TextPreprocessor(
+            tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer)
+        )
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         batch = self.encoder.collate(list(samples))
@@ -119,8 +135,8 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
             made = program.model_proto
         except Exception as error:
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: {first_line(error)}. "
-                "Try --to torch_export, or serve the run itself"
+                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: "
+                f"{first_line(error)}. Try --to torch_export, or serve the run itself"
             ) from None
     held = {SPEC: json.dumps(spec_of(member), ensure_ascii=False)}
     if member.spec["kind"] == "text":
@@ -128,7 +144,10 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
 
         with tempfile.TemporaryDirectory() as folder:
             save_tokenizer(member.network.tokenizer, Path(folder))
-            files = {file.name: base64.b64encode(file.read_bytes()).decode() for file in sorted(Path(folder).iterdir())}
+            files = {
+                file.name: base64.b64encode(file.read_bytes()).decode()
+                for file in sorted(Path(folder).iterdir())
+            }
         held[TOKENIZER] = json.dumps(files)
     onnx.helper.set_model_props(made, held)
     onnx.save(made, path)
@@ -143,7 +162,9 @@ def needed(package: str, why: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise HeadstartError(f'{package} is not installed ({why}); pip install "headstart[export]"') from None
+        raise HeadstartError(
+            f'{package} is not installed ({why}); pip install "headstart[export]"'
+        ) from None
 
 
 @contextmanager

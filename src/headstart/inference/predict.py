@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 
     Example = str | bytes | Path | Image
 
-CHUNK, CHUNK_OF_IMAGES = 1024, 128  # examples at a time; texts are put into batches by their lengths first
+# examples at a time; texts are put into batches by their lengths first
+CHUNK, CHUNK_OF_IMAGES = 1024, 128
 AHEAD = 2  # batches that are read while one is computed
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable label of one example, and the probability of every label in the model's fixed order. An example that is
-    `refused`, for its most probable label is not probable enough, has an empty label."""
+    """The most probable label of one example, and the probability of every label in the model's
+    fixed order. An example that is `refused`, for its most probable label is not probable enough,
+    has an empty label."""
 
     name: str
     label: str
@@ -63,27 +65,32 @@ Encoded = dict[str, list[dict[str, Any]]]  # what each way of preprocessing made
 
 
 class Predictor:
-    """One or several finished models; of several the probabilities are averaged, by `weights` if they are given.
+    """One or several finished models; of several the probabilities are averaged, by `weights` if
+    they are given.
 
-    `labels` are in the order of the training split. With a `refusal`, probabilities are at its temperature, and what is less
-    probable than it asks for gets no label.
+    `labels` are in the order of the training split. With a `refusal`, probabilities are at its
+    temperature, and what is less probable than it asks for gets no label.
     """
 
     def __init__(
-        self, members: Sequence[LoadedModel], weights: Sequence[float] | None = None, refusal: Refusal | None = None
+        self,
+        members: Sequence[LoadedModel],
+        weights: Sequence[float] | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         first = members[0]
         self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
         for other in members[1:]:
             if other.task is not first.task:
                 raise HeadstartError(
-                    f"{other.source}: is a run of {other.spec['task']}, and {first.source} of {first.spec['task']}; only "
-                    "models of one task can be averaged"
+                    f"{other.source}: is a run of {other.spec['task']}, and {first.source} of "
+                    f"{first.spec['task']}; only models of one task can be averaged"
                 )
             if other.spec["labels"] != first.spec["labels"]:
                 raise HeadstartError(
-                    f"{other.source}: tells other classes apart than {first.source} ({_few(other)}; {_few(first)}); only "
-                    "models with the same classes can be averaged"
+                    f"{other.source}: tells other classes apart than {first.source} "
+                    f"({_few(other)}; {_few(first)}); only models with the same classes can be "
+                    "averaged"
                 )
         self.members = tuple(members)
         self.task, self.spec = first.task, first.spec
@@ -96,22 +103,28 @@ class Predictor:
         )
 
     @overload
-    def predict(self, items: Example | Sequence[Example] | np.ndarray, tta: bool = False) -> list[Prediction]: ...
+    def predict(
+        self, items: Example | Sequence[Example] | np.ndarray, tta: bool = False
+    ) -> list[Prediction]: ...
     @overload
-    def predict(self, items: Iterator[Example], tta: bool = False) -> Iterator[Prediction | Unreadable]: ...
+    def predict(
+        self, items: Iterator[Example], tta: bool = False
+    ) -> Iterator[Prediction | Unreadable]: ...
     def predict(self, items: Any, tta: bool = False) -> Any:
         """Predictions of examples, in order.
 
         Args:
-            items: one example, or a list, tuple, array or Series of them. Of a model of texts: texts; a string that is the path
-                of a file (.txt or a table), or any `Path`, stands for what it holds; bytes are UTF-8. Of a model of images:
-                paths of files, folders or tables, images opened with Pillow, or the bytes of files. An iterator of these is
-                worked through as it comes, in constant memory, and what cannot be read is an `Unreadable` among the
-                predictions.
+            items: one example, or a list, tuple, array or Series of them. Of a model of texts:
+                texts; a string that is the path of a file (.txt or a table), or any `Path`, stands
+                for what it holds; bytes are UTF-8. Of a model of images: paths of files, folders or
+                tables, images opened with Pillow, or the bytes of files. An iterator of these is
+                worked through as it comes, in constant memory, and what cannot be read is an
+                `Unreadable` among the predictions.
             tta: average over ten looks at each image (its corners and its middle, also mirrored).
 
         Raises:
-            HeadstartError: a path does not exist or an example of a sequence cannot be read; the message names it.
+            HeadstartError: a path does not exist or an example of a sequence cannot be read; the
+                message names it.
         """
         if isinstance(items, Iterator):
             return self.stream(self.found(items), tta)
@@ -123,7 +136,8 @@ class Predictor:
         return predictions
 
     def gather(self, paths: Sequence[str]) -> Iterator[Input]:
-        """The examples that arguments of the command line stand for: files, folders, tables, "-" for standard input, texts."""
+        """The examples that arguments of the command line stand for: files, folders, tables, "-"
+        for standard input, texts."""
         return self.task.gather(paths, self.spec.get("column"))
 
     def found(self, items: Iterable[Any]) -> Iterator[Input]:
@@ -135,7 +149,9 @@ class Predictor:
         """Whether examples are images; else they are texts."""
         return self.spec["kind"] == "vision"
 
-    def stream(self, found: Iterable[Input], tta: bool = False) -> Iterator[Prediction | Unreadable]:
+    def stream(
+        self, found: Iterable[Input], tta: bool = False
+    ) -> Iterator[Prediction | Unreadable]:
         """Predictions of examples as they come, in constant memory."""
         for example, outcome in self._outcomes(iter(found), tta):
             if isinstance(outcome, str):
@@ -170,7 +186,10 @@ class Predictor:
         Raises:
             Exception: whatever the decoder of images raises.
         """
-        return {look: encoder.views(item) if tta else [encoder(item)] for look, encoder in self._encoders.items()}  # type: ignore[attr-defined]
+        return {
+            look: encoder.views(item) if tta else [encoder(item)]  # type: ignore[attr-defined]
+            for look, encoder in self._encoders.items()
+        }
 
     def classify(self, encoded: Sequence[Encoded]) -> np.ndarray:
         """Probabilities of examples that `encode` made, shape (n, classes), as one batch."""
@@ -179,7 +198,11 @@ class Predictor:
             views = [example[_look(member)] for example in encoded]
             rows = member.probabilities([view for several in views for view in several])
             starts = np.cumsum([0, *map(len, views)])[:-1]
-            total += weight * np.add.reduceat(rows, starts) / np.array([[len(several)] for several in views])
+            total += (
+                weight
+                * np.add.reduceat(rows, starts)
+                / np.array([[len(several)] for several in views])
+            )
         return total if self.refusal is None else self.refusal.tempered(total)
 
     def check_views(self) -> None:
@@ -191,9 +214,13 @@ class Predictor:
         from headstart.models.preprocessor import Viewer
 
         if not all(isinstance(encoder, Viewer) for encoder in self._encoders.values()):
-            raise HeadstartError("--tta: looks at images in several ways; this model reads texts. Leave it out")
+            raise HeadstartError(
+                "--tta: looks at images in several ways; this model reads texts. Leave it out"
+            )
 
-    def _outcomes(self, found: Iterator[Input], tta: bool) -> Iterator[tuple[Input, np.ndarray | str]]:
+    def _outcomes(
+        self, found: Iterator[Input], tta: bool
+    ) -> Iterator[tuple[Input, np.ndarray | str]]:
         """Each example with its probabilities, shape (classes,), or why it could not be read."""
         from headstart.runtime.threads import readers
         from headstart.train.forward import BATCH
@@ -203,9 +230,15 @@ class Predictor:
         count = CHUNK_OF_IMAGES if self.reads_images else CHUNK
         with readers() as pool:
             while chunk := list(islice(found, count)):
-                yield from zip(chunk, self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta), strict=True)
+                yield from zip(
+                    chunk,
+                    self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta),
+                    strict=True,
+                )
 
-    def _chunk(self, chunk: list[Input], pool: ThreadPoolExecutor, size: int, tta: bool) -> list[np.ndarray | str]:
+    def _chunk(
+        self, chunk: list[Input], pool: ThreadPoolExecutor, size: int, tta: bool
+    ) -> list[np.ndarray | str]:
         from headstart.train.forward import in_order
 
         outcomes: list[np.ndarray | str] = [example.fault for example in chunk]
@@ -223,7 +256,9 @@ class Predictor:
                 else:
                     good.append((row, encoded))
             if good:
-                for (row, _), probabilities in zip(good, self.classify([encoded for _, encoded in good]), strict=True):
+                for (row, _), probabilities in zip(
+                    good, self.classify([encoded for _, encoded in good]), strict=True
+                ):
                     outcomes[row] = probabilities
 
         for start in range(0, len(order), size):
@@ -239,11 +274,13 @@ class Predictor:
         try:
             self._tell_unscaled(item)
             return self.encode(item, tta)
-        except Exception as error:  # Pillow's decoders raise about ten different types on broken files
+        # Pillow's decoders raise about ten different types on broken files
+        except Exception as error:
             return fault_of(error, str(item))
 
     def _tell_unscaled(self, item: Any) -> None:
-        """Say once, on standard error, that there are greys of more than 8 bits and no range for them."""
+        """Say once, on standard error, that there are greys of more than 8 bits and no range for
+        them."""
         if self._may_be_unscaled and holds_deep(item):
             self._may_be_unscaled = False
             if self._untold.acquire(blocking=False):  # other threads may have come as far
@@ -251,26 +288,30 @@ class Predictor:
 
 
 def load(
-    run: str | Path | Sequence[str | Path], weights: Sequence[float] | None = None, refuse_below: float | None = None
+    run: str | Path | Sequence[str | Path],
+    weights: Sequence[float] | None = None,
+    refuse_below: float | None = None,
 ) -> Predictor:
-    """The model of a finished run or of an exported ONNX file, or the average of several; needs no network and opens no
-    pickle.
+    """The model of a finished run or of an exported ONNX file, or the average of several; needs no
+    network and opens no pickle.
 
     Args:
         run: the folder of a run, an .onnx file, or several of them.
         weights: what share each of several has in the average; equal shares without.
-        refuse_below: the least probability at which an example of one run gets a label; probabilities are then those at the
-            temperature of its report.
+        refuse_below: the least probability at which an example of one run gets a label;
+            probabilities are then those at the temperature of its report.
 
     Raises:
-        HeadstartError: a folder holds no model or a damaged one, several tell different classes apart, or the report has no
-            temperature.
+        HeadstartError: a folder holds no model or a damaged one, several tell different classes
+            apart, or the report has no temperature.
     """
     share_cores()
     keep_freed_memory()
     sources = [run] if isinstance(run, str | Path) else list(run)
     if not sources:
-        raise HeadstartError("load: found no run; expected the folder of a finished run, or several")
+        raise HeadstartError(
+            "load: found no run; expected the folder of a finished run, or several"
+        )
     refusal = None if refuse_below is None else refusal_of(sources, refuse_below)
     return Predictor([open_model(source) for source in sources], weights, refusal)
 
@@ -290,6 +331,13 @@ def _few(member: LoadedModel) -> str:
 
 def _shares(weights: Sequence[float] | None, count: int) -> np.ndarray:
     shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
-    if shares.shape != (count,) or not np.isfinite(shares.sum()) or (shares < 0).any() or shares.sum() <= 0:
-        raise HeadstartError(f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0")
+    if (
+        shares.shape != (count,)
+        or not np.isfinite(shares.sum())
+        or (shares < 0).any()
+        or shares.sum() <= 0
+    ):
+        raise HeadstartError(
+            f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0"
+        )
     return shares / shares.sum()

@@ -1,4 +1,5 @@
-"""From the body of an HTTP request to examples, or to the sentence that says what is wrong with it."""
+"""From the body of an HTTP request to examples, or to the sentence that says what is wrong with
+it."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ URL_SAFE = str.maketrans("-_", "+/")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring: bytes, examples, pixels of all its images, characters a text, seconds to arrive in; and how
-    many bytes and examples of all requests may be inside."""
+    """What one request may bring: bytes, examples, pixels of all its images, characters a text,
+    seconds to arrive in; and how many bytes and examples of all requests may be inside."""
 
     bytes: int = 20_000_000
     examples: int = 64
@@ -71,10 +72,14 @@ async def examples_in(request: Request, kind: str, limits: Limits) -> list[bytes
     if not found:
         raise RefusedError(422, f"found no {kind}; expected at least one, called {kind!r}")
     if len(found) > limits.examples:
-        raise RefusedError(422, f"found {len(found)} {kind}s; at most {limits.examples} in a request")
+        raise RefusedError(
+            422, f"found {len(found)} {kind}s; at most {limits.examples} in a request"
+        )
     for number, one in enumerate(found, 1):
         if isinstance(one, str) and len(one) > limits.characters:
-            raise RefusedError(422, f"{kind} {number}: {len(one)} characters; at most {limits.characters}")
+            raise RefusedError(
+                422, f"{kind} {number}: {len(one)} characters; at most {limits.characters}"
+            )
         if not (one.strip(BLANK) if isinstance(one, str) else one):
             raise RefusedError(422, f"{kind} {number}: is empty")
     return found
@@ -95,7 +100,9 @@ def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
             raise RefusedError(422, sentence) from None
         raise unreadable(error, number) from None
     if image.width * image.height > limits.pixels:
-        raise RefusedError(413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels}")
+        raise RefusedError(
+            413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels}"
+        )
     return image
 
 
@@ -108,7 +115,9 @@ def unreadable(error: Exception, number: int) -> RefusedError:
 
 async def _files(request: Request, limits: Limits) -> list[bytes]:
     try:
-        form = await request.form(max_files=limits.examples, max_fields=limits.examples, max_part_size=limits.bytes)
+        form = await request.form(
+            max_files=limits.examples, max_fields=limits.examples, max_part_size=limits.bytes
+        )
     except HTTPException as error:
         raise RefusedError(400, f"the form cannot be read ({str(error.detail)[:100]})") from None
     found = []
@@ -133,11 +142,19 @@ def _of_json(body: bytes, kind: str, limits: Limits) -> list[Any]:
     values = given[kind] if isinstance(given[kind], list) else [given[kind]]
     if not all(isinstance(value, str) for value in values):
         raise RefusedError(
-            422, f"{kind}: found {_shape(next(v for v in values if not isinstance(v, str)))}; {expected}"
+            422,
+            f"{kind}: found {_shape(next(v for v in values if not isinstance(v, str)))}; "
+            f"{expected}",
         )
     if len(values) > limits.examples:
-        raise RefusedError(422, f"found {len(values)} {kind}s; at most {limits.examples} in a request")
-    return [_decoded(value, number) for number, value in enumerate(values, 1)] if kind == "image" else _plain(values)
+        raise RefusedError(
+            422, f"found {len(values)} {kind}s; at most {limits.examples} in a request"
+        )
+    return (
+        [_decoded(value, number) for number, value in enumerate(values, 1)]
+        if kind == "image"
+        else _plain(values)
+    )
 
 
 def _plain(values: Sequence[str]) -> list[str]:
@@ -146,7 +163,8 @@ def _plain(values: Sequence[str]) -> list[str]:
 
 
 def _decoded(value: str, number: int) -> bytes:
-    """What base64 says, with or without line breaks, padding and a data URL's head, in the usual or the URL-safe alphabet."""
+    """What base64 says, with or without line breaks, padding and a data URL's head, in the usual or
+    the URL-safe alphabet."""
     head, comma, rest = value.partition(",")
     written = "".join((rest if comma and head.lstrip()[:5].lower() == "data:" else value).split())
     if "+" not in written and "/" not in written:
@@ -160,6 +178,10 @@ def _decoded(value: str, number: int) -> bytes:
 def _shape(value: Any) -> str:
     """What kind of JSON it is."""
     if isinstance(value, dict):
-        return f"an object with {', '.join(repr(key[:20]) for key in list(value)[:3])}" if value else "an empty object"
+        return (
+            f"an object with {', '.join(repr(key[:20]) for key in list(value)[:3])}"
+            if value
+            else "an empty object"
+        )
     names = {list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number")

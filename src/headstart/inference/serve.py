@@ -1,4 +1,5 @@
-"""A finished run behind HTTP: POST /predict, a page to try it, /info, /healthz, and the API's own description at /docs."""
+"""A finished run behind HTTP: POST /predict, a page to try it, /info, /healthz, and the API's own
+description at /docs."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ from headstart.report.report import FILE, Report
 from headstart.runtime.threads import readers
 
 SAFE = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "img-src 'self' blob: data:; connect-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; img-src 'self' blob: data:; connect-src 'self'",
     "X-Content-Type-Options": "nosniff",
 }
 AGAIN = {"Retry-After": "1"}  # seconds
@@ -42,7 +43,9 @@ class Answer(BaseModel):
 
     label: str = Field(description="the most probable class; empty where the example is refused")
     probability: float = Field(description="of the most probable class")
-    refused: bool = Field(description="whether that is below what the server was started with (--refuse-below)")
+    refused: bool = Field(
+        description="whether that is below what the server was started with (--refuse-below)"
+    )
     probabilities: dict[str, float]
 
 
@@ -78,7 +81,8 @@ class Info(BaseModel):
 
 
 def serve(load: Callable[[], Predictor], host: str, port: int, say: Callable[[str], None]) -> None:
-    """Answer requests until the process is told to stop; what has come in by then is answered still.
+    """Answer requests until the process is told to stop; what has come in by then is answered
+    still.
 
     Raises:
         HeadstartError: the address cannot be had, or the model cannot be loaded.
@@ -89,7 +93,10 @@ def serve(load: Callable[[], Predictor], host: str, port: int, say: Callable[[st
     batcher = Batcher(load, Limits.all_examples)
     where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     say(f"serving {', '.join(member.source for member in batcher.predictor.members)} at {where}")
-    say(f"page: {where}/   requests: POST {where}/predict   description: {where}/docs   Ctrl-C stops")
+    say(
+        f"page: {where}/   requests: POST {where}/predict   description: {where}/docs   Ctrl-C "
+        "stops"
+    )
     config = uvicorn.Config(
         application(batcher, Limits()),
         log_level="warning",
@@ -122,7 +129,9 @@ def application(batcher: Batcher, limits: Limits) -> Any:
 
     @app.exception_handler(RefusedError)
     async def refuse(_: Request, error: RefusedError) -> JSONResponse:
-        return JSONResponse({"detail": error.sentence}, error.status, AGAIN if error.status == 503 else None)
+        return JSONResponse(
+            {"detail": error.sentence}, error.status, AGAIN if error.status == 503 else None
+        )
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:
@@ -138,7 +147,9 @@ def application(batcher: Batcher, limits: Limits) -> Any:
             raise RefusedError(503, "too many requests wait; try again in a second") from None
         try:
             encoded = await _encoded(predictor, given, pool, limits)
-            rows = await asyncio.gather(*(asyncio.wrap_future(batcher.submit(one)) for one in encoded))
+            rows = await asyncio.gather(
+                *(asyncio.wrap_future(batcher.submit(one)) for one in encoded)
+            )
         finally:
             batcher.leave(len(given))
         return Answers(predictions=[_answer(predictor.prediction("", row)) for row in rows])
@@ -174,15 +185,24 @@ async def _encoded(
             raise unreadable(error, number) from None
 
     loop = asyncio.get_running_loop()
-    images = [opened(content, number, limits) for number, content in enumerate(given, 1) if isinstance(content, bytes)]
+    images = [
+        opened(content, number, limits)
+        for number, content in enumerate(given, 1)
+        if isinstance(content, bytes)
+    ]
     if sum(image.width * image.height for image in images) > limits.pixels:
-        raise RefusedError(413, f"the images have too many pixels together; at most {limits.pixels}")
-    decoded = [loop.run_in_executor(pool, decode, image, number) for number, image in enumerate(images, 1)]
+        raise RefusedError(
+            413, f"the images have too many pixels together; at most {limits.pixels}"
+        )
+    decoded = [
+        loop.run_in_executor(pool, decode, image, number) for number, image in enumerate(images, 1)
+    ]
     return list(await asyncio.gather(*decoded)) or [predictor.encode(text) for text in given]
 
 
 class Bounded:
-    """Lets no request bring more than it may, take longer to arrive, or all of them hold more than the memory is for."""
+    """Lets no request bring more than it may, take longer to arrive, or all of them hold more than
+    the memory is for."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits, self._held = app, limits, 0
@@ -207,9 +227,15 @@ class Bounded:
                 async with asyncio.timeout_at(until):
                     message = await receive()
             except TimeoutError:
-                raise RefusedError(408, f"the body did not arrive within {limits.seconds:g} seconds") from None
+                raise RefusedError(
+                    408, f"the body did not arrive within {limits.seconds:g} seconds"
+                ) from None
             size = len(message.get("body", b""))
-            came, self._held, whole = came + size, self._held + size, not message.get("more_body", False)
+            came, self._held, whole = (
+                came + size,
+                self._held + size,
+                not message.get("more_body", False),
+            )
             if came > limits.bytes:
                 raise too_large
             if self._held > limits.all_bytes:
@@ -224,7 +250,10 @@ class Bounded:
 
 def _answer(said: Prediction) -> Answer:
     return Answer(
-        label=said.label, probability=said.probability, refused=said.refused, probabilities=said.probabilities
+        label=said.label,
+        probability=said.probability,
+        refused=said.refused,
+        probabilities=said.probabilities,
     )
 
 
@@ -251,9 +280,16 @@ def _body(kind: str, limits: Limits) -> dict[str, Any]:
         "minLength": 1,
         **(text if kind == "text" else {"contentEncoding": "base64"}),
     }
-    several: dict[str, Any] = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.examples}
+    several: dict[str, Any] = {
+        "type": "array",
+        "items": one,
+        "minItems": 1,
+        "maxItems": limits.examples,
+    }
     shared: dict[str, Any] = {"type": "object", "required": [kind], "additionalProperties": False}
-    content = {"application/json": {"schema": {**shared, "properties": {kind: {"oneOf": [one, several]}}}}}
+    content = {
+        "application/json": {"schema": {**shared, "properties": {kind: {"oneOf": [one, several]}}}}
+    }
     if kind == "image":
         file = {"type": "string", "format": "binary"}
         files = {**several, "items": file}
@@ -271,7 +307,9 @@ def _troubles() -> dict[int | str, dict[str, Any]]:
         422: "An example cannot be read, or there are too many, or too long ones",
         503: "Too many requests at once",
     }
-    return {status: {"model": Trouble, "description": sentence} for status, sentence in said.items()}
+    return {
+        status: {"model": Trouble, "description": sentence} for status, sentence in said.items()
+    }
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -284,10 +322,13 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small answers wait for acknowledgements
+        # or small answers wait for acknowledgements
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind((host, port))
         listening.listen(1024)
     except (OSError, UnicodeError, OverflowError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
-        raise HeadstartError(f"--host, --port: {host}:{port} cannot be had ({said}); give others") from None
+        raise HeadstartError(
+            f"--host, --port: {host}:{port} cannot be had ({said}); give others"
+        ) from None
     return listening

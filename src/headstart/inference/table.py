@@ -1,4 +1,5 @@
-"""Predictions as a table: a row an example, written once each, also by a command that was stopped and started again."""
+"""Predictions as a table: a row an example, written once each, also by a command that was stopped
+and started again."""
 
 from __future__ import annotations
 
@@ -21,32 +22,48 @@ ROWS = 10_000  # of a table in memory
 
 
 def write_table(
-    out: Path, predictor: Predictor, paths: Sequence[str], top: int, tta: bool, seen: Callable[[], None]
+    out: Path,
+    predictor: Predictor,
+    paths: Sequence[str],
+    top: int,
+    tta: bool,
+    seen: Callable[[], None],
 ) -> tuple[int, int, int]:
-    """Write the predictions of all examples to a table that appears when it is whole: how many rows it has, how many examples
-    of them could not be read, and how many were refused.
+    """Write the predictions of all examples to a table that appears when it is whole: how many rows
+    it has, how many examples of them could not be read, and how many were refused.
 
-    Until then they lie in a hidden file beside it, from which the same command goes on if it was stopped. An example that comes
-    twice, by its name, has one row.
+    Until then they lie in a hidden file beside it, from which the same command goes on if it was
+    stopped. An example that comes twice, by its name, has one row.
 
     Args:
-        out: .csv, .jsonl or .parquet. top: how many labels a row has: the second most probable one and its probability are in
-            further columns, and so on. seen: is called for each example.
+        out: .csv, .jsonl or .parquet. top: how many labels a row has: the second most probable one
+            and its probability are in further columns, and so on. seen: is called for each example.
 
     Raises:
-        HeadstartError: the table is there already, of no known kind, being written by another process, or was begun otherwise.
+        HeadstartError: the table is there already, of no known kind, being written by another
+            process, or was begun otherwise.
     """
     if out.suffix not in WRITERS:
-        raise HeadstartError(f"--out: unknown kind of table {out.name!r}; expected {', '.join(WRITERS)}")
+        raise HeadstartError(
+            f"--out: unknown kind of table {out.name!r}; expected {', '.join(WRITERS)}"
+        )
     if out.exists():
         raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part, lock, draft = (out.with_name(f".{out.name}.headstart-{kind}") for kind in ("part", "lock", "draft"))
+    part, lock, draft = (
+        out.with_name(f".{out.name}.headstart-{kind}") for kind in ("part", "lock", "draft")
+    )
     with try_lock(lock) as ours:
         if not ours:
-            raise HeadstartError(f"--out: another process is writing {out}; wait for it, or give another name")
+            raise HeadstartError(
+                f"--out: another process is writing {out}; wait for it, or give another name"
+            )
         header = columns(predictor.labels)
-        header += [f"{name}_{number}" for number in range(2, top + 1) for name in ("predicted", "probability")]
+        header += [
+            f"{name}_{number}"
+            for number in range(2, top + 1)
+            for name in ("predicted", "probability")
+        ]
         if STDIN in paths:  # what comes there cannot be told from what came before
             part.unlink(missing_ok=True)
         try:
@@ -68,7 +85,8 @@ def write_table(
 
 @contextmanager
 def _gone_on_with(part: Path) -> Iterator[None]:
-    """Keep what is written to a file for the same command, unless that would meet the same trouble again."""
+    """Keep what is written to a file for the same command, unless that would meet the same trouble
+    again."""
     try:
         yield
     except HeadstartError:
@@ -80,14 +98,17 @@ def _row(outcome: Prediction | Unreadable, top: int) -> Row:
     if isinstance(outcome, Unreadable):
         return {"example": outcome.name, "error": outcome.fault}
     chances = outcome.probabilities
-    row = row_of(outcome.name, outcome.label, list(chances), list(chances.values()), refused=outcome.refused)
+    row = row_of(
+        outcome.name, outcome.label, list(chances), list(chances.values()), refused=outcome.refused
+    )
     for number, (label, probability) in list(enumerate(outcome.top(top), 1))[1:]:
         row |= {f"predicted_{number}": label, f"probability_{number}": round(probability, 6)}
     return row
 
 
 def _key(predictor: Predictor, paths: Sequence[str], top: int, tta: bool) -> Row:
-    """What a table was begun with: the models, the options, and the arguments with the states of files among them."""
+    """What a table was begun with: the models, the options, and the arguments with the states of
+    files among them."""
     models = [(member.source, _digest(Path(member.source))) for member in predictor.members]
     given = [[printable(path), *_state(path)] for path in paths]
     refusal = asdict(predictor.refusal) if predictor.refusal else None
@@ -108,7 +129,9 @@ def _digest(source: Path) -> str:
     """SHA-256 over the files of a model."""
     total = hashlib.sha256()
     for path in (
-        [source] if source.is_file() else sorted(path for path in (source / "model").rglob("*") if path.is_file())
+        [source]
+        if source.is_file()
+        else sorted(path for path in (source / "model").rglob("*") if path.is_file())
     ):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
@@ -116,7 +139,8 @@ def _digest(source: Path) -> str:
 
 
 def _begun(part: Path, key: Row, columns: list[str]) -> set[str]:
-    """The names of the examples that a stopped command has written; what it wrote by half is cut off.
+    """The names of the examples that a stopped command has written; what it wrote by half is cut
+    off.
 
     Raises:
         HeadstartError: it was another command, or the file is damaged.
@@ -132,8 +156,8 @@ def _begun(part: Path, key: Row, columns: list[str]) -> set[str]:
                 break
             if not number and row != f"{line}\n".encode():
                 raise HeadstartError(
-                    f"--out: {part} was begun with another model, other options or other examples; give those again to go "
-                    "on, or delete it to begin anew"
+                    f"--out: {part} was begun with another model, other options or other "
+                    "examples; give those again to go on, or delete it to begin anew"
                 )
             if number:
                 done.add(_example(row, columns, part))
@@ -170,7 +194,10 @@ def _rows(part: Path) -> Iterator[Row]:
 def _json_lines(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False) + "\n")
+            file.write(
+                json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False)
+                + "\n"
+            )
 
 
 def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:

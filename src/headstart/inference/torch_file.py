@@ -20,8 +20,9 @@ BATCH = 32
 
 
 def write_torch_file(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
-    """Write the network of a run with torch.export, float32, for batches and texts of any size; preprocessing and labels lie
-    in it as `headstart.json`, and a text network's tokenizer as `tokenizer.json`.
+    """Write the network of a run with torch.export, float32, for batches and texts of any size;
+    preprocessing and labels lie in it as `headstart.json`, and a text network's tokenizer as
+    `tokenizer.json`.
 
     Args:
         items: two examples to trace it with.
@@ -37,12 +38,14 @@ def write_torch_file(member: NetworkModel, items: Sequence[Any], path: Path) -> 
         held["tokenizer.json"] = backend.to_str()
     with quiet():
         try:
-            program = torch.export.export(model, tuple(inputs.values()), dynamic_shapes=varying(inputs), strict=False)
+            program = torch.export.export(
+                model, tuple(inputs.values()), dynamic_shapes=varying(inputs), strict=False
+            )
             torch.export.save(program, path, extra_files=held)
         except Exception as error:  # what it cannot trace is as manifold as networks are
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']}: {first_line(error)}. Try "
-                "--to onnx, or serve the run itself"
+                f"{member.source}: torch cannot export {member.spec['backbone']}: "
+                f"{first_line(error)}. Try --to onnx, or serve the run itself"
             ) from None
 
 
@@ -51,4 +54,6 @@ def read_torch_file(path: Path, member: NetworkModel, items: Sequence[Any]) -> n
     with quiet(), torch.inference_mode():
         program = torch.export.load(path).module()
         batches = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-        return np.concatenate([program(*inputs_of(member, batch).values()).numpy() for batch in batches])
+        return np.concatenate(
+            [program(*inputs_of(member, batch).values()).numpy() for batch in batches]
+        )

@@ -1,4 +1,5 @@
-"""LoRA (Hu et al. 2022): low-rank matrices that train beside the frozen layers of a network, by peft."""
+"""LoRA (Hu et al. 2022): low-rank matrices that train beside the frozen layers of a network, by
+peft."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from headstart.errors import HeadstartError
 
 TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by architecture
     **dict.fromkeys(
-        ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie"), ("query", "key", "value", "dense")
+        ("bert", "roberta", "xlm-roberta", "camembert", "electra", "ernie"),
+        ("query", "key", "value", "dense"),
     ),
     "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
     "deberta-v2": ("query_proj", "key_proj", "value_proj", "dense"),
@@ -23,7 +25,8 @@ TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by
     **dict.fromkeys(("t5", "mt5", "umt5"), ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo")),
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     **dict.fromkeys(
-        ("VisionTransformer", "Eva", "Beit", "SwinTransformer", "SwinTransformerV2"), ("qkv", "proj", "fc1", "fc2")
+        ("VisionTransformer", "Eva", "Beit", "SwinTransformer", "SwinTransformerV2"),
+        ("qkv", "proj", "fc1", "fc2"),
     ),
     "ConvNeXt": ("fc1", "fc2"),
     "ResNet": ("conv1", "conv2", "conv3"),
@@ -45,9 +48,15 @@ class Adaptable(Protocol):
 
 
 def put_in(
-    network: Adaptable, rank: int, alpha: float, dropout: float, targets: Iterable[str] = (), layers: Iterable[str] = ()
+    network: Adaptable,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    targets: Iterable[str] = (),
+    layers: Iterable[str] = (),
 ) -> None:
-    """Put adapters beside layers of the blocks between the first one and the head; they become the block "adapters".
+    """Put adapters beside layers of the blocks between the first one and the head; they become the
+    block "adapters".
 
     What they add starts at zero, so that the network gives what it gave before. Seed torch first.
 
@@ -60,15 +69,22 @@ def put_in(
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = list(layers) or _find(network, tuple(targets) or TARGETS.get(network.family, ()), bool(tuple(targets)))
+    names = list(layers) or _find(
+        network, tuple(targets) or TARGETS.get(network.family, ()), bool(tuple(targets))
+    )
     pattern = "|".join(map(re.escape, names))
     asked = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         inject_adapter_in_model(asked, network.net)
-    partition = {block: tuple(_inside(name, names) for name in own) for block, own in network.partition.items()}
+    partition = {
+        block: tuple(_inside(name, names) for name in own)
+        for block, own in network.partition.items()
+    }
     head = partition.pop("head")
-    partition["adapters"] = tuple(name for name, _ in network.net.named_parameters() if ".lora_" in name)
+    partition["adapters"] = tuple(
+        name for name, _ in network.net.named_parameters() if ".lora_" in name
+    )
     network.partition = {**partition, "head": head}
     network.spec["adapters"] = {"rank": rank, "alpha": alpha, "dropout": dropout, "layers": names}
 
@@ -89,21 +105,31 @@ def merge(network: Adaptable) -> None:
 
 
 def own_names(names: Iterable[str], head: str) -> list[str]:
-    """Those of the tensors of an adapted network that are not the frozen backbone's: adapters and head."""
+    """Those of the tensors of an adapted network that are not the frozen backbone's: adapters and
+    head."""
     return [name for name in names if ".lora_" in name or name.startswith(f"{head}.")]
 
 
 def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str]:
     first, *between = [block for block in network.partition if block != "head"]
     there = {
-        name.rpartition(".")[0] for block in between for name in network.partition[block] if name.endswith(".weight")
+        name.rpartition(".")[0]
+        for block in between
+        for name in network.partition[block]
+        if name.endswith(".weight")
     }
-    layers = {name: module for name, module in network.net.named_modules() if name in there and _is_fit(module)}
+    layers = {
+        name: module
+        for name, module in network.net.named_modules()
+        if name in there and _is_fit(module)
+    }
     last = {name: name.rpartition(".")[2] for name in layers}
     found = [name for name in layers if last[name] in targets]
     unknown = [target for target in targets if target not in last.values()]
     if not found or (asked and unknown):
-        known = sorted({f"{last[name]} ({type(module).__name__})" for name, module in layers.items()})
+        known = sorted(
+            {f"{last[name]} ({type(module).__name__})" for name, module in layers.items()}
+        )
         trouble = (
             f"no layer of {network.spec['backbone']} is called {' or '.join(map(repr, unknown))}"
             if asked
@@ -119,7 +145,9 @@ def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str
 
 def _is_fit(module: nn.Module) -> bool:
     """A linear layer, or a convolution over all channels."""
-    return type(module).__name__ in ("Linear", "Conv1D") or (isinstance(module, nn.Conv2d) and module.groups == 1)
+    return type(module).__name__ in ("Linear", "Conv1D") or (
+        isinstance(module, nn.Conv2d) and module.groups == 1
+    )
 
 
 def _inside(name: str, layers: list[str]) -> str:

@@ -1,4 +1,5 @@
-"""Plain baselines without any network: what a headstart has to beat. From data and seed to probabilities on the test part."""
+"""Plain baselines without any network: what a headstart has to beat. From data and seed to
+probabilities on the test part."""
 
 from __future__ import annotations
 
@@ -21,14 +22,19 @@ baselines: Registry[Baseline] = Registry("baseline")
 
 
 def majority(dataset: Dataset) -> int:
-    """The class that training and validation have most examples of, by its number; of equals the first."""
-    seen = [np.bincount(part.labels, minlength=len(dataset.labels)) for part in dataset.for_learning().values()]
+    """The class that training and validation have most examples of, by its number; of equals the
+    first."""
+    seen = [
+        np.bincount(part.labels, minlength=len(dataset.labels))
+        for part in dataset.for_learning().values()
+    ]
     return int(np.sum(seen, axis=0).argmax())
 
 
 @baselines.register("raw_pixels_forest")
 def raw_pixels_forest(dataset: Dataset, seed: int) -> np.ndarray:
-    """Probabilities of shape (n, classes) by a random forest (Breiman 2001) of 300 trees on 32 × 32 RGB pixels."""
+    """Probabilities of shape (n, classes) by a random forest (Breiman 2001) of 300 trees on 32 × 32
+    RGB pixels."""
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(300, n_jobs=-1, random_state=seed)
@@ -43,10 +49,11 @@ def _pixels(examples: Examples, grey_range: GreyRange | None) -> np.ndarray:
 
 @baselines.register("tfidf_logistic_regression")
 def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
-    """Probabilities of shape (n, classes) by a logistic regression on TF-IDF of words and pairs of words.
+    """Probabilities of shape (n, classes) by a logistic regression on TF-IDF of words and pairs of
+    words.
 
-    Texts in scripts that put no spaces between words are cut into characters and pairs of them instead. The strength of the
-    penalty is chosen by cross-validation among three.
+    Texts in scripts that put no spaces between words are cut into characters and pairs of them
+    instead. The strength of the penalty is chosen by cross-validation among three.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -54,7 +61,9 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
 
     by_words = has_spaced_words("".join(dataset.train.items[:1000]))
     cut = {"tokenizer": words, "token_pattern": None} if by_words else {"analyzer": "char"}
-    vectorizer = TfidfVectorizer(**cut, preprocessor=_plain, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(
+        **cut, preprocessor=_plain, ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32
+    )
     try:
         train = vectorizer.fit_transform(dataset.train.items)
     except ValueError as error:
@@ -67,7 +76,11 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
     if folds > 1:
         splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
         model = LogisticRegressionCV(
-            Cs=[1, 10, 100], cv=splits, scoring="neg_log_loss", max_iter=300, use_legacy_attributes=False
+            Cs=[1, 10, 100],
+            cv=splits,
+            scoring="neg_log_loss",
+            max_iter=300,
+            use_legacy_attributes=False,
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -81,7 +94,8 @@ def _plain(text: str) -> str:
 
 @baselines.register("glove_forest")
 def glove_forest(dataset: Dataset, seed: int) -> np.ndarray:
-    """Probabilities of shape (n, classes) by a random forest of 300 trees on the mean of the words' GloVe vectors."""
+    """Probabilities of shape (n, classes) by a random forest of 300 trees on the mean of the words'
+    GloVe vectors."""
     from sklearn.ensemble import RandomForestClassifier
 
     from headstart.models.word_vectors import WordVectorizer, read_vectors

@@ -22,7 +22,8 @@ class Blocks:
     """The blocks of a network, in forward order: stem, block 1 … N, neck, head.
 
     Raises:
-        ValueError: the partition leaves a parameter out, names one twice, or names one that is not there.
+        ValueError: the partition leaves a parameter out, names one twice, or names one that is not
+            there.
     """
 
     def __init__(self, network: Partitioned) -> None:
@@ -31,7 +32,9 @@ class Blocks:
         self._names_of: dict[str, tuple[str, ...]] = dict(network.partition)
         listed = [name for names in self._names_of.values() for name in names]
         if sorted(listed) != sorted(self._parameters):
-            odd = sorted(set(listed) ^ set(self._parameters)) or sorted(n for n in set(listed) if listed.count(n) > 1)
+            odd = sorted(set(listed) ^ set(self._parameters)) or sorted(
+                n for n in set(listed) if listed.count(n) > 1
+            )
             raise ValueError(f"not a partition of the parameters: {odd[:5]}")
 
     @property
@@ -47,8 +50,8 @@ class Blocks:
         return sum(self.size(name) for name in phase.rates)
 
     def open(self, phase: Phase, freeze_statistics: bool = False) -> None:
-        """Let gradients into the blocks of a phase and freeze all others, BatchNorm statistics included; on request those
-        of the blocks that train too."""
+        """Let gradients into the blocks of a phase and freeze all others, BatchNorm statistics
+        included; on request those of the blocks that train too."""
         names = (parameter for name in phase.rates for parameter in self._names_of[name])
         self._network.set_trainable(names, freeze_statistics)
 
@@ -57,8 +60,11 @@ class Blocks:
         below = [name for name in phase.rates if name not in ("head", "adapters")]
         return {name: self._parameters[name] for block in below for name in self._names_of[block]}
 
-    def groups(self, phase: Phase, weight_decay: float, head_only: bool = False) -> list[dict[str, Any]]:
-        """Optimizer groups of a phase: each block at its rate, without weight decay on vectors (biases and norms).
+    def groups(
+        self, phase: Phase, weight_decay: float, head_only: bool = False
+    ) -> list[dict[str, Any]]:
+        """Optimizer groups of a phase: each block at its rate, without weight decay on vectors
+        (biases and norms).
 
         With `head_only` weight decay acts on the head alone.
         """
@@ -69,7 +75,10 @@ class Blocks:
             vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
             groups += [
                 {"params": some, "lr": rate, "weight_decay": decay, "block": block}
-                for some, decay in ((matrices, 0.0 if head_only and block != "head" else weight_decay), (vectors, 0.0))
+                for some, decay in (
+                    (matrices, 0.0 if head_only and block != "head" else weight_decay),
+                    (vectors, 0.0),
+                )
                 if some
             ]
         return groups

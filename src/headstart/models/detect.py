@@ -14,7 +14,8 @@ EXPORTED = (".onnx", ".pt2")
 
 
 def kind_of(backbone: str) -> str:
-    """ "vision", "text" or "word_vectors", by the package, the file, a folder's config.json, or timm's list of names.
+    """ "vision", "text" or "word_vectors", by the package, the file, a folder's config.json, or
+    timm's list of names.
 
     Raises:
         HeadstartError: a package or folder that holds none of them, a run or an exported file.
@@ -30,7 +31,8 @@ def kind_of(backbone: str) -> str:
         config = _config(folder)
         if config is None:
             raise HeadstartError(
-                f"model.backbone: {folder} has no readable config.json; expected the folder of a timm or transformers model"
+                f"model.backbone: {folder} has no readable config.json; expected the folder of a "
+                "timm or transformers model"
             )
         return "vision" if "architecture" in config else "text"
     import timm
@@ -42,13 +44,15 @@ def local_folder(backbone: str) -> Path | None:
     """The folder that a backbone's name stands for; None where it is no folder here.
 
     Raises:
-        HeadstartError: a run, or a file that was exported from one; the message says what to write instead.
+        HeadstartError: a run, or a file that was exported from one; the message says what to write
+            instead.
     """
     path = Path(os.path.expanduser(backbone))
     if path.suffix in EXPORTED and path.is_file():
         raise HeadstartError(
-            f"model.backbone: {path} is an exported file, which cannot be trained; expected a folder of weights, such as "
-            "headstart export RUN --to hf writes from the run that the file comes from"
+            f"model.backbone: {path} is an exported file, which cannot be trained; expected a "
+            "folder of weights, such as headstart export RUN --to hf writes from the run that "
+            "the file comes from"
         )
     for run, model in ((path, path / "model"), (path.parent, path)):
         spec = _config(model) or {}
@@ -59,9 +63,15 @@ def local_folder(backbone: str) -> Path | None:
 
 def _instead(run: Path, spec: dict[str, Any]) -> str:
     origin = (spec.get("pretrained") or {}).get("from")
-    if spec["kind"] == "word_vectors" or spec["head"]["classifier"] not in (None, "logistic_regression", "gradient"):
+    if spec["kind"] == "word_vectors" or spec["head"]["classifier"] not in (
+        None,
+        "logistic_regression",
+        "gradient",
+    ):
         return f"it left its backbone as it was: write model.backbone = {json.dumps(origin)}"
-    return f'export it first (headstart export {run} --to hf), and write model.backbone = "{run}.hf"'
+    return (
+        f'export it first (headstart export {run} --to hf), and write model.backbone = "{run}.hf"'
+    )
 
 
 def _config(folder: Path) -> dict[str, Any] | None:

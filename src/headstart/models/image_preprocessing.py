@@ -23,16 +23,20 @@ class _Look(Section):
     std: tuple[float, float, float] = Field(strict=False)
     crop_pct: float = Field(gt=0)
     crop_mode: Literal["center", "squash", "border"]
-    grey_range: tuple[float, float] | None = Field(None, strict=False)  # not timm's: what is shown as black and white
+    # not timm's: what is shown as black and white
+    grey_range: tuple[float, float] | None = Field(None, strict=False)
 
 
 def look_of(
     own: dict[str, Any], net: nn.Module, asked: Preprocessing, pretrained: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it, each noted."""
+    """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it,
+    each noted."""
     trained = resolve_data_config(pretrained_cfg=own, model=net)
     trained = {**trained, "input_size": own.get("input_size", trained["input_size"])}
-    trained = {key: tuple(value) if isinstance(value, list) else value for key, value in trained.items()}
+    trained = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in trained.items()
+    }
     wanted = {
         "input_size": (3, asked.size, asked.size) if asked.size else None,
         "mean": asked.mean,
@@ -40,14 +44,21 @@ def look_of(
         "interpolation": asked.interpolation,
         "crop_pct": asked.crop,
     }
-    wishes = {key: value for key, value in wanted.items() if value is not None and value != trained[key]}
+    wishes = {
+        key: value for key, value in wanted.items() if value is not None and value != trained[key]
+    }
     notes = [
-        f"model.preprocessing asks for {key} {_plain(value)}; the backbone was trained with {_plain(trained[key])}"
+        f"model.preprocessing asks for {key} {_plain(value)}; the backbone was trained with "
+        f"{_plain(trained[key])}"
         for key, value in wishes.items()
         if pretrained
     ]
     used = {**trained, **wishes}
-    look = {key: list(v) if isinstance(v := used[key], tuple) else v for key in _Look.model_fields if key in used}
+    look = {
+        key: list(v) if isinstance(v := used[key], tuple) else v
+        for key in _Look.model_fields
+        if key in used
+    }
     check_look(look, "model.backbone")
     return look, notes
 
@@ -59,9 +70,14 @@ def check_look(look: Any, where: str) -> None:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"])) or "all of it"
         raise HeadstartError(
-            f"{where}: its preprocessing is damaged: {key}: found {problem['input']!r}; {problem['msg']}"
+            f"{where}: its preprocessing is damaged: {key}: found {problem['input']!r}; "
+            f"{problem['msg']}"
         ) from None
 
 
 def _plain(value: Any) -> str:
-    return " × ".join(map(str, value[1:])) if isinstance(value, tuple) and value[0] == 3 else str(value)
+    return (
+        " × ".join(map(str, value[1:]))
+        if isinstance(value, tuple) and value[0] == 3
+        else str(value)
+    )

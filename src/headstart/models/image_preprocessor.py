@@ -1,4 +1,5 @@
-"""From image files to what a vision network reads, and what is varied at random in a training image."""
+"""From image files to what a vision network reads, and what is varied at random in a training
+image."""
 
 from __future__ import annotations
 
@@ -25,10 +26,12 @@ FAST = (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)  # that tensors c
 
 
 class ImagePreprocessor:
-    """From the path of an image to what a vision network reads: {"pixel_values": tensor (3, height, width)}.
+    """From the path of an image to what a vision network reads: {"pixel_values": tensor (3, height,
+    width)}.
 
-    Without a seed the image is prepared as the backbone expects; with one it is augmented by `policy`, the same way
-    whenever the seed is the same. Floats are normalised; of bytes the network takes care where it computes.
+    Without a seed the image is prepared as the backbone expects; with one it is augmented by
+    `policy`, the same way whenever the seed is the same. Floats are normalised; of bytes the
+    network takes care where it computes.
     """
 
     def __init__(self, preprocessing: dict[str, Any], policy: str = "none") -> None:
@@ -49,7 +52,8 @@ class ImagePreprocessor:
         return {"pixel_values": self._augmented(torch.from_numpy(array).permute(2, 0, 1), seed)}
 
     def decoded(self, item: Source) -> np.ndarray:
-        """The picture to augment, shape (height, width, 3), uint8, of at most four times the network's input."""
+        """The picture to augment, shape (height, width, 3), uint8, of at most four times the
+        network's input."""
         return np.array(self.opened(item, self._enough))
 
     def opened(self, item: Source, enough: int | None = None) -> Image.Image:
@@ -57,13 +61,18 @@ class ImagePreprocessor:
         return _middle(open_rgb(item, enough, self._grey_range), self._longest)
 
     def views(self, item: Source) -> list[dict[str, Tensor]]:
-        """Ten looks at an image: its middle and its four corners as large as the network's input, each also mirrored
-        (Krizhevsky et al. 2012); the middle alone and mirrored where preprocessing leaves nothing over.
+        """Ten looks at an image: its middle and its four corners as large as the network's input,
+        each also mirrored (Krizhevsky et al. 2012); the middle alone and mirrored where
+        preprocessing leaves nothing over.
 
         Of a thin picture these are the corners of its middle part, THIN times as long as wide.
         """
         steps = list(self._plain.transforms)
-        number = next(place for place, step in enumerate(steps) if isinstance(step, CenterCrop | CenterCropOrPad))
+        number = next(
+            place
+            for place, step in enumerate(steps)
+            if isinstance(step, CenterCrop | CenterCropOrPad)
+        )
         image = self.opened(item)
         resized = v2.Compose(steps[:number])(image) if number else image
         height, width = _pair(steps[number].size)
@@ -72,7 +81,11 @@ class ImagePreprocessor:
         else:
             crops = [steps[number](resized)]
         rest = v2.Compose(steps[number + 1 :])
-        return [{"pixel_values": rest(look)} for crop in crops for look in (crop, functional.hflip(crop))]
+        return [
+            {"pixel_values": rest(look)}
+            for crop in crops
+            for look in (crop, functional.hflip(crop))
+        ]
 
     def show(self, item: str, seed: int | None = None) -> Image.Image:
         pixels = normalised(self(item, seed)["pixel_values"], *self._scale)
@@ -83,8 +96,9 @@ class ImagePreprocessor:
     def mix(
         self, one: dict[str, Tensor], other: dict[str, Tensor], how: str, share: float, seed: int
     ) -> tuple[dict[str, Tensor], float]:
-        """MixUp (Zhang et al. 2018) adds pixels in their shares; CutMix (Yun et al. 2019) puts a patch of the other image,
-        of the shape of the whole and wholly or partly inside it, into the one."""
+        """MixUp (Zhang et al. 2018) adds pixels in their shares; CutMix (Yun et al. 2019) puts a
+        patch of the other image, of the shape of the whole and wholly or partly inside it, into the
+        one."""
         ours, theirs = (normalised(part["pixel_values"], *self._scale) for part in (one, other))
         if how == "mixup":
             return {"pixel_values": torch.lerp(theirs, ours, share)}, share
@@ -120,9 +134,10 @@ def _pair(size: Any) -> tuple[int, int]:
 def _longest(preprocessing: dict[str, Any]) -> float:
     """How many times as long as wide a picture may be before it is resized.
 
-    The network sees the same of a longer one: its shorter side decides the scale, and neither the crop in the middle nor a
-    random one (which takes the middle where no other shape fits) reaches beyond. Where the longer side decides, the shorter
-    one must keep a pixel; where both are resized alike, nothing is cut.
+    The network sees the same of a longer one: its shorter side decides the scale, and neither the
+    crop in the middle nor a random one (which takes the middle where no other shape fits) reaches
+    beyond. Where the longer side decides, the shorter one must keep a pixel; where both are resized
+    alike, nothing is cut.
     """
     sides, mode = preprocessing["input_size"][1:], preprocessing["crop_mode"]
     if mode == "squash":
@@ -142,14 +157,21 @@ def _middle(image: Image.Image, longest: float) -> Image.Image:
 
 
 def _as_trained(preprocessing: dict[str, Any]) -> Any:
-    return create_transform(**{**preprocessing, "input_size": tuple(preprocessing["input_size"])}, is_training=False)
+    return create_transform(
+        **{**preprocessing, "input_size": tuple(preprocessing["input_size"])}, is_training=False
+    )
 
 
-def normalised(pixels: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor) -> Tensor:
-    """Bytes as floats of the network's own scale, shape (…, 3, height, width); floats as they are."""
+def normalised(
+    pixels: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor
+) -> Tensor:
+    """Bytes as floats of the network's own scale, shape (…, 3, height, width); floats as they
+    are."""
     if pixels.dtype != torch.uint8:
         return pixels
-    mean, std = (torch.as_tensor(values, device=pixels.device).reshape(-1, 1, 1) for values in (mean, std))
+    mean, std = (
+        torch.as_tensor(values, device=pixels.device).reshape(-1, 1, 1) for values in (mean, std)
+    )
     return (pixels.float() / 255 - mean) / std
 
 
@@ -158,7 +180,8 @@ DRAWING = threading.Lock()  # torch has one generator for all threads
 
 @contextmanager
 def _drawing(seed: int) -> Iterator[None]:
-    """What is drawn from torch's generator within depends on the seed alone, and leaves no trace."""
+    """What is drawn from torch's generator within depends on the seed alone, and leaves no
+    trace."""
     with DRAWING, torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)
         yield
@@ -172,17 +195,27 @@ def _unvaried(preprocessing: dict[str, Any]) -> Varied:
 def _varied(
     *steps: Callable[[Any], Any], mirrored: bool = True, erase: float = 0.0
 ) -> Callable[[dict[str, Any]], Varied]:
-    """A random resized crop (Szegedy et al. 2015), mirrored half of the time, and then these steps; a rectangle of some
-    examples is erased in the end.
+    """A random resized crop (Szegedy et al. 2015), mirrored half of the time, and then these steps;
+    a rectangle of some examples is erased in the end.
 
     Crops are resized as tensors of bytes: 0.2 ms for 224 pixels, with Pillow 0.8.
     """
 
     def build(preprocessing: dict[str, Any]) -> Varied:
-        asked, size = InterpolationMode(preprocessing["interpolation"]), preprocessing["input_size"][1:]
-        crop = v2.RandomResizedCrop(size, interpolation=asked if asked in FAST else InterpolationMode.BICUBIC)
+        asked, size = (
+            InterpolationMode(preprocessing["interpolation"]),
+            preprocessing["input_size"][1:],
+        )
+        crop = v2.RandomResizedCrop(
+            size, interpolation=asked if asked in FAST else InterpolationMode.BICUBIC
+        )
         scale = v2.Normalize(preprocessing["mean"], preprocessing["std"])
-        floats = [v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), scale, v2.RandomErasing(erase)]
+        floats = [
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            scale,
+            v2.RandomErasing(erase),
+        ]
         more = v2.Compose([v2.ToPILImage(), *steps, *floats])
 
         def vary(pixels: Tensor, seed: int) -> Tensor:

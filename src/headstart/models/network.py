@@ -26,9 +26,10 @@ WEIGHTS, CONFIG = "network.safetensors", "config.json"
 class Network(nn.Module):
     """Holds the network proper (`net`), how its parameters fall into blocks, and what rebuilds it.
 
-    `partition` maps each block name, in forward order, to the names of its parameters in `net`. `spec` is plain JSON:
-    with it and the saved weights the network comes back with no hub. `head_name` is the module of `net` that works on the
-    features; where a scikit-learn classifier takes its place (`estimator`, once it is fitted) it passes them on unchanged.
+    `partition` maps each block name, in forward order, to the names of its parameters in `net`.
+    `spec` is plain JSON: with it and the saved weights the network comes back with no hub.
+    `head_name` is the module of `net` that works on the features; where a scikit-learn classifier
+    takes its place (`estimator`, once it is fitted) it passes them on unchanged.
     """
 
     net: nn.Module
@@ -53,15 +54,17 @@ class Network(nn.Module):
 
     @abstractmethod
     def features(self, **inputs: Tensor) -> Tensor:
-        """The input of the head, shape (n, width): what a frozen backbone knows about the examples."""
+        """The input of the head, shape (n, width): what a frozen backbone knows about the
+        examples."""
 
     def for_inference(self) -> Network:
-        """What has the same features and no use but evaluation, as fast as it can be made; may be the network itself."""
+        """What has the same features and no use but evaluation, as fast as it can be made; may be
+        the network itself."""
         return self
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
-        """How much each place of the inputs speaks for a class, shape (n, height, width) or (n, tokens); None where that
-        cannot be told."""
+        """How much each place of the inputs speaks for a class, shape (n, height, width) or (n,
+        tokens); None where that cannot be told."""
         return None
 
     @property
@@ -76,8 +79,13 @@ class Network(nn.Module):
 
     @property
     def statistics(self) -> list[nn.Module]:
-        """The modules that keep running statistics of what passes through them: BatchNorm and its like."""
-        return [module for module in self.net.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        """The modules that keep running statistics of what passes through them: BatchNorm and its
+        like."""
+        return [
+            module
+            for module in self.net.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
 
     @abstractmethod
     def encoder(self, policy: str = "none") -> Preprocessor:
@@ -86,8 +94,9 @@ class Network(nn.Module):
     def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None:
         """Let gradients into exactly these parameters of `net`; everything else is frozen.
 
-        A frozen part is held in evaluation mode too: neither its parameters nor its BatchNorm statistics move, and it
-        drops nothing out. With `freeze_statistics` those of the other parts stay as well.
+        A frozen part is held in evaluation mode too: neither its parameters nor its BatchNorm
+        statistics move, and it drops nothing out. With `freeze_statistics` those of the other parts
+        stay as well.
         """
         wanted = set(names)
         for name, parameter in self.net.named_parameters():
@@ -107,16 +116,27 @@ class Network(nn.Module):
         """Write weights (safetensors) and config (JSON) into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         own = self._own_state()
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in own.items()}, folder / WEIGHTS)
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in own.items()},
+            folder / WEIGHTS,
+        )
         if self.estimator is not None:
             sklearn_head.save(self.estimator, folder)
-        (folder / CONFIG).write_text(json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading its files
+        (folder / CONFIG).write_text(
+            json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        # safetensors keeps others from reading its files
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
     def _own_state(self) -> dict[str, Tensor]:
-        """What a run saves: all tensors, or beside an untouched backbone those of the adapters and the head."""
+        """What a run saves: all tensors, or beside an untouched backbone those of the adapters and
+        the head."""
         state = self.net.state_dict()
-        return {name: state[name] for name in own_names(state, self.head_name)} if self.spec.get("adapters") else state
+        return (
+            {name: state[name] for name in own_names(state, self.head_name)}
+            if self.spec.get("adapters")
+            else state
+        )
 
     def load_weights(self, folder: Path) -> None:
         """Read the weights, and the classifier if there is one, that `save` wrote.
@@ -132,17 +152,21 @@ class Network(nn.Module):
             self.net.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise HeadstartError(
-                f"{path}: expected the weights of a {self.spec.get('backbone')} network; found: {first_line(error)}"
+                f"{path}: expected the weights of a {self.spec.get('backbone')} network; found: "
+                f"{first_line(error)}"
             ) from None
         head = Head.model_validate(self.spec["head"])
         if head.is_estimator:
-            self.estimator = sklearn_head.load(folder, head, self.spec["width"], self.spec["classes"])
+            self.estimator = sklearn_head.load(
+                folder, head, self.spec["width"], self.spec["classes"]
+            )
 
 
 def _frozen_modules(module: nn.Module) -> list[nn.Module]:
     """The topmost modules all of whose parameters are frozen.
 
-    A module with buffers but no parameters (a BatchNorm without affine weights) goes with the sibling before it.
+    A module with buffers but no parameters (a BatchNorm without affine weights) goes with the
+    sibling before it.
     """
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
@@ -160,8 +184,8 @@ def _frozen_modules(module: nn.Module) -> list[nn.Module]:
 
 
 def build_head(head: Head, width: int, classes: int) -> nn.Module:
-    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; nothing where a scikit-learn
-    classifier will stand.
+    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; nothing
+    where a scikit-learn classifier will stand.
 
     Args:
         head: the recipe's settings.
@@ -172,7 +196,9 @@ def build_head(head: Head, width: int, classes: int) -> nn.Module:
         return nn.Identity()
     rates = head.dropout if len(head.dropout) > 1 else head.dropout * (len(head.hidden) + 1)
     layers: list[nn.Module] = []
-    for wide, narrow, rate in zip((width, *head.hidden), (*head.hidden, classes), rates, strict=True):
+    for wide, narrow, rate in zip(
+        (width, *head.hidden), (*head.hidden, classes), rates, strict=True
+    ):
         if layers:
             layers.append(nn.GELU())
         if rate > 0:
@@ -181,7 +207,8 @@ def build_head(head: Head, width: int, classes: int) -> nn.Module:
     last = layers[-1]
     assert isinstance(last, nn.Linear)
     nn.init.zeros_(last.bias)
-    nn.init.trunc_normal_(last.weight, std=0.01)  # starts near "every class alike", so the first gradients stay small
+    # starts near "every class alike", so the first gradients stay small
+    nn.init.trunc_normal_(last.weight, std=0.01)
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
@@ -192,7 +219,9 @@ def digest(net: nn.Module, classifier: str) -> str:
         if name.startswith(f"{classifier}."):
             continue
         total.update(name.encode())
-        total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        total.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return total.hexdigest()
 
 
@@ -204,7 +233,8 @@ def check_origin(found: str, origin: dict[str, Any]) -> None:
     """
     if found != origin["sha256"]:
         raise HeadstartError(
-            f"{origin['from']}: holds other weights than those the adapters were trained beside (SHA-256 {found[:12]}…, "
-            f"expected {origin['sha256'][:12]}…). Bring the old ones back, or train again with "
-            "transfer.adapters.merge = true for a model that needs no other"
+            f"{origin['from']}: holds other weights than those the adapters were trained beside "
+            f"(SHA-256 {found[:12]}…, expected {origin['sha256'][:12]}…). Bring the old ones "
+            "back, or train again with transfer.adapters.merge = true for a model that needs no "
+            "other"
         )

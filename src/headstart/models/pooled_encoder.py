@@ -1,7 +1,8 @@
-"""An encoder of transformers, its token vectors pooled into one, under a classifier: for transformers alone.
+"""An encoder of transformers, its token vectors pooled into one, under a classifier: for
+transformers alone.
 
-A copy of this file lies beside the weights that `headstart export --to hf` writes, and is what `trust_remote_code=True` runs;
-so it needs torch and transformers only.
+A copy of this file lies beside the weights that `headstart export --to hf` writes, and is what
+`trust_remote_code=True` runs; so it needs torch and transformers only.
 """
 
 from __future__ import annotations
@@ -35,24 +36,32 @@ def _last(output: Any, mask: Tensor) -> Tensor:
     return states.gather(1, places[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
-POOLINGS = {  # (output of an encoder, mask of shape (n, tokens), padded on the right) -> shape (n, width)
+# (output of an encoder, mask of shape (n, tokens), padded on the right) -> shape (n, width)
+POOLINGS = {
     "mean": _mean,
     "cls": lambda output, mask: output.last_hidden_state[:, 0],
     "last": _last,
-    "max": lambda output, mask: output.last_hidden_state.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(1),
-    "weightedmean": lambda output, mask: _mean(output, mask * mask.cumsum(1)),  # by position (Muennighoff 2022)
+    "max": lambda output, mask: output.last_hidden_state.masked_fill(
+        mask.unsqueeze(-1) == 0, -torch.inf
+    ).amax(1),
+    # by position (Muennighoff 2022)
+    "weightedmean": lambda output, mask: _mean(output, mask * mask.cumsum(1)),
     "mean_sqrt_len": lambda output, mask: _mean(output, mask) * mask.sum(1, keepdim=True).sqrt(),
     "pooler": lambda output, mask: output.pooler_output,
 }
 
 
 def encoder_class(config: Any) -> Any:
-    """The auto class that makes the encoder alone: AutoModel would give T5 and its kind a decoder too."""
-    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    """The auto class that makes the encoder alone: AutoModel would give T5 and its kind a decoder
+    too."""
+    return (
+        AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    )
 
 
 def without_copy(model: Any) -> Any:
-    """The encoder itself of a T5EncoderModel and its kind, which hold the word vectors under a second name."""
+    """The encoder itself of a T5EncoderModel and its kind, which hold the word vectors under a
+    second name."""
     return model.encoder if hasattr(model, "shared") else model
 
 
@@ -60,20 +69,23 @@ def dense_layers(settings: Sequence[dict[str, Any]]) -> nn.Sequential:
     """Layers between the pooled vector and the classifier.
 
     Args:
-        settings: of each layer `in_features`, `out_features`, `bias` and `activation`, a name in ACTIVATIONS.
+        settings: of each layer `in_features`, `out_features`, `bias` and `activation`, a name in
+            ACTIVATIONS.
     """
     layers: list[nn.Module] = []
     for layer in settings:
         if layer["activation"] not in ACTIVATIONS:
-            raise ValueError(f"activation {layer['activation']!r}; expected {', '.join(ACTIVATIONS)}")
+            raise ValueError(
+                f"activation {layer['activation']!r}; expected {', '.join(ACTIVATIONS)}"
+            )
         layers.append(nn.Linear(layer["in_features"], layer["out_features"], layer["bias"]))
         layers.append(getattr(nn, layer["activation"])())
     return nn.Sequential(*layers)
 
 
 class PooledConfig(PreTrainedConfig):
-    """encoder: its own config. pooling: a name in POOLINGS. dense: settings of `dense_layers`. widths: of the head's layers,
-    from features to classes."""
+    """encoder: its own config. pooling: a name in POOLINGS. dense: settings of `dense_layers`.
+    widths: of the head's layers, from features to classes."""
 
     model_type = "headstart_pooled"
 
@@ -85,7 +97,12 @@ class PooledConfig(PreTrainedConfig):
         widths: Sequence[int] = (),
         **more: Any,
     ) -> None:
-        self.encoder, self.pooling, self.dense, self.widths = encoder or {}, pooling, list(dense), list(widths)
+        self.encoder, self.pooling, self.dense, self.widths = (
+            encoder or {},
+            pooling,
+            list(dense),
+            list(widths),
+        )
         super().__init__(**more)
 
 
@@ -111,7 +128,9 @@ class PooledForSequenceClassification(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: all weights come from the file."""
 
-    def forward(self, attention_mask: Tensor, labels: Tensor | None = None, **inputs: Any) -> SequenceClassifierOutput:
+    def forward(
+        self, attention_mask: Tensor, labels: Tensor | None = None, **inputs: Any
+    ) -> SequenceClassifierOutput:
         inputs.pop("return_dict", None)
         output = self.encoder(attention_mask=attention_mask, **inputs)
         logits = self.classifier(self.dense(POOLINGS[self.config.pooling](output, attention_mask)))

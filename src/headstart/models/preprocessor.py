@@ -15,7 +15,8 @@ class Preprocessor(Protocol):
     """Belongs to one network. An example is a path of a file, or a text."""
 
     def __call__(self, item: Any, seed: int | None = None) -> dict[str, Any]:
-        """One example, varied at random where a seed is given: the same way whenever the seed is the same."""
+        """One example, varied at random where a seed is given: the same way whenever the seed is
+        the same."""
 
     def show(self, item: str, seed: int | None = None) -> str | Image.Image:
         """The same example for people: what the network gets to see of it."""
@@ -24,7 +25,8 @@ class Preprocessor(Protocol):
         """A batch: the network's inputs by name."""
 
     def sizes(self, items: Sequence[str]) -> np.ndarray | None:
-        """How large each example is, shape (n,), where that differs: examples of like size then share a batch."""
+        """How large each example is, shape (n,), where that differs: examples of like size then
+        share a batch."""
 
     def fingerprint(self, item: str) -> str:
         """SHA-256 of an example's content as it is now."""
@@ -32,7 +34,8 @@ class Preprocessor(Protocol):
 
 @runtime_checkable
 class DecodesOnce(Preprocessor, Protocol):
-    """A preprocessor in two steps: the first one decodes, which takes long and is the same each time; the second one varies."""
+    """A preprocessor in two steps: the first one decodes, which takes long and is the same each
+    time; the second one varies."""
 
     def decoded(self, item: Any) -> np.ndarray:
         """What `__call__` takes instead of the item: one to three dimensions, uint8 or int32."""
@@ -45,7 +48,8 @@ class Mixer(Preprocessor, Protocol):
     def mix(
         self, one: dict[str, Any], other: dict[str, Any], how: str, share: float, seed: int
     ) -> tuple[dict[str, Any], float]:
-        """An example of which `share` is one and the rest the other, and the share that it came out as.
+        """An example of which `share` is one and the rest the other, and the share that it came out
+        as.
 
         Args:
             how: "mixup" or "cutmix".

@@ -1,7 +1,8 @@
 """scikit-learn classifiers as heads: built by name, saved and loaded without pickle.
 
-A file of a classifier is read by skops, and only if it holds nothing but the types that a classifier of that name and
-these options holds when it is fitted here; the indices that trees and support vectors follow in memory are checked.
+A file of a classifier is read by skops, and only if it holds nothing but the types that a
+classifier of that name and these options holds when it is fitted here; the indices that trees and
+support vectors follow in memory are checked.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def names() -> list[str]:
 def build(head: Head, seed: int) -> Any:
     """The unfitted classifier on standardised features, with `predict_proba`.
 
-    Those that give no probabilities get them by Platt's scaling in 5-fold cross-validation (Platt 1999).
+    Those that give no probabilities get them by Platt's scaling in 5-fold cross-validation (Platt
+    1999).
 
     Raises:
         HeadstartError: there is no such classifier, or it does not know an option.
@@ -77,27 +79,37 @@ def build(head: Head, seed: int) -> Any:
     strangers = sorted(set(head.options) - set(known))
     if strangers:
         raise HeadstartError(
-            f"model.head.options: {name} has no parameter {strangers[0]!r}; it has {', '.join(sorted(known))}"
+            f"model.head.options: {name} has no parameter {strangers[0]!r}; it has "
+            f"{', '.join(sorted(known))}"
         )
     own: dict[str, Any] = {"random_state": seed} if "random_state" in known else {}
     if HOMES[name] in ("ensemble", "neighbors") and "n_jobs" in known:
         own["n_jobs"] = -1
-    if name == "KNeighborsClassifier":  # in hundreds of dimensions its trees are no faster, and they cannot be checked
+    # in hundreds of dimensions its trees are no faster, and they cannot be checked
+    if name == "KNeighborsClassifier":
         own["algorithm"] = "brute"
         if head.options.get("algorithm", "brute") != "brute":
-            raise HeadstartError("model.head.options: algorithm: only 'brute' can be saved; remove it")
+            raise HeadstartError(
+                "model.head.options: algorithm: only 'brute' can be saved; remove it"
+            )
     if "categorical_features" in head.options:
-        raise HeadstartError("model.head.options: categorical_features: features of a network are numbers; remove it")
+        raise HeadstartError(
+            "model.head.options: categorical_features: features of a network are numbers; remove it"
+        )
     classifier = kind(**{**own, **head.options})
     if not hasattr(classifier, "predict_proba"):
         classifier = CalibratedClassifierCV(classifier, ensemble=False)
     return make_pipeline(StandardScaler(), classifier)
 
 
-def fitted(head: Head, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int) -> Any:
-    """The classifier of `build`, fitted; with `weights`, shape (n,), each example counts as much as its own says.
+def fitted(
+    head: Head, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
+) -> Any:
+    """The classifier of `build`, fitted; with `weights`, shape (n,), each example counts as much as
+    its own says.
 
-    Weights reach the calibration of a classifier without probabilities as well, or it would undo them.
+    Weights reach the calibration of a classifier without probabilities as well, or it would undo
+    them.
     """
     model = build(head, seed)
     weighing = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
@@ -114,14 +126,16 @@ def check_weights(head: Head) -> None:
 
     if "class_weight" in head.options:
         raise HeadstartError(
-            "model.head.options: class_weight is given beside train.class_weights or train.sampling, so classes would be "
-            "weighed twice; keep one of them"
+            "model.head.options: class_weight is given beside train.class_weights or "
+            "train.sampling, so classes would be weighed twice; keep one of them"
         )
     if not has_fit_parameter(_kind(head.fitting), "sample_weight"):
         able = ", ".join(name for name in HOMES if has_fit_parameter(_kind(name), "sample_weight"))
         raise HeadstartError(
-            f"model.head.classifier: {head.fitting} cannot weigh its examples, which train.class_weights and train.sampling = "
-            f'"balanced" need. Remove them, or choose one that can: logistic_regression, gradient, {able}'
+            f"model.head.classifier: {head.fitting} cannot weigh its examples, which "
+            "train.class_weights and train.sampling = "
+            '"balanced" need. Remove them, or choose one that can: logistic_regression, '
+            f"gradient, {able}"
         )
 
 
@@ -130,11 +144,11 @@ def _kind(name: str) -> Any:
 
 
 def quantised(head: Head, features: np.ndarray) -> np.ndarray:
-    """What a classifier is fitted on: many features for a random forest come in LEVELS levels, as gradient boosting on
-    histograms has them (Ke et al. 2017), for it sorts them at every split.
+    """What a classifier is fitted on: many features for a random forest come in LEVELS levels, as
+    gradient boosting on histograms has them (Ke et al. 2017), for it sorts them at every split.
 
-    Its splits then lie between levels, and serve any number. 77,000 × 50 features, 60 trees on 2 cores: 18 → 9 s, accuracy
-    0.774 and 0.773 → 0.777 and 0.774 (n = 19,457).
+    Its splits then lie between levels, and serve any number. 77,000 × 50 features, 60 trees on 2
+    cores: 18 → 9 s, accuracy 0.774 and 0.773 → 0.777 and 0.774 (n = 19,457).
     """
     if head.fitting != "RandomForestClassifier" or len(features) < MANY_ROWS:
         return features
@@ -148,7 +162,8 @@ def quantised(head: Head, features: np.ndarray) -> np.ndarray:
 
 
 def try_out(head: Head, width: int, classes: int) -> bytes:
-    """A file of the classifier fitted on a few made-up numbers: shows whether its options are right, and what it holds.
+    """A file of the classifier fitted on a few made-up numbers: shows whether its options are
+    right, and what it holds.
 
     Raises:
         HeadstartError: the options are wrong, or such a classifier cannot be saved.
@@ -166,7 +181,9 @@ def try_out(head: Head, width: int, classes: int) -> bytes:
                 if part is not None:
                     part._validate_params()
             few = {
-                key: 2 for key, value in twin.get_params().items() if key.endswith(COUNTS) and isinstance(value, int)
+                key: 2
+                for key, value in twin.get_params().items()
+                if key.endswith(COUNTS) and isinstance(value, int)
             }
             twin.set_params(**few).fit(values, labels).predict_proba(values[:2])
             return skops.io.dumps(twin)
@@ -192,7 +209,8 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Any:
         classes: probabilities it must give.
 
     Raises:
-        HeadstartError: the file is missing or damaged, or holds anything that such a classifier does not hold.
+        HeadstartError: the file is missing or damaged, or holds anything that such a classifier
+            does not hold.
     """
     import skops.io
 
@@ -201,13 +219,18 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Any:
     try:
         content = path.read_bytes()
         strangers = _types(content) - _types(twin)
-        strangers |= set(skops.io.get_untrusted_types(data=content)) - set(skops.io.get_untrusted_types(data=twin))
+        strangers |= set(skops.io.get_untrusted_types(data=content)) - set(
+            skops.io.get_untrusted_types(data=twin)
+        )
         if strangers:
-            raise ValueError(f"it holds {', '.join(sorted(strangers)[:3])}, which no {head.fitting} holds")
+            raise ValueError(
+                f"it holds {', '.join(sorted(strangers)[:3])}, which no {head.fitting} holds"
+            )
         estimator = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
         if estimator.n_features_in_ != width or list(estimator.classes_) != list(range(classes)):
             raise ValueError(
-                f"it was fitted for {estimator.n_features_in_} features and {len(estimator.classes_)} classes"
+                f"it was fitted for {estimator.n_features_in_} features and "
+                f"{len(estimator.classes_)} classes"
             )
         for part in _parts(estimator, set()):
             _check_indices(part, width, classes)
@@ -217,7 +240,9 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Any:
         if tried.shape != (2, classes) or not np.isfinite(tried).all():
             raise ValueError(f"it gives no {classes} probabilities")
     except Exception as error:  # a damaged file can go wrong anywhere in the classifier's own code
-        raise HeadstartError(f"{path}: expected a fitted {head.fitting}; found: {first_line(error)}") from None
+        raise HeadstartError(
+            f"{path}: expected a fitted {head.fitting}; found: {first_line(error)}"
+        ) from None
     return estimator
 
 
@@ -230,7 +255,9 @@ def _types(content: bytes) -> set[str]:
         node = todo.pop()
         if isinstance(node, dict):
             if "__loader__" in node:
-                found.add(f"{node.get('__module__')}.{node.get('__class__')} ({node['__loader__']})")
+                found.add(
+                    f"{node.get('__module__')}.{node.get('__class__')} ({node['__loader__']})"
+                )
             todo += node.values()
         elif isinstance(node, list):
             todo += node
@@ -245,8 +272,14 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
     yield thing
     if isinstance(thing, dict):
         inner = list(thing.values())
-    elif isinstance(thing, list | tuple) or (isinstance(thing, np.ndarray) and thing.dtype == object):
-        inner = list(np.asarray(thing, dtype=object).flat) if isinstance(thing, np.ndarray) else list(thing)
+    elif isinstance(thing, list | tuple) or (
+        isinstance(thing, np.ndarray) and thing.dtype == object
+    ):
+        inner = (
+            list(np.asarray(thing, dtype=object).flat)
+            if isinstance(thing, np.ndarray)
+            else list(thing)
+        )
     else:
         inner = list(getattr(thing, "__dict__", {}).values())
     for part in inner:
@@ -254,24 +287,40 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _check_indices(part: Any, width: int, classes: int) -> None:
-    """Refuse what would lead compiled code, which follows its numbers unchecked, out of its arrays."""
+    """Refuse what would lead compiled code, which follows its numbers unchecked, out of its
+    arrays."""
     kind = type(part).__name__
     if kind == "Tree":
-        _check_tree(part.children_left, part.children_right, part.children_left == -1, part.feature, width)
+        _check_tree(
+            part.children_left, part.children_right, part.children_left == -1, part.feature, width
+        )
     elif kind == "TreePredictor":
         nodes = part.nodes
         if nodes["is_categorical"].any():
             raise ValueError("a tree that splits on categories")
-        _check_tree(nodes["left"], nodes["right"], nodes["is_leaf"] == 1, nodes["feature_idx"], width)
+        _check_tree(
+            nodes["left"], nodes["right"], nodes["is_leaf"] == 1, nodes["feature_idx"], width
+        )
     elif kind == "GradientBoostingClassifier":
-        if part.estimators_.ndim != 2 or part.estimators_.shape[1] != (1 if classes == 2 else classes):
+        if part.estimators_.ndim != 2 or part.estimators_.shape[1] != (
+            1 if classes == 2 else classes
+        ):
             raise ValueError("trees for another number of classes")
     elif kind == "KNeighborsClassifier":
-        if part._tree is not None or len(part._y) != len(part._fit_X) or part._fit_X.shape[1] != width:
+        if (
+            part._tree is not None
+            or len(part._y) != len(part._fit_X)
+            or part._fit_X.shape[1] != width
+        ):
             raise ValueError("neighbours that do not fit together")
     elif hasattr(part, "_n_support"):
         vectors, fits = len(part.support_vectors_), part._n_support
-        shapes = (fits.shape, part._dual_coef_.shape, part._intercept_.shape, part.support_vectors_.shape[1:])
+        shapes = (
+            fits.shape,
+            part._dual_coef_.shape,
+            part._intercept_.shape,
+            part.support_vectors_.shape[1:],
+        )
         pairs = classes * (classes - 1) // 2
         if (
             shapes != ((classes,), (classes - 1, vectors), (pairs,), (width,))
@@ -281,7 +330,9 @@ def _check_indices(part: Any, width: int, classes: int) -> None:
             raise ValueError("support vectors that do not fit together")
 
 
-def _check_tree(left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: np.ndarray, width: int) -> None:
+def _check_tree(
+    left: np.ndarray, right: np.ndarray, leaf: np.ndarray, feature: np.ndarray, width: int
+) -> None:
     inner = np.flatnonzero(~leaf)
     if not len(left):
         raise ValueError("a tree without a root")

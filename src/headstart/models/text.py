@@ -1,4 +1,5 @@
-"""transformers encoders as `Network`s: any of them, one way to find embeddings, layers and what stands after them."""
+"""transformers encoders as `Network`s: any of them, one way to find embeddings, layers and what
+stands after them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,12 @@ from headstart.models.embedder import embedder, load_dense
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.pooled_encoder import POOLINGS, dense_layers
 from headstart.models.text_blocks import text_blocks
-from headstart.models.text_preprocessor import TextPreprocessor, files_digest, save_tokenizer, stated_keep
+from headstart.models.text_preprocessor import (
+    TextPreprocessor,
+    files_digest,
+    save_tokenizer,
+    stated_keep,
+)
 from headstart.models.text_source import (
     KIND,
     SHORTEST,
@@ -41,13 +47,22 @@ MANY_UNKNOWN = 0.05  # of all tokens
 
 
 class TextNetwork(Network):
-    """A transformers encoder, its token vectors pooled into one: reads `input_ids`, `attention_mask` … of shape (n, tokens)."""
+    """A transformers encoder, its token vectors pooled into one: reads `input_ids`,
+    `attention_mask` … of shape (n, tokens)."""
 
     def __init__(
-        self, encoder: nn.Module, dense: nn.Module, head: nn.Module, tokenizer: Any, spec: dict[str, Any]
+        self,
+        encoder: nn.Module,
+        dense: nn.Module,
+        head: nn.Module,
+        tokenizer: Any,
+        spec: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.net, self.head_name = nn.ModuleDict({"encoder": encoder, "dense": dense, "head": head}), "head"
+        self.net, self.head_name = (
+            nn.ModuleDict({"encoder": encoder, "dense": dense, "head": head}),
+            "head",
+        )
         self.partition, self.spec = text_blocks(self.net), spec
         self.tokenizer = tokenizer
         self._pool = POOLINGS[spec["preprocessing"]["pooling"]]
@@ -62,9 +77,15 @@ class TextNetwork(Network):
     @property
     def reads(self) -> str:
         look = self.spec["preprocessing"]
-        part = {"end": " (the end of longer ones)", "both": " (start and end of longer ones)"}.get(look.get("keep"), "")
-        dense = "".join(f", dense layer to {layer['out_features']}" for layer in self.spec.get("dense", ()))
-        return f"texts of up to {look['max_length']} tokens{part}, pooling: {look['pooling']}{dense}"
+        part = {"end": " (the end of longer ones)", "both": " (start and end of longer ones)"}.get(
+            look.get("keep"), ""
+        )
+        dense = "".join(
+            f", dense layer to {layer['out_features']}" for layer in self.spec.get("dense", ())
+        )
+        return (
+            f"texts of up to {look['max_length']} tokens{part}, pooling: {look['pooling']}{dense}"
+        )
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         if self.estimator is not None:
@@ -74,7 +95,9 @@ class TextNetwork(Network):
 
     def encoder(self, policy: str = "none") -> TextPreprocessor:
         look = self.spec["preprocessing"]
-        return TextPreprocessor(self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer))
+        return TextPreprocessor(
+            self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer)
+        )
 
     def save(self, folder: Path) -> None:
         self.spec["tokenizer_sha256"] = save_tokenizer(self.tokenizer, folder / TOKENIZER)
@@ -82,22 +105,27 @@ class TextNetwork(Network):
 
 
 def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[TextNetwork, list[str]]:
-    """The recipe's encoder with a new head for the dataset's labels, and notes on texts that are cut or not understood, and
-    on what of a sentence embedder is left out.
+    """The recipe's encoder with a new head for the dataset's labels, and notes on texts that are
+    cut or not understood, and on what of a sentence embedder is left out.
 
-    Weights come with `pretrained` only; without it the architecture starts from random numbers, with the tokenizer it
-    was made for. Seed torch first: the head (and a network from scratch) draw from its global generator.
+    Weights come with `pretrained` only; without it the architecture starts from random numbers,
+    with the tokenizer it was made for. Seed torch first: the head (and a network from scratch) draw
+    from its global generator.
 
     Raises:
-        HeadstartError: a backbone that cannot be had or is no encoder, weights that do not fit, a tokenizer without pad
-            token, or a length that the encoder does not allow.
+        HeadstartError: a backbone that cannot be had or is no encoder, weights that do not fit, a
+            tokenizer without pad token, or a length that the encoder does not allow.
     """
     source = locate(model)
     config, tokenizer, limit, causal = config_and_tokenizer(model, source)
-    asked, stated = model.preprocessing, embedder(model.backbone, source, model.preprocessing.pooling)
+    asked, stated = (
+        model.preprocessing,
+        embedder(model.backbone, source, model.preprocessing.pooling),
+    )
     if asked.max_length and limit and asked.max_length > limit:
         raise HeadstartError(
-            f"model.preprocessing.max_length: found {asked.max_length}; {model.backbone} allows texts of at most {limit} tokens"
+            f"model.preprocessing.max_length: found {asked.max_length}; {model.backbone} allows "
+            f"texts of at most {limit} tokens"
         )
     if asked.pooling == "cls":
         check_first_token(tokenizer, causal, model.backbone)
@@ -109,7 +137,9 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         "keep": keep,
     }
     encoder = (
-        pretrained_encoder(model, source, preprocessing["pooling"]) if pretrained else random_encoder(model, config)
+        pretrained_encoder(model, source, preprocessing["pooling"])
+        if pretrained
+        else random_encoder(model, config)
     )
     dense = load_dense(source, stated) if pretrained else dense_layers(stated.dense)
     _drop_pooler(encoder, preprocessing["pooling"])
@@ -119,13 +149,17 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         "kind": KIND,
         "backbone": config.model_type,
         "config": {
-            key: value for key, value in json.loads(config.to_json_string(use_diff=False)).items() if key[0] != "_"
+            key: value
+            for key, value in json.loads(config.to_json_string(use_diff=False)).items()
+            if key[0] != "_"
         },
         "dense": list(stated.dense),
         "head": model.head.model_dump(mode="json"),
         "classes": len(dataset.labels),
         "preprocessing": {**preprocessing, "tokenizer": _digest_of(tokenizer)},
-        "pretrained": {"from": model.backbone, "sha256": _digest(encoder, dense)} if pretrained else None,
+        "pretrained": {"from": model.backbone, "sha256": _digest(encoder, dense)}
+        if pretrained
+        else None,
     }
     width = _try_out(encoder, dense, reader, spec, model.backbone)
     head = build_head(model.head, width, len(dataset.labels))
@@ -133,15 +167,19 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
     notes = list(stated.notes)
     if stated.lower and tokenizer.tokenize("A") != tokenizer.tokenize("a"):
         notes.append(
-            f"{model.backbone} was trained with texts in lower case (do_lower_case); yours are read as they are"
+            f"{model.backbone} was trained with texts in lower case (do_lower_case); yours are "
+            "read as they are"
         )
     if config.is_encoder_decoder:
         notes.append(f"of {model.backbone} ({config.model_type}) the encoder alone is used")
     if keep == "end" and not asked.keep:
         notes.append(
-            f"the tokenizer of {model.backbone} keeps the end of a long text (model.preprocessing.keep has others)"
+            f"the tokenizer of {model.backbone} keeps the end of a long text "
+            "(model.preprocessing.keep has others)"
         )
-    return network, notes + _reading_notes(model.backbone, spec["preprocessing"], limit, reader, dataset)
+    return network, notes + _reading_notes(
+        model.backbone, spec["preprocessing"], limit, reader, dataset
+    )
 
 
 def _reading_notes(
@@ -150,17 +188,20 @@ def _reading_notes(
     """What of the training texts is cut, or unknown to the tokenizer."""
     cut, unknown, seen = reader.look(dataset.train.items)
     of = "" if seen == len(dataset.train) else f" (of {seen:,} that were looked at)"
-    how = {"start": "are cut there", "end": "keep their end only", "both": "lose their middle"}[look["keep"]]
+    how = {"start": "are cut there", "end": "keep their end only", "both": "lose their middle"}[
+        look["keep"]
+    ]
     notes = []
     if cut:
         notes.append(
-            f"{100 * cut / seen:.1f} % of the training texts{of} are longer than {look['max_length']} tokens and {how} "
+            f"{100 * cut / seen:.1f} % of the training texts{of} are longer than "
+            f"{look['max_length']} tokens and {how} "
             f"(model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
         )
     if unknown > MANY_UNKNOWN:
         notes.append(
-            f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to {name}; was it made for "
-            "their language?"
+            f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to "
+            f"{name}; was it made for their language?"
         )
     return notes
 
@@ -191,7 +232,9 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
     except HeadstartError:
         raise
     except Exception as error:
-        raise HeadstartError(f"{folder}/config.json: damaged ({first_line(error)}); train the run again") from None
+        raise HeadstartError(
+            f"{folder}/config.json: damaged ({first_line(error)}); train the run again"
+        ) from None
     network.load_weights(folder)
     return network
 
@@ -207,7 +250,11 @@ def _pretrained_again(spec: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
     source = locate(model)
     encoder = pretrained_encoder(model, source, pooling)
     _drop_pooler(encoder, pooling)
-    dense = load_dense(source, embedder(model.backbone, source, None)) if spec.get("dense") else nn.Sequential()
+    dense = (
+        load_dense(source, embedder(model.backbone, source, None))
+        if spec.get("dense")
+        else nn.Sequential()
+    )
     check_origin(_digest(encoder, dense), spec["pretrained"])
     return encoder, dense
 
@@ -222,7 +269,8 @@ def _digest_of(tokenizer: Any) -> str:
 
 
 def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
-    """Leave out the layer after the first token's vector where nothing reads it: its parameters would train nothing."""
+    """Leave out the layer after the first token's vector where nothing reads it: its parameters
+    would train nothing."""
     has = getattr(encoder, "pooler", None) is not None
     if pooling == "pooler" and not has:
         raise HeadstartError(
@@ -234,11 +282,15 @@ def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
 
 
 @torch.inference_mode()
-def _try_out(encoder: nn.Module, dense: nn.Module, reader: TextPreprocessor, spec: dict[str, Any], name: str) -> int:
-    """Pass a text of the greatest length through, and a short one beside it and alone: the width of what comes out.
+def _try_out(
+    encoder: nn.Module, dense: nn.Module, reader: TextPreprocessor, spec: dict[str, Any], name: str
+) -> int:
+    """Pass a text of the greatest length through, and a short one beside it and alone: the width of
+    what comes out.
 
     Raises:
-        HeadstartError: the encoder cannot read them, or padding changes what it makes of the short one.
+        HeadstartError: the encoder cannot read them, or padding changes what it makes of the short
+            one.
     """
     look = spec["preprocessing"]
     samples = [{"text": "a"}, {"text": "a " * look["max_length"]}]
@@ -251,15 +303,18 @@ def _try_out(encoder: nn.Module, dense: nn.Module, reader: TextPreprocessor, spe
     except Exception as error:
         raise HeadstartError(
             f"model.backbone: {name} cannot read texts of {look['max_length']} tokens "
-            f"({first_line(error)}). Its tokenizer may belong to another model, or model.preprocessing.max_length be too long"
+            f"({first_line(error)}). Its tokenizer may belong to another model, or "
+            "model.preprocessing.max_length be too long"
         ) from None
     if pooled.ndim != 2:
         raise HeadstartError(
-            f"model.backbone: {name} ({spec['backbone']}) gives no vector a token; expected a text encoder"
+            f"model.backbone: {name} ({spec['backbone']}) gives no vector a token; expected a "
+            "text encoder"
         )
     if (pooled[0] - alone[0]).norm() > SAME * alone[0].norm():
         raise HeadstartError(
-            f"model.backbone: {name} ({spec['backbone']}) reads a text in another way where longer ones stand beside it; "
-            "expected an encoder that leaves padding out. Choose another backbone"
+            f"model.backbone: {name} ({spec['backbone']}) reads a text in another way where "
+            "longer ones stand beside it; expected an encoder that leaves padding out. Choose "
+            "another backbone"
         )
     return int(pooled.shape[1])

@@ -15,20 +15,25 @@ from torch import Tensor
 
 from headstart.data.column import Column
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads and forked loader processes do not go together
+# its threads and forked loader processes do not go together
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 LOOKED_AT = 5_000  # texts
 LONGEST_TOKEN = (
-    100  # characters; a tokenizer takes 300 bytes of memory for each character of a text, also of those cut off
+    # characters; a tokenizer takes 300 bytes of memory for each character of a text, also of those
+    # cut off
+    100
 )
 
 
 class TextPreprocessor:
-    """A tokenizer; texts of more than `max_length` tokens are cut, and a batch is padded on the right to its longest text.
+    """A tokenizer; texts of more than `max_length` tokens are cut, and a batch is padded on the
+    right to its longest text.
 
     White space around a text is left out where it could fill the tokens by itself.
 
     Args:
-        keep: what remains of a longer text: its "start", its "end", or "both", half of the tokens from each (Sun et al. 2019).
+        keep: what remains of a longer text: its "start", its "end", or "both", half of the tokens
+            from each (Sun et al. 2019).
     """
 
     def __init__(self, tokenizer: Any, max_length: int, keep: str) -> None:
@@ -48,12 +53,15 @@ class TextPreprocessor:
         return str(self._tokenizer.decode(self._ids(item)))
 
     def pieces(self, item: str) -> list[str]:
-        """The part of the text that each token stands for, up to the next one, "" for those that stand for none."""
+        """The part of the text that each token stands for, up to the next one, "" for those that
+        stand for none."""
         if not self._tokenizer.is_fast:
             return [f"{piece} " for piece in self._tokenizer.convert_ids_to_tokens(self._ids(item))]
         spans = self._tokenize([item], return_offsets_mapping=True)["offset_mapping"][0]
         parts = [_pieces(self._readable(item), spans[part]) for part in self._parts(len(spans))]
-        return [piece for part in parts[:-1] for piece in [*part[:-1], f"{part[-1]} … "]] + parts[-1]
+        return [piece for part in parts[:-1] for piece in [*part[:-1], f"{part[-1]} … "]] + parts[
+            -1
+        ]
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
         if "tokens" in samples[0]:
@@ -90,14 +98,21 @@ class TextPreprocessor:
 
     def _rows(self, texts: Sequence[str]) -> list[np.ndarray]:
         made = self._tokenize(texts)
-        rows = [np.array(row, np.int32) for row in zip(*(made[name] for name in self._names), strict=True)]
-        return [np.concatenate([row[:, part] for part in self._parts(row.shape[1])], axis=1) for row in rows]
+        rows = [
+            np.array(row, np.int32)
+            for row in zip(*(made[name] for name in self._names), strict=True)
+        ]
+        return [
+            np.concatenate([row[:, part] for part in self._parts(row.shape[1])], axis=1)
+            for row in rows
+        ]
 
     def _ids(self, item: str) -> np.ndarray:
         return self.decoded(item)[self._names.index("input_ids")]
 
     def _padded(self, rows: list[np.ndarray]) -> dict[str, Tensor]:
-        """A batch of what `decoded` made. Padding on the right leaves a text's positions as they are when it is alone."""
+        """A batch of what `decoded` made. Padding on the right leaves a text's positions as they
+        are when it is alone."""
         longest = max(row.shape[1] for row in rows)
         tokens = np.zeros((len(self._names), len(rows), longest), np.int64)
         tokens[self._names.index("input_ids")] = self._tokenizer.pad_token_id
@@ -118,15 +133,20 @@ class TextPreprocessor:
         return text_digest(item)
 
     def look(self, items: Sequence[str]) -> tuple[int, float, int]:
-        """(How many texts are cut, the share of tokens that the tokenizer does not know, how many texts were looked at: all,
-        or 5,000 evenly spaced)."""
-        rows = np.unique(np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int))
+        """(How many texts are cut, the share of tokens that the tokenizer does not know, how many
+        texts were looked at: all, or 5,000 evenly spaced)."""
+        rows = np.unique(
+            np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int)
+        )
         cut = tokens = unknown = 0
         for some in np.array_split(rows, -(-len(rows) // 500)):
             texts = [items[int(row)].strip() for row in some]
-            made = self._tokenizer(list(map(self._readable, texts)), truncation=False, verbose=False)["input_ids"]
+            made = self._tokenizer(
+                list(map(self._readable, texts)), truncation=False, verbose=False
+            )["input_ids"]
             long = [
-                len(ids) > self._max_length or len(text) > self._most for ids, text in zip(made, texts, strict=True)
+                len(ids) > self._max_length or len(text) > self._most
+                for ids, text in zip(made, texts, strict=True)
             ]
             cut += sum(long)
             tokens += sum(map(len, made))
@@ -135,7 +155,8 @@ class TextPreprocessor:
 
 
 def stated_keep(tokenizer: Any) -> str:
-    """What a tokenizer keeps of a text that is too long, by its own `truncation_side`: "start" or "end"."""
+    """What a tokenizer keeps of a text that is too long, by its own `truncation_side`: "start" or
+    "end"."""
     return "end" if tokenizer.truncation_side == "left" else "start"
 
 
@@ -154,8 +175,14 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> str:
     """Write a tokenizer's files, without the place it came from, into a folder: their SHA-256."""
     tokenizer.save_pretrained(folder)
     config = folder / "tokenizer_config.json"
-    plain = {key: value for key, value in json.loads(config.read_bytes()).items() if key != "name_or_path"}
-    config.write_text(json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    plain = {
+        key: value
+        for key, value in json.loads(config.read_bytes()).items()
+        if key != "name_or_path"
+    }
+    config.write_text(
+        json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return files_digest(folder)
 
 

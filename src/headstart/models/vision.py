@@ -39,14 +39,20 @@ KIND = "vision"
 
 
 class VisionNetwork(Network):
-    """A timm network: reads `pixel_values` of shape (n, 3, height, width), bytes, or floats normalised as `spec` says."""
+    """A timm network: reads `pixel_values` of shape (n, 3, height, width), bytes, or floats
+    normalised as `spec` says."""
 
-    def __init__(self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]) -> None:
+    def __init__(
+        self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]
+    ) -> None:
         super().__init__()
         self.net, self.head_name, self.partition, self.spec = net, head, partition, spec
         for name in ("mean", "std"):
-            self.register_buffer(f"_{name}", torch.tensor(spec["preprocessing"][name]), persistent=False)
-        # Training on 2 cores is so many times as fast: ResNet-18 1.14 (bf16 1.24), Lite0 1.63 (1.09).
+            self.register_buffer(
+                f"_{name}", torch.tensor(spec["preprocessing"][name]), persistent=False
+            )
+        # Training on 2 cores is so many times as fast: ResNet-18 1.14 (bf16 1.24), Lite0 1.63
+        # (1.09).
         self.to(memory_format=torch.channels_last)
 
     def forward(self, pixel_values: Tensor) -> Tensor:  # type: ignore[override]
@@ -58,14 +64,18 @@ class VisionNetwork(Network):
 
     def for_inference(self) -> Network:
         device = next(self.net.parameters()).device
-        noise = torch.randn(1, *self.spec["preprocessing"]["input_size"], generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(
+            1, *self.spec["preprocessing"]["input_size"], generator=torch.Generator().manual_seed(0)
+        )
         net = fused_batchnorm(self.net, noise.to(device))
         if net is self.net:
             return self
         return VisionNetwork(net, self.head_name, dict(self.partition), self.spec).to(device).eval()
 
     def _read(self, pixels: Tensor) -> Tensor:
-        return normalised(pixels, self._mean, self._std).contiguous(memory_format=torch.channels_last)  # type: ignore[arg-type]
+        return normalised(pixels, self._mean, self._std).contiguous(  # type: ignore[arg-type]
+            memory_format=torch.channels_last
+        )
 
     @property
     def family(self) -> str:
@@ -75,11 +85,19 @@ class VisionNetwork(Network):
     def reads(self) -> str:
         look = self.spec["preprocessing"]
         size = " × ".join(map(str, look["input_size"][1:]))
-        greys = "" if "grey_range" not in look else ", greys from {:g} to {:g}".format(*look["grey_range"])
+        greys = (
+            ""
+            if "grey_range" not in look
+            else ", greys from {:g} to {:g}".format(*look["grey_range"])
+        )
         return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}{greys}"
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
-        return None if self.estimator is not None else grad_cam(self.net, inputs["pixel_values"], targets)
+        return (
+            None
+            if self.estimator is not None
+            else grad_cam(self.net, inputs["pixel_values"], targets)
+        )
 
     def encoder(self, policy: str = "none") -> ImagePreprocessor:
         return ImagePreprocessor(self.spec["preprocessing"], policy)
@@ -88,16 +106,19 @@ class VisionNetwork(Network):
 def vision_network(
     model: Model, classes: int, pretrained: bool, grey_range: GreyRange | None = None
 ) -> tuple[VisionNetwork, list[str]]:
-    """The recipe's backbone with a new head of `classes` logits, and notes on what was asked for beyond its own settings.
+    """The recipe's backbone with a new head of `classes` logits, and notes on what was asked for
+    beyond its own settings.
 
-    Weights come with `pretrained` only; without it the architecture starts from random numbers. Seed torch first: the
-    head (and a network from scratch) draw from its global generator.
+    Weights come with `pretrained` only; without it the architecture starts from random numbers.
+    Seed torch first: the head (and a network from scratch) draw from its global generator.
 
     Args:
-        grey_range: of greys of more than 8 bits, what is shown as black and as white, if the data set has any.
+        grey_range: of greys of more than 8 bits, what is shown as black and as white, if the data
+            set has any.
 
     Raises:
-        HeadstartError: unknown backbone, weights that cannot be had or do not fit, or a network without one plain head.
+        HeadstartError: unknown backbone, weights that cannot be had or do not fit, or a network
+            without one plain head.
     """
     model.preprocessing.only("size", "mean", "std", "interpolation", "crop", "grey_range")
     architecture, state, own = _resolve(model, pretrained)
@@ -107,7 +128,12 @@ def vision_network(
     if state is not None:
         _load(net, state, model)
     weights = digest(net, _classifier_name(net)) if pretrained else None
-    preprocessing, notes = look_of({**net.pretrained_cfg, **own}, net, model.preprocessing, pretrained)  # type: ignore[dict-item]
+    preprocessing, notes = look_of(
+        {**net.pretrained_cfg, **own},  # type: ignore[dict-item]
+        net,
+        model.preprocessing,
+        pretrained,
+    )
     if grey_range:
         preprocessing["grey_range"] = list(grey_range)
     spec = {
@@ -117,7 +143,11 @@ def vision_network(
         "classes": classes,
         "size": size,
         "preprocessing": preprocessing,
-        "pretrained": {"from": model.weights or model.backbone, "name": model.backbone, "sha256": weights}
+        "pretrained": {
+            "from": model.weights or model.backbone,
+            "name": model.backbone,
+            "sha256": weights,
+        }
         if pretrained
         else None,
     }
@@ -132,7 +162,11 @@ def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
     check_look(spec["preprocessing"], str(folder))
     if not timm.is_model(spec["backbone"].split(".")[0]):  # nor an address of one
         raise ValueError(f"backbone {spec['backbone']!r}")
-    net = _pretrained_again(spec) if spec.get("adapters") else _create(spec["backbone"], spec["size"], False)
+    net = (
+        _pretrained_again(spec)
+        if spec.get("adapters")
+        else _create(spec["backbone"], spec["size"], False)
+    )
     network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
     if spec.get("adapters"):
         put_in(network, **spec["adapters"])
@@ -153,11 +187,17 @@ def _pretrained_again(spec: dict[str, Any]) -> nn.Module:
     return net
 
 
-def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | None, dict[str, Any]]:
-    """(timm architecture, its state dict or None for the hub, its own preprocessing where the source states one)."""
+def _resolve(
+    model: Model, pretrained: bool
+) -> tuple[str, dict[str, Tensor] | None, dict[str, Any]]:
+    """(timm architecture, its state dict or None for the hub, its own preprocessing where the
+    source states one)."""
     name = model.backbone
     if model.weights and (name.startswith("packaged:") or Path(os.path.expanduser(name)).is_dir()):
-        raise HeadstartError(f"model.weights: {name} brings its own weights; remove model.weights, or give a timm name")
+        raise HeadstartError(
+            f"model.weights: {name} brings its own weights; remove model.weights, or give a timm "
+            "name"
+        )
     if name.startswith("packaged:"):
         package = packaged(name.removeprefix("packaged:"), KIND)
         return ARCHITECTURE, lite0_weights(package.path()) if pretrained else None, {}
@@ -166,22 +206,27 @@ def _resolve(model: Model, pretrained: bool) -> tuple[str, dict[str, Tensor] | N
         architecture, own = from_folder(folder)
         if not timm.is_model(architecture.split(".")[0]):
             raise HeadstartError(
-                f"model.backbone: {folder}/config.json names {architecture!r}, which timm does not know"
+                f"model.backbone: {folder}/config.json names {architecture!r}, which timm does "
+                "not know"
             )
         return architecture, folder_weights(folder) if pretrained else None, own
     if not timm.is_model(name.split(".")[0]):
         raise HeadstartError(
-            f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; expected a timm name such as "
-            "resnet18.tv_in1k, a local folder, or packaged:efficientnet_lite0"
+            f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; "
+            "expected a timm name such as resnet18.tv_in1k, a local folder, or "
+            "packaged:efficientnet_lite0"
         )
     return name, from_file(model.weights) if pretrained and model.weights else None, {}
 
 
 def _fixed_size(architecture: str, own: dict[str, Any]) -> int | None:
-    """The side that a folder's weights were made for, where it is not the architecture's and cannot be chosen freely."""
+    """The side that a folder's weights were made for, where it is not the architecture's and cannot
+    be chosen freely."""
     default: Any = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     match own.get("input_size"):
-        case [3, int(height), int(width)] if default is not None and default.fixed_input_size and height == width:
+        case [3, int(height), int(width)] if (
+            default is not None and default.fixed_input_size and height == width
+        ):
             return height if (3, height, width) != default.input_size else None
     return None
 
@@ -189,43 +234,54 @@ def _fixed_size(architecture: str, own: dict[str, Any]) -> int | None:
 def _create(architecture: str, size: int | None, from_hub: bool) -> nn.Module:
     try:
         default = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
-        options = {"img_size": size} if size and default is not None and default.fixed_input_size else {}
+        options = (
+            {"img_size": size} if size and default is not None and default.fixed_input_size else {}
+        )
         if from_hub and default is not None and not default.hf_hub_id and default.url:
             check_offline(str(default.url))
         with warnings.catch_warnings(), hub() if from_hub else nullcontext():
             warnings.simplefilter("ignore")
             return timm.create_model(architecture, pretrained=from_hub, **options)  # type: ignore[arg-type]
-    except Exception as error:  # the hub client's errors are many, and none of them tells our user what to do
+    # the hub client's errors are many, and none of them tells our user what to do
+    except Exception as error:
         cause = first_line(error)
         if from_hub:
             raise HeadstartError(
-                f"model.backbone: the pretrained weights of {architecture!r} could not be had from the hub ({cause}). "
-                f"{OFFLINE_WAY_OUT}"
+                f"model.backbone: the pretrained weights of {architecture!r} could not be had "
+                f"from the hub ({cause}). {OFFLINE_WAY_OUT}"
             ) from None
-        raise HeadstartError(f"model.backbone: timm cannot build {architecture!r}: {cause}") from None
+        raise HeadstartError(
+            f"model.backbone: timm cannot build {architecture!r}: {cause}"
+        ) from None
 
 
 def _load(net: nn.Module, state: dict[str, Tensor], model: Model) -> None:
-    """Load a backbone's weights; a classifier of another size is left out, for a new head takes its place."""
+    """Load a backbone's weights; a classifier of another size is left out, for a new head takes its
+    place."""
     own = net.state_dict()
     classifier = _classifier_name(net) + "."
     fitting = {
-        k: v for k, v in state.items() if not (k.startswith(classifier) and k in own and own[k].shape != v.shape)
+        k: v
+        for k, v in state.items()
+        if not (k.startswith(classifier) and k in own and own[k].shape != v.shape)
     }
     absent = [key for key in own if key not in fitting and not key.startswith(classifier)]
     surplus = [key for key in fitting if key not in own]
     differing = [k for k, v in fitting.items() if k in own and own[k].shape != v.shape]
     if absent or surplus or differing:
         raise HeadstartError(
-            f"model.weights: {model.weights or model.backbone} does not fit {model.backbone}: {len(absent)} tensors are "
-            f"missing, {len(surplus)} unknown, {len(differing)} of another shape "
-            f"(such as {(absent + surplus + differing)[0]}); name the architecture the file was made for"
+            f"model.weights: {model.weights or model.backbone} does not fit {model.backbone}: "
+            f"{len(absent)} tensors are missing, {len(surplus)} unknown, {len(differing)} of "
+            f"another shape (such as {(absent + surplus + differing)[0]}); name the architecture "
+            "the file was made for"
         )
     try:
         net.load_state_dict(fitting, strict=False)
     except RuntimeError as error:
         cause = str(error).splitlines()[-1].strip()[:200]
-        raise HeadstartError(f"model.weights: {model.weights or model.backbone} cannot be loaded: {cause}") from None
+        raise HeadstartError(
+            f"model.weights: {model.weights or model.backbone} cannot be loaded: {cause}"
+        ) from None
 
 
 def _try_size(network: VisionNetwork) -> None:
@@ -241,8 +297,9 @@ def _try_size(network: VisionNetwork) -> None:
             network(torch.zeros(1, *size))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise HeadstartError(
-            f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × {size[2]} pixels "
-            f"({first_line(error, 150)}); choose another size, such as a multiple of 32"
+            f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × "
+            f"{size[2]} pixels ({first_line(error, 150)}); choose another size, such as a "
+            "multiple of 32"
         ) from None
 
 
@@ -250,8 +307,9 @@ def _classifier_name(net: nn.Module) -> str:
     name = net.pretrained_cfg["classifier"]  # type: ignore[index]
     if not isinstance(name, str):
         raise HeadstartError(
-            f"model.backbone: {type(net).__name__} has {len(name)} classifiers ({', '.join(name)}); expected a network "
-            "with one: choose the variant without distillation"
+            f"model.backbone: {type(net).__name__} has {len(name)} classifiers "
+            f"({', '.join(name)}); expected a network with one: choose the variant without "
+            "distillation"
         )
     return name
 
@@ -263,26 +321,34 @@ def _with_head(net: nn.Module, head: Head, classes: int, spec: dict[str, Any]) -
         net.reset_classifier(classes)  # type: ignore[operator]  # some networks build a linear one when asked
     if not isinstance(net.get_submodule(classifier), nn.Linear):
         raise HeadstartError(
-            f"model.backbone: the classifier of {spec['backbone']} is a {type(net.get_submodule(classifier)).__name__}; "
-            "expected a linear layer. Choose another backbone"
+            f"model.backbone: the classifier of {spec['backbone']} is a "
+            f"{type(net.get_submodule(classifier)).__name__}; expected a linear layer. Choose "
+            "another backbone"
         )
     blocks = _blocks(net, classifier)
     width = int(net.head_hidden_size)  # type: ignore[arg-type]
     net.set_submodule(classifier, build_head(head, width, classes))
-    blocks["head"] = tuple(name for name, _ in net.named_parameters() if name.startswith(f"{classifier}."))
+    blocks["head"] = tuple(
+        name for name, _ in net.named_parameters() if name.startswith(f"{classifier}.")
+    )
     return VisionNetwork(net, classifier, blocks, {**spec, "width": width})
 
 
 def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:
-    """stem, block 1 … N, neck (what stands in timm's last group beside the classifier), without the head."""
+    """stem, block 1 … N, neck (what stands in timm's last group beside the classifier), without the
+    head."""
     if not hasattr(net, "group_matcher"):
         raise HeadstartError(
-            f"model.backbone: {type(net).__name__} does not say how its layers are grouped; choose another"
+            f"model.backbone: {type(net).__name__} does not say how its layers are grouped; "
+            "choose another"
         )
     grouped = group_with_matcher(net.named_parameters(), net.group_matcher(coarse=True))  # type: ignore[operator]
     groups = [grouped[key] for key in sorted(grouped)]
     neck = [name for name in groups[-1] if not name.startswith(f"{classifier}.")]
-    blocks = {"stem": groups[0], **{f"block {number}": group for number, group in enumerate(groups[1:-1], 1)}}
+    blocks = {
+        "stem": groups[0],
+        **{f"block {number}": group for number, group in enumerate(groups[1:-1], 1)},
+    }
     if neck:
         blocks["neck"] = neck
     return {name: tuple(parameters) for name, parameters in blocks.items()}

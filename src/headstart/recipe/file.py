@@ -1,7 +1,7 @@
 """From a TOML file and the command line to a Recipe.
 
-Every problem is reported in one answer, each with its key, what was found, what was expected and, where one is near, the
-name that was probably meant.
+Every problem is reported in one answer, each with its key, what was found, what was expected and,
+where one is near, the name that was probably meant.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from headstart.recipe.recipe import Recipe
 from headstart.registry import suggest
 
 
-def read(path: str | Path, overrides: Sequence[str], names: Mapping[str, Collection[str]]) -> Recipe:
+def read(
+    path: str | Path, overrides: Sequence[str], names: Mapping[str, Collection[str]]
+) -> Recipe:
     """Read and check a recipe file.
 
     Args:
         path: the TOML file.
-        overrides: `key=value` pairs, the key dotted (`train.epochs=1`), the value in TOML (a bare word is a string).
+        overrides: `key=value` pairs, the key dotted (`train.epochs=1`), the value in TOML (a bare
+            word is a string).
         names: what the registries hold, by kind ("task", "strategy", "beside").
 
     Raises:
-        HeadstartError: the file is missing or no TOML, or the recipe is wrong; all problems in one message.
+        HeadstartError: the file is missing or no TOML, or the recipe is wrong; all problems in one
+            message.
     """
     path = Path(path)
     values = _read_toml(path)
@@ -55,15 +59,20 @@ def _read_toml(path: Path) -> dict[str, Any]:
         there = sorted(str(file) for file in folder.glob("*.toml"))
         raise HeadstartError(f"{path}: no such recipe file; {suggest(str(path), there)}") from None
     except (IsADirectoryError, PermissionError, UnicodeDecodeError) as error:
-        raise HeadstartError(f"{path}: expected a readable TOML file in UTF-8; found: {error}") from None
-    except (ValueError, RecursionError) as error:  # numbers of a million digits and endless nesting among them
+        raise HeadstartError(
+            f"{path}: expected a readable TOML file in UTF-8; found: {error}"
+        ) from None
+    # numbers of a million digits and endless nesting among them
+    except (ValueError, RecursionError) as error:
         raise HeadstartError(f"{path}: not valid TOML: {str(error)[:300]}") from None
 
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.strip().split(".")) or "\n" in override:
-        raise HeadstartError(f"command line: expected key=value such as train.epochs=1; found {override!r}")
+        raise HeadstartError(
+            f"command line: expected key=value such as train.epochs=1; found {override!r}"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
@@ -72,7 +81,8 @@ def _set(values: dict[str, Any], override: str) -> None:
     place: Any = values
     for section in sections:
         inner = place.get(section)
-        if not isinstance(inner, dict):  # a short form such as schedule = "step" gives way to the table it stands for
+        # a short form such as schedule = "step" gives way to the table it stands for
+        if not isinstance(inner, dict):
             inner = place[section] = {"name": inner} if isinstance(inner, str) else {}
         place = inner
     place[last] = value
@@ -85,14 +95,18 @@ def _explain(error: ValidationError, path: str, overrides: Sequence[str]) -> str
     for problem in error.errors():
         where = _keys_only(problem)
         key = ".".join(str(part) for part in where) or "recipe"
-        given = any(f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.") for other in overridden)
+        given = any(
+            f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+            for other in overridden
+        )
         origin = "command line" if given else path
         start = f"{origin}: {key}: "
         said.setdefault(start, []).append(_say(problem, where))
         if problem["type"] not in ("extra_forbidden", "missing", "value_error"):
             meant[start] = _describe(where).removeprefix("expected ")
     lines = [
-        start + _either(sayings) + (f" ({meant[start]})" if meant.get(start) else "") for start, sayings in said.items()
+        start + _either(sayings) + (f" ({meant[start]})" if meant.get(start) else "")
+        for start, sayings in said.items()
     ]
     if len(lines) == 1:
         return lines[0]
@@ -106,8 +120,8 @@ def _either(sayings: Sequence[str]) -> str:
 
 
 def _keys_only(problem: Any) -> list[int | str]:
-    """An error's place without the members of unions that pydantic names in it: keys, numbers in arrays, and at most a
-    last key that the recipe does not know."""
+    """An error's place without the members of unions that pydantic names in it: keys, numbers in
+    arrays, and at most a last key that the recipe does not know."""
     where: list[int | str] = []
     for number, part in enumerate(problem["loc"], 1):
         stranger = problem["type"] == "extra_forbidden" and number == len(problem["loc"])
@@ -119,8 +133,14 @@ def _keys_only(problem: Any) -> list[int | str]:
 def _say(problem: Any, where: Sequence[int | str]) -> str:
     found = problem["input"]
     if problem["type"] == "extra_forbidden":
-        elsewhere = [name for name in _keys([]) if where[-1] in _keys([name]) and [name] != where[:-1]]
-        hint = f"it belongs into [{elsewhere[0]}]" if elsewhere else suggest(str(where[-1]), _keys(where[:-1]))
+        elsewhere = [
+            name for name in _keys([]) if where[-1] in _keys([name]) and [name] != where[:-1]
+        ]
+        hint = (
+            f"it belongs into [{elsewhere[0]}]"
+            if elsewhere
+            else suggest(str(where[-1]), _keys(where[:-1]))
+        )
         return f"unknown key (found {found!r}); {hint}"
     if problem["type"] == "missing":
         return "missing; " + (_describe(where) or "this key is required")

@@ -24,7 +24,8 @@ from headstart.recipe.transfer import AUTO, FROZEN, PROBES, Transfer
 
 EMBEDDING = "embedding_classification"
 ALWAYS_SHOWN = (
-    "strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy", *NO_EFFECT_ON_RESULT,
+    "strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy",
+    *NO_EFFECT_ON_RESULT,
 )  # fmt: skip
 NEED_STEPS = ("loss", "label_smoothing", "max_grad_norm", "early_stopping")  # keys of [train]
 
@@ -62,12 +63,15 @@ class Recipe(Section):
     @classmethod
     def _a_folder_name(cls, output: str) -> str:
         if not Path(output).name or Path(output).name == ".." or "\0" in output:
-            raise ValueError(f"found {output!r}; expected the name of a folder to make, such as runs/first")
+            raise ValueError(
+                f"found {output!r}; expected the name of a folder to make, such as runs/first"
+            )
         return os.path.expanduser(output)
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """All that are to train: the recipe's own strategy, and what stands beside it (baselines among them)."""
+        """All that are to train: the recipe's own strategy, and what stands beside it (baselines
+        among them)."""
         return (self.transfer.strategy, *(other.name for other in self.evaluate.beside))
 
     @model_validator(mode="after")
@@ -82,8 +86,8 @@ class Recipe(Section):
             (FROZEN, AUTO) if self.model.head.is_estimator else (*PROBES, AUTO)
         ):
             raise ValueError(
-                f"model.head.classifier: {classifier!r} is fitted on frozen features; set transfer.strategy = "
-                "'feature_extraction', or remove it"
+                f"model.head.classifier: {classifier!r} is fitted on frozen features; set "
+                "transfer.strategy = 'feature_extraction', or remove it"
             )
         return self
 
@@ -95,24 +99,28 @@ class Recipe(Section):
         varied = [*(["policy"] if self.augment.policy not in (None, "none") else []), *mixed]
         if varied:
             raise ValueError(
-                f"augment.{varied[0]}: found {getattr(self.augment, varied[0])!r}; strategy 'feature_extraction' passes each "
-                "example through the frozen backbone once and keeps its features, so an example cannot look different each "
-                f"epoch. Remove augment.{varied[0]}, or choose a strategy that trains the backbone, such as 'fine_tune'"
+                f"augment.{varied[0]}: found {getattr(self.augment, varied[0])!r}; strategy "
+                "'feature_extraction' passes each example through the frozen backbone once and "
+                "keeps its features, so an example cannot look different each epoch. Remove "
+                f"augment.{varied[0]}, or choose a strategy that trains the backbone, such as "
+                "'fine_tune'"
             )
         default = Train()
         unread = [key for key in NEED_STEPS if getattr(self.train, key) != getattr(default, key)]
         if unread and self.model.head.fitting != "gradient":
             raise ValueError(
-                f"train.{unread[0]}: strategy 'feature_extraction' fits this head as a whole, without epochs; remove it, or "
-                "set model.head.classifier = 'gradient'"
+                f"train.{unread[0]}: strategy 'feature_extraction' fits this head as a whole, "
+                "without epochs; remove it, or set model.head.classifier = 'gradient'"
             )
         if self.train.ema is not None:
             raise ValueError(
-                "train.ema: averages a backbone that trains; strategy 'feature_extraction' trains a head only"
+                "train.ema: averages a backbone that trains; strategy 'feature_extraction' "
+                "trains a head only"
             )
         if self.train.compile is True:
             raise ValueError(
-                "train.compile: compiles steps of a backbone that trains; strategy 'feature_extraction' trains a head only"
+                "train.compile: compiles steps of a backbone that trains; strategy "
+                "'feature_extraction' trains a head only"
             )
         return self
 
@@ -120,51 +128,71 @@ class Recipe(Section):
     def _roles(self) -> Recipe:
         if self.train.select_on == "test" and self.data.validation:
             raise ValueError(
-                "train.select_on = 'test' leaves a validation part without a role; set data.validation = 0.0 or "
-                "train.select_on = 'validation'"
+                "train.select_on = 'test' leaves a validation part without a role; set "
+                "data.validation = 0.0 or train.select_on = 'validation'"
             )
-        if self.train.early_stopping and self.data.validation == 0 and self.train.select_on == "validation":
+        if (
+            self.train.early_stopping
+            and self.data.validation == 0
+            and self.train.select_on == "validation"
+        ):
             raise ValueError(
-                f"train.early_stopping: found {self.train.early_stopping} and data.validation = 0, so nothing says when to "
-                "stop; give a validation part (data.validation = 0.15), or remove train.early_stopping"
+                f"train.early_stopping: found {self.train.early_stopping} and data.validation = "
+                "0, so nothing says when to stop; give a validation part (data.validation = "
+                "0.15), or remove train.early_stopping"
             )
         return self
 
     def with_changes(self, **changes: Mapping[str, Any]) -> Recipe:
-        """A copy with some fields of its sections changed: `recipe.with_changes(train={"lr": 0.1})`."""
+        """A copy with some fields of its sections changed: `recipe.with_changes(train={"lr":
+        0.1})`."""
         return self.model_copy(
-            update={section: getattr(self, section).model_copy(update=fields) for section, fields in changes.items()}
+            update={
+                section: getattr(self, section).model_copy(update=fields)
+                for section, fields in changes.items()
+            }
         )
 
     @property
     def rivals(self) -> tuple[Beside, ...]:
         """What stands beside the recipe's own strategy, which never stands beside itself."""
         own = self.transfer.strategy
-        return tuple(other for other in self.evaluate.beside if other.name != own or other.lr or other.epochs)
+        return tuple(
+            other for other in self.evaluate.beside if other.name != own or other.lr or other.epochs
+        )
 
     def head(self) -> Head:
-        """The head as the strategy fits it: `classifier` says how on frozen features, and is None where gradients do."""
+        """The head as the strategy fits it: `classifier` says how on frozen features, and is None
+        where gradients do."""
         head = self.model.head
-        if self.transfer.probes and not self.transfer.frozen and head.is_estimator:  # that is for one beside
+        # that is for one beside
+        if self.transfer.probes and not self.transfer.frozen and head.is_estimator:
             head = head.model_copy(update={"classifier": None})
         fitting = head.fitting if self.transfer.probes else None
-        return head.model_copy(update={"classifier": fitting, "options": head.options if self.transfer.frozen else {}})
+        return head.model_copy(
+            update={"classifier": fitting, "options": head.options if self.transfer.frozen else {}}
+        )
 
     def resolved(self) -> dict[str, Any]:
-        """Every field, defaults included, as plain values that TOML can hold; what is unset is left out."""
+        """Every field, defaults included, as plain values that TOML can hold; what is unset is left
+        out."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def non_defaults(self) -> dict[str, Any]:
-        """Training settings that differ from their default, by key, less those that every run states anyway."""
+        """Training settings that differ from their default, by key, less those that every run
+        states anyway."""
         changed = {}
         for section in (self.transfer, self.train, self.augment):
             for key, field in type(section).model_fields.items():
                 value = getattr(section, key)
-                if key not in ALWAYS_SHOWN and value != field.get_default(call_default_factory=True):
+                if key not in ALWAYS_SHOWN and value != field.get_default(
+                    call_default_factory=True
+                ):
                     changed[key] = value.stated() if isinstance(value, Section) else value
         return changed
 
     def digest(self) -> str:
-        """SHA-256 of the resolved recipe less the run directory: equal for recipes that ask for the same thing."""
+        """SHA-256 of the resolved recipe less the run directory: equal for recipes that ask for the
+        same thing."""
         fields = {key: value for key, value in self.resolved().items() if key != "output"}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from headstart.recipe.section import Name, Section
 
-YARDSTICK = ("train.metric", "train.select_on", "data.validation", "data.test")  # by which trials are compared
+# by which trials are compared
+YARDSTICK = ("train.metric", "train.select_on", "data.validation", "data.test")
 
 
 class Range(Section):
@@ -56,22 +57,32 @@ def _one(key: str, value: Any) -> Range | list[Any]:
         return Range.model_validate(value)
     except ValidationError as error:
         said = error.errors()[0]
-        more = f" ({said['msg'].removeprefix('Value error, ')})" if said["type"] == "value_error" else ""
+        more = (
+            f" ({said['msg'].removeprefix('Value error, ')})"
+            if said["type"] == "value_error"
+            else ""
+        )
         raise ValueError(
-            f"{key}: found {value!r}; expected a range such as {{ low = 1e-5, high = 1e-3, log = true }}, or an array of "
-            f"values{more}"
+            f"{key}: found {value!r}; expected a range such as {{ low = 1e-5, high = 1e-3, log = "
+            f"true }}, or an array of values{more}"
         ) from None
 
 
 class Search(Section):
     """What `headstart search` tries; `headstart run` does not look at it."""
 
-    trials: Annotated[int, Field(ge=1, le=100_000)] = Field(20, description="of all processes of a search together")
+    trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        20, description="of all processes of a search together"
+    )
     space: dict[str, Range | list[Any]] = Field(
-        min_length=1, description="for each field by its dotted name a range { low, high, log } or an array of values"
+        min_length=1,
+        description="for each field by its dotted name a range { low, high, log } "
+        "or an array of values",
     )
     storage: Name | None = Field(
-        None, description="a database that several machines reach, as Optuna names it (default: a file beside the run)"
+        None,
+        description="a database that several machines reach, as Optuna names it (default: "
+        "a file beside the run)",
     )
 
     @field_validator("space", mode="before")
@@ -79,23 +90,36 @@ class Search(Section):
     def _flat(cls, space: Any) -> Any:
         if not space:
             raise ValueError(
-                "expected at least one field to vary, such as train.lr = { low = 1e-5, high = 1e-3, log = true }"
+                "expected at least one field to vary, such as train.lr = { low = 1e-5, high = "
+                "1e-3, log = true }"
             )
         return dict(_by_dotted_name("", space)) if isinstance(space, dict) else space
 
     @model_validator(mode="after")
     def _has_choices(self) -> Search:
-        empty = [key for key, values in self.space.items() if isinstance(values, list) and not values]
+        empty = [
+            key for key, values in self.space.items() if isinstance(values, list) and not values
+        ]
         if empty:
             raise ValueError(f"space: {empty[0]} has no values; expected some")
-        tables = [key for key, values in self.space.items() if isinstance(values, list) and any(map(_is_table, values))]
+        tables = [
+            key
+            for key, values in self.space.items()
+            if isinstance(values, list) and any(map(_is_table, values))
+        ]
         if tables:
             raise ValueError(
-                f"space: {tables[0]} has tables as values; expected numbers, strings, true, false or arrays"
+                f"space: {tables[0]} has tables as values; expected numbers, strings, true, "
+                "false or arrays"
             )
-        fixed = [key for key in self.space if key.split(".")[0] in ("search", "output", "task") or key in YARDSTICK]
+        fixed = [
+            key
+            for key in self.space
+            if key.split(".")[0] in ("search", "output", "task") or key in YARDSTICK
+        ]
         if fixed:
             raise ValueError(
-                f"space: {fixed[0]} cannot be varied, or trials could not be compared; expected fields such as train.lr"
+                f"space: {fixed[0]} cannot be varied, or trials could not be compared; expected "
+                "fields such as train.lr"
             )
         return self

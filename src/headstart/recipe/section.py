@@ -14,7 +14,9 @@ Name = Annotated[str, Field(min_length=1)]
 
 def several(kind: Any) -> Any:
     """A TOML array of `kind` as a tuple; one bare value counts as an array of one."""
-    one_is_enough = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
+    one_is_enough = BeforeValidator(
+        lambda value: value if isinstance(value, list | tuple) else (value,)
+    )
     return Annotated[tuple[kind, ...], Field(strict=False), one_is_enough]
 
 
@@ -23,16 +25,21 @@ class Section(BaseModel):
 
     def stated(self) -> str:
         """Keys that differ from their default, with their values, for people."""
-        return " ".join(f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items())
+        return " ".join(
+            f"{key} {value}" for key, value in self.model_dump(exclude_defaults=True).items()
+        )
 
 
 def registered(kind: str, name: str, info: ValidationInfo) -> str:
-    """The name itself, if the registries that the validation was given know it; without registries, any name.
+    """The name itself, if the registries that the validation was given know it; without registries,
+    any name.
 
     Raises:
         ValueError: they do not know it.
     """
     known = (info.context or {}).get(kind)
     if known is not None and name not in known:
-        raise ValueError(unknown("strategy or baseline" if kind == "beside" else kind, name, sorted(known)))
+        raise ValueError(
+            unknown("strategy or baseline" if kind == "beside" else kind, name, sorted(known))
+        )
     return name

@@ -1,4 +1,5 @@
-"""The page of `headstart check`: examples of each class as read and as varied, likes, and doubtful labels. One file."""
+"""The page of `headstart check`: examples of each class as read and as varied, likes, and doubtful
+labels. One file."""
 
 from __future__ import annotations
 
@@ -18,12 +19,14 @@ from headstart.report.pages import figure, render
 if TYPE_CHECKING:
     from headstart.models.preprocessor import Preprocessor
 
-EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60  # examples a class, classes, pairs and doubtful labels on the page
+# examples a class, classes, pairs and doubtful labels on the page
+EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60
 
 
 @dataclass(frozen=True)
 class CheckPage:
-    """What the page shows. `doubts` has part, example, label, suspected label and their probabilities a row."""
+    """What the page shows. `doubts` has part, example, label, suspected label and their
+    probabilities a row."""
 
     source: str
     lines: tuple[str, ...]
@@ -33,10 +36,14 @@ class CheckPage:
     seed: int
 
 
-def write_check_page(page: CheckPage, plain: Preprocessor, varied: Preprocessor, path: Path) -> None:
+def write_check_page(
+    page: CheckPage, plain: Preprocessor, varied: Preprocessor, path: Path
+) -> None:
     """Write the page; every name and text from the data is shown as text, whatever it holds."""
     pairs, doubts = _worst(page.leaks), page.doubts[:DOUBTS]
-    shown = {(pair.part, pair.name) for pair in pairs} | {(pair.other_part, pair.other_name) for pair in pairs}
+    shown = {(pair.part, pair.name) for pair in pairs} | {
+        (pair.other_part, pair.other_name) for pair in pairs
+    }
     shown |= {(part, name) for part, name, *_ in doubts}
     figures = {
         (role, name): figure(_as_it_stands(part.items[row], plain))
@@ -45,7 +52,9 @@ def write_check_page(page: CheckPage, plain: Preprocessor, varied: Preprocessor,
         if (role, name) in shown
     }
     classes = _classes(page, plain, varied)
-    content = render("check.html", page=page, classes=classes, pairs=pairs, doubts=doubts, figures=figures)
+    content = render(
+        "check.html", page=page, classes=classes, pairs=pairs, doubts=doubts, figures=figures
+    )
     write_whole(path, content)
 
 
@@ -55,19 +64,26 @@ def _worst(leaks: Leaks) -> list[Pair]:
     for pair in leaks.leaks:
         by_kind.setdefault(pair.how, []).append(pair)
     share = max((PAIRS - min(len(leaks.conflicts), PAIRS // 3)) // max(len(by_kind), 1), 1)
-    return [*leaks.conflicts[: PAIRS // 3], *(pair for pairs in by_kind.values() for pair in pairs[:share])]
+    return [
+        *leaks.conflicts[: PAIRS // 3],
+        *(pair for pairs in by_kind.values() for pair in pairs[:share]),
+    ]
 
 
 def _classes(
     page: CheckPage, plain: Preprocessor, varied: Preprocessor
 ) -> list[tuple[str, int, list[tuple[Markup, Markup]]]]:
-    """For each class its name, how many training examples it has, and some of them as read and as varied."""
+    """For each class its name, how many training examples it has, and some of them as read and as
+    varied."""
     train, random = page.dataset.train, np.random.default_rng(page.seed)
     found = []
     for number, name in enumerate(page.dataset.labels[:CLASSES]):
         rows = np.flatnonzero(train.labels == number)
         some = np.sort(random.permutation(rows)[:EACH]).tolist()
-        shown = [(figure(plain.show(train.items[row])), figure(varied.show(train.items[row], row))) for row in some]
+        shown = [
+            (figure(plain.show(train.items[row])), figure(varied.show(train.items[row], row)))
+            for row in some
+        ]
         found.append((name, len(rows), shown))
     return found
 

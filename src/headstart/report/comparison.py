@@ -17,7 +17,9 @@ from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
 
 
-def compared(cells: dict[str, dict[int, tuple[Path, Cost]]], failed: tuple[str, ...], resamples: int) -> Comparison:
+def compared(
+    cells: dict[str, dict[int, tuple[Path, Cost]]], failed: tuple[str, ...], resamples: int
+) -> Comparison:
     """The table of finished runs.
 
     Args:
@@ -32,35 +34,49 @@ def compared(cells: dict[str, dict[int, tuple[Path, Cost]]], failed: tuple[str, 
         best = right[ordered[0]]
         chances = holm([sign_flip(_difference(best, right[name])) for name in ordered[1:]])
     rows = [
-        _row(name, cells[name], right[name], 100 * (right[ordered[0]].mean() - right[name].mean()), p, resamples)
+        _row(
+            name,
+            cells[name],
+            right[name],
+            100 * (right[ordered[0]].mean() - right[name].mean()),
+            p,
+            resamples,
+        )
         for name, p in zip(ordered, [None, *chances], strict=bool(ordered))
     ]
     return Comparison(n=len(right[ordered[0]]) if ordered else 0, rows=tuple(rows), failed=failed)
 
 
 def _right(runs: dict[int, tuple[Path, Cost]]) -> np.ndarray:
-    """Which examples each seed's model got right, shape (n, seeds), examples in the order of their names."""
+    """Which examples each seed's model got right, shape (n, seeds), examples in the order of their
+    names."""
     columns = []
     for folder, _ in runs.values():
         found, stated = read_predictions(folder), Report.read(folder).test.n
         if len(found.names) != stated:
             raise HeadstartError(
-                f"{folder}: predictions.csv has {len(found.names)} examples, metrics.json {stated}; delete {folder.parent} and "
-                "start again"
+                f"{folder}: predictions.csv has {len(found.names)} examples, metrics.json "
+                f"{stated}; delete {folder.parent} and start again"
             )
         columns.append(found.right[np.argsort(np.array(found.names), kind="stable")])
     return np.stack(columns, axis=1)
 
 
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """How much oftener one was right, of each example, in whole numbers also where one has fewer seeds."""
+    """How much oftener one was right, of each example, in whole numbers also where one has fewer
+    seeds."""
     common = math.lcm(ours.shape[1], theirs.shape[1])
     counted = [found.sum(1).astype(int) * (common // found.shape[1]) for found in (ours, theirs)]
     return np.asarray(counted[0] - counted[1])
 
 
 def _row(
-    name: str, runs: dict[int, tuple[Path, Cost]], right: np.ndarray, points: float, p: float | None, resamples: int
+    name: str,
+    runs: dict[int, tuple[Path, Cost]],
+    right: np.ndarray,
+    points: float,
+    p: float | None,
+    resamples: int,
 ) -> Row:
     reports = [Report.read(folder) for folder, _ in runs.values()]
     costs = [cost for _, cost in runs.values()]
@@ -82,7 +98,8 @@ def _row(
 
 
 def _figure(right: np.ndarray, resamples: int) -> Figure:
-    """Mean accuracy over seeds; its interval draws examples and seeds anew (of one seed, Wilson's)."""
+    """Mean accuracy over seeds; its interval draws examples and seeds anew (of one seed,
+    Wilson's)."""
     n, seeds = right.shape
     if seeds == 1:
         low, high = wilson(int(right.sum()), n)

@@ -27,5 +27,7 @@ def write_comparisons(title: str, about: str, parts: Sequence[Compared], path: P
     Args:
         about: what was measured, and where.
     """
-    content = render("comparison.html", title=title, about=about, parts=parts, size=size, chance=chance)
+    content = render(
+        "comparison.html", title=title, about=about, parts=parts, size=size, chance=chance
+    )
     write_whole(path, content)

@@ -17,10 +17,12 @@ MANY_CLASSES = 12
 
 
 def describe(
-    recipe: Recipe, dataset: Dataset, backbone: str, sizes: dict[str, int], phases: tuple[PhaseRecord, ...], where: str,
+    recipe: Recipe, dataset: Dataset, backbone: str, sizes: dict[str, int],
+    phases: tuple[PhaseRecord, ...], where: str,
     detailed: bool,
 ) -> str:  # fmt: skip
-    """Task, data, backbone and phases; with `detailed` also the counts a class and each block's size and rates.
+    """Task, data, backbone and phases; with `detailed` also the counts a class and each block's
+    size and rates.
 
     Args:
         backbone: the network, in words.
@@ -35,7 +37,8 @@ def describe(
         f"backbone   {backbone}",
         f"running    {where}",
         *(
-            f"phase {number}    {recipe.transfer.strategy}: {_course(phase, dataset, total, phases)}"
+            f"phase {number}    {recipe.transfer.strategy}: "
+            f"{_course(phase, dataset, total, phases)}"
             for number, phase in enumerate(phases, 1)
         ),
     ]
@@ -48,7 +51,9 @@ def describe(
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
 
 
-def _course(phase: PhaseRecord, dataset: Dataset, total: int, phases: tuple[PhaseRecord, ...]) -> str:
+def _course(
+    phase: PhaseRecord, dataset: Dataset, total: int, phases: tuple[PhaseRecord, ...]
+) -> str:
     if not phase.epochs:
         alone = dataset.validation is None or any(other.epochs for other in phases)
         parts = "training part" if alone else "training and validation part"
@@ -67,9 +72,13 @@ def describe_parts(dataset: Dataset) -> str:
 def _classes(dataset: Dataset) -> str:
     counts = dataset.counts("train")
     if len(counts) <= MANY_CLASSES:
-        return f"{len(counts)} classes: " + ", ".join(f"{printable(name)} {count}" for name, count in counts.items())
+        return f"{len(counts)} classes: " + ", ".join(
+            f"{printable(name)} {count}" for name, count in counts.items()
+        )
     low, high = min(counts.values()), max(counts.values())
-    return f"{len(counts)} classes of {low if low == high else f'{low} to {high}'} training examples"
+    return (
+        f"{len(counts)} classes of {low if low == high else f'{low} to {high}'} training examples"
+    )
 
 
 def _rates(phase: PhaseRecord) -> str:
@@ -84,7 +93,12 @@ def _rate(phase: PhaseRecord, block: str) -> str:
 
 
 def _tables(dataset: Dataset, sizes: dict[str, int], phases: tuple[PhaseRecord, ...]) -> str:
-    blocks = Table("block", "parameters", *(f"rate in phase {n}" for n in range(1, len(phases) + 1)), box=SIMPLE_HEAD)
+    blocks = Table(
+        "block",
+        "parameters",
+        *(f"rate in phase {n}" for n in range(1, len(phases) + 1)),
+        box=SIMPLE_HEAD,
+    )
     for name, size in sizes.items():
         blocks.add_row(name, f"{size:,}", *(_rate(phase, name) for phase in phases))
     counts = Table("class", *dataset.parts(), box=SIMPLE_HEAD)

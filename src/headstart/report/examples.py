@@ -1,4 +1,5 @@
-"""Examples for people: right and wrong ones, with what in them spoke for the class that the model chose."""
+"""Examples for people: right and wrong ones, with what in them spoke for the class that the model
+chose."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ LONGEST = 128  # tokens of a text that are marked
 
 @dataclass(frozen=True)
 class Example:
-    """One test example: how it is called, its label, the likeliest classes with their probabilities, its log loss, and as HTML
-    itself and what spoke for the likeliest class (empty where that cannot be told)."""
+    """One test example: how it is called, its label, the likeliest classes with their
+    probabilities, its log loss, and as HTML itself and what spoke for the likeliest class (empty
+    where that cannot be told)."""
 
     name: str
     label: str
@@ -33,21 +35,30 @@ class Example:
     marked: Markup
 
 
-def examples(dataset: Dataset, network: Network, probabilities: np.ndarray, seed: int) -> dict[str, list[Example]]:
-    """Test examples by what they are examples of: those with the largest loss, and some at random that are right."""
+def examples(
+    dataset: Dataset, network: Network, probabilities: np.ndarray, seed: int
+) -> dict[str, list[Example]]:
+    """Test examples by what they are examples of: those with the largest loss, and some at random
+    that are right."""
     truth, guess = dataset.test.labels, probabilities.argmax(1)
     losses = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12))
-    wrong = [row for row in np.argsort(-losses, kind="stable").tolist() if guess[row] != truth[row]][:EACH]
+    wrong = [
+        row for row in np.argsort(-losses, kind="stable").tolist() if guess[row] != truth[row]
+    ][:EACH]
     right = np.random.default_rng(seed).permutation(np.flatnonzero(guess == truth))[:EACH].tolist()
     network.eval()
     return {
-        title: [_example(dataset, network, row, probabilities[row], float(losses[row])) for row in rows]
+        title: [
+            _example(dataset, network, row, probabilities[row], float(losses[row])) for row in rows
+        ]
         for title, rows in (("Wrong, the largest losses", wrong), ("Right, at random", right))
         if rows
     }
 
 
-def _example(dataset: Dataset, network: Network, row: int, probabilities: np.ndarray, loss: float) -> Example:
+def _example(
+    dataset: Dataset, network: Network, row: int, probabilities: np.ndarray, loss: float
+) -> Example:
     test, item = dataset.test, dataset.test.items[row]
     order = np.argsort(-probabilities, kind="stable")[:LIKELIEST].tolist()
     shown, marked = _drawn(network, item, order[0])
@@ -78,11 +89,19 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
 
 
 def _marks(network: Network, inputs: dict[str, Tensor], targets: Tensor) -> np.ndarray | None:
-    """What speaks for the class in the one example; None where the network does not let itself be asked, for that is no reason
-    to lose a run."""
+    """What speaks for the class in the one example; None where the network does not let itself be
+    asked, for that is no reason to lose a run."""
     try:
         found = network.attribute(inputs, targets)
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, NotImplementedError):
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        NotImplementedError,
+    ):
         return None
     told = found is not None and bool(found.isfinite().all()) and bool(found.any())
     return found[0].float().cpu().numpy() if told and found is not None else None
@@ -99,7 +118,8 @@ def _overlaid(picture: Image.Image, marks: np.ndarray) -> Image.Image:
 
 
 def _marked_text(pieces: list[str], marks: np.ndarray) -> Markup:
-    """A text whose pieces have a blue ground as far as they speak for the class, and a red one as far as against it."""
+    """A text whose pieces have a blue ground as far as they speak for the class, and a red one as
+    far as against it."""
     most = float(np.abs(marks).max()) or 1.0
     told = []
     for piece, mark in list(zip(pieces, marks.tolist(), strict=False))[:LONGEST]:

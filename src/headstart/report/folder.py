@@ -17,11 +17,13 @@ from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
 
-RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"  # what lies in it under these names
+# what lies in it under these names
+RECIPE, MODEL, SPLIT = "recipe.resolved.toml", "model", "split.parquet"
 
 
 def check_free(recipe: Recipe) -> None:
-    """Make sure that the recipe's run directory is free, or holds an earlier run of the same recipe.
+    """Make sure that the recipe's run directory is free, or holds an earlier run of the same
+    recipe.
 
     Raises:
         HeadstartError: it belongs to another recipe, or is no run directory at all.
@@ -29,7 +31,9 @@ def check_free(recipe: Recipe) -> None:
     folder = Path(recipe.output)
     _check_unfinished(recipe)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise HeadstartError(f"output: {folder} is there and is no folder; expected the name of a folder to make")
+        raise HeadstartError(
+            f"output: {folder} is there and is no folder; expected the name of a folder to make"
+        )
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     way_out = "Give another place with output=NAME, or move this one away"
@@ -41,7 +45,9 @@ def check_free(recipe: Recipe) -> None:
         ) from None
     differing = _differences(theirs, recipe.resolved())
     if differing:
-        raise HeadstartError(f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}")
+        raise HeadstartError(
+            f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}"
+        )
 
 
 def checkpoints_of(recipe: Recipe) -> Path:
@@ -51,12 +57,17 @@ def checkpoints_of(recipe: Recipe) -> Path:
 
 @contextmanager
 def told_when_stopped(recipe: Recipe) -> Iterator[None]:
-    """Tell, on standard error, what the same command will do when a run is stopped by Ctrl-C or a signal."""
+    """Tell, on standard error, what the same command will do when a run is stopped by Ctrl-C or a
+    signal."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         kept = checkpoints_of(recipe).is_dir()
-        how = "a checkpoint is kept, and the same command goes on" if kept else "the same command begins anew"
+        how = (
+            "a checkpoint is kept, and the same command goes on"
+            if kept
+            else "the same command begins anew"
+        )
         if os.environ.get("RANK", "0") == "0":
             print(f"stopped; {how}", file=sys.stderr, flush=True)
         raise
@@ -66,8 +77,8 @@ def _check_unfinished(recipe: Recipe) -> None:
     folder = checkpoints_of(recipe)
     if folder.exists() and not folder.is_dir():
         raise HeadstartError(
-            f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it away, or give another "
-            "place with output=NAME"
+            f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it "
+            "away, or give another place with output=NAME"
         )
     try:
         theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
@@ -81,13 +92,16 @@ def _check_unfinished(recipe: Recipe) -> None:
         ours["train"].pop(key, None)
     if differing := _differences(theirs, ours):
         raise HeadstartError(
-            f"output: an unfinished run of {recipe.output} was begun with another recipe ({_few(differing)}). Undo the change "
-            f"to go on with that run; or begin anew: delete {folder}, or give another place with output=NAME"
+            f"output: an unfinished run of {recipe.output} was begun with another recipe "
+            f"({_few(differing)}). Undo the change to go on with that run; or begin anew: delete "
+            f"{folder}, or give another place with output=NAME"
         )
 
 
 def _few(differing: list[str]) -> str:
-    return "; ".join(differing[:4]) + (f"; and {len(differing) - 4} more" if len(differing) > 4 else "")
+    return "; ".join(differing[:4]) + (
+        f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
+    )
 
 
 def _beside(place: Path, part: str) -> Path:
@@ -111,15 +125,19 @@ def _shown(value: Any) -> str:
 
 @contextmanager
 def run_directory(recipe: Recipe) -> Iterator[Path]:
-    """A new folder to write a run into; it becomes the run directory when the block ends, and vanishes if it fails.
+    """A new folder to write a run into; it becomes the run directory when the block ends, and
+    vanishes if it fails.
 
-    Checkpoints beside it stay if the block is interrupted, and vanish with its end or a trouble that would come again.
+    Checkpoints beside it stay if the block is interrupted, and vanish with its end or a trouble
+    that would come again.
 
     Raises:
         HeadstartError: another process is writing the same run.
     """
     place = Path(recipe.output)
-    draft, old, lock, checkpoints = (_beside(place, part) for part in ("draft", "old", "lock", "checkpoints"))
+    draft, old, lock, checkpoints = (
+        _beside(place, part) for part in ("draft", "old", "lock", "checkpoints")
+    )
     with _locked(lock, place):
         check_free(recipe)  # another run may have ended there meanwhile
         _make(draft, place)
@@ -153,7 +171,8 @@ def _make(draft: Path, place: Path) -> None:
 
 def _cannot(place: Path, error: OSError) -> HeadstartError:
     return HeadstartError(
-        f"output: {place} cannot be made ({error.filename}: {error.strerror}); give another place with output=NAME"
+        f"output: {place} cannot be made ({error.filename}: {error.strerror}); give another "
+        "place with output=NAME"
     )
 
 
@@ -166,7 +185,9 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
         raise _cannot(place, error) from None
     with try_lock(path) as ours:
         if not ours:
-            raise HeadstartError(f"output: another process is writing {place}; wait for it or give output=NAME")
+            raise HeadstartError(
+                f"output: another process is writing {place}; wait for it or give output=NAME"
+            )
         try:
             yield
         finally:
@@ -176,7 +197,8 @@ def _locked(path: Path, place: Path) -> Iterator[None]:
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Whether this process, and no other, works on what a file stands for; where a system has no file locks, always."""
+    """Whether this process, and no other, works on what a file stands for; where a system has no
+    file locks, always."""
     try:
         import fcntl
     except ImportError:
@@ -188,5 +210,6 @@ def try_lock(path: Path) -> Iterator[bool]:
         except OSError:
             yield False
             return
-        os.register_at_fork(after_in_child=file.close)  # or loader processes that outlive a killed run hold the lock
+        # or loader processes that outlive a killed run hold the lock
+        os.register_at_fork(after_in_child=file.close)
         yield True

@@ -32,16 +32,25 @@ PACKAGES = (
 
 
 def manifest(
-    recipe: Recipe, dataset: Dataset, spec: dict[str, Any], settings: dict[str, Any], device: str, processes: int
+    recipe: Recipe,
+    dataset: Dataset,
+    spec: dict[str, Any],
+    settings: dict[str, Any],
+    device: str,
+    processes: int,
 ) -> dict[str, Any]:
-    """Plain values for `manifest.json`. `settings` holds what the recipe left open and the run settled."""
+    """Plain values for `manifest.json`. `settings` holds what the recipe left open and the run
+    settled."""
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe_sha256": recipe.digest(),
         "seed": recipe.seed,
         "settings": settings,
         "source": recipe.data.source or recipe.data.train,
-        "data": {role: {"n": len(examples), "sha256": examples.digest()} for role, examples in dataset.parts().items()},
+        "data": {
+            role: {"n": len(examples), "sha256": examples.digest()}
+            for role, examples in dataset.parts().items()
+        },
         "labels": list(dataset.labels),
         "backbone": {"architecture": spec["backbone"], "pretrained": spec["pretrained"]},
         "packages": {name: _version(name) for name in PACKAGES},
@@ -66,7 +75,9 @@ def _version(name: str) -> str | None:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor()
 

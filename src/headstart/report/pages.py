@@ -1,4 +1,5 @@
-"""What all pages share: one file each, no scripts, nothing from elsewhere, and every name from the data shown as text."""
+"""What all pages share: one file each, no scripts, nothing from elsewhere, and every name from the
+data shown as text."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ SIDE, EXCERPT = 160, 400  # of a picture in pixels, of a text in characters
 
 def render(template: str, **values: Any) -> str:
     """A page from its template; text is escaped unless it is Markup."""
-    pages = Environment(loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined)
+    pages = Environment(
+        loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined
+    )
     return pages.get_template(template).render(axis_of=axis_of, **values)
 
 
@@ -37,4 +40,6 @@ def figure(seen: str | Image.Image) -> Markup:
     small, content = seen.copy(), io.BytesIO()
     small.thumbnail((SIDE, SIDE))
     small.save(content, "JPEG", quality=80)
-    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(base64.b64encode(content.getvalue()).decode())
+    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(
+        base64.b64encode(content.getvalue()).decode()
+    )

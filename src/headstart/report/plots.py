@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS = 400  # of a curve
-INK, FIRST, SECOND, SOFT = "#667085", "#2266cc", "#c0504d", "#9aa7b8"  # readable on white and on dark paper
+# readable on white and on dark paper
+INK, FIRST, SECOND, SOFT = "#667085", "#2266cc", "#c0504d", "#9aa7b8"
 
 
-def plot_rates(rates: Sequence[float], losses: Sequence[float], suggestion: float, now: float, path: Path) -> None:
+def plot_rates(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float, now: float, path: Path
+) -> None:
     """Loss against learning rate, with the suggested rate and that of the recipe, as a PNG file."""
     from matplotlib.figure import Figure
 
@@ -29,7 +32,12 @@ def plot_rates(rates: Sequence[float], losses: Sequence[float], suggestion: floa
     axes.plot(rates, losses, color="#1f4e79")
     axes.axvline(suggestion, color="#c0504d", linestyle="--", label=f"suggested: {suggestion:g}")
     axes.axvline(now, color="#888888", linestyle=":", label=f"train.lr of the recipe: {now:g}")
-    axes.set(xscale="log", xlabel="train.lr", ylabel="training loss, smoothed", title="Learning rate range test")
+    axes.set(
+        xscale="log",
+        xlabel="train.lr",
+        ylabel="training loss, smoothed",
+        title="Learning rate range test",
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     draft = path.with_name(f".{path.name}.draft")
@@ -38,12 +46,15 @@ def plot_rates(rates: Sequence[float], losses: Sequence[float], suggestion: floa
 
 
 def learning_curves(result: Result) -> Markup:
-    """Losses and held-out accuracy by epoch as SVG; a line stands where a phase begins, a circle around the epoch kept."""
+    """Losses and held-out accuracy by epoch as SVG; a line stands where a phase begins, a circle
+    around the epoch kept."""
     from matplotlib.ticker import MaxNLocator
 
     rows = list(result.epochs)
     epochs = np.arange(1, len(rows) + 1)
-    begins = [place for place in range(1, len(rows)) if rows[place]["phase"] != rows[place - 1]["phase"]]
+    begins = [
+        place for place in range(1, len(rows)) if rows[place]["phase"] != rows[place - 1]["phase"]
+    ]
 
     def phases(axes: Axes) -> None:
         for place in begins:
@@ -61,7 +72,13 @@ def learning_curves(result: Result) -> Markup:
     def losses(axes: Axes) -> None:
         axes.plot(epochs, [row["loss"] for row in rows], color=FIRST, marker=".", label="training")
         if "selection_loss" in rows[0]:
-            axes.plot(epochs, [row["selection_loss"] for row in rows], color=SECOND, marker=".", label="held out")
+            axes.plot(
+                epochs,
+                [row["selection_loss"] for row in rows],
+                color=SECOND,
+                marker=".",
+                label="held out",
+            )
         phases(axes)
         axes.set_ylabel("loss")
         axes.legend(frameon=False, labelcolor=INK)
@@ -81,11 +98,15 @@ def _is(row: dict[str, Any], kept: dict[str, int]) -> bool:
     return all(row[key] == value for key, value in kept.items())
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray, error: np.ndarray) -> Markup:
-    """How often the model is right at each confidence, and its error when it refuses the least certain examples, as SVG.
+def reliability(
+    confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray, error: np.ndarray
+) -> Markup:
+    """How often the model is right at each confidence, and its error when it refuses the least
+    certain examples, as SVG.
 
     Args:
-        confidence: probability of the likeliest class, shape (n,). right: whether it is the label, shape (n,).
+        confidence: probability of the likeliest class, shape (n,). right: whether it is the label,
+            shape (n,).
         coverage: share of examples answered. error: among them; shape (n,) each.
     """
 
@@ -98,10 +119,17 @@ def reliability(confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray,
         axes.plot([0, 1], [0, 1], color=SOFT, linestyle=":")
         axes.plot(mean, share, color=FIRST, marker="o", markersize=4)
         axes.bar((np.arange(10) + 0.5) / 10, counts / counts.sum(), 0.09, color=SOFT, alpha=0.5)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence (bars: share of examples)", ylabel="share that is right")
+        axes.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            xlabel="confidence (bars: share of examples)",
+            ylabel="share that is right",
+        )
 
     def refusing(axes: Axes) -> None:
-        some = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), POINTS)).round().astype(int))
+        some = np.unique(
+            np.linspace(0, len(coverage) - 1, min(len(coverage), POINTS)).round().astype(int)
+        )
         axes.plot(coverage[some], error[some], color=FIRST)
         axes.set(xlim=(0, 1), xlabel="share of examples answered", ylabel="error among them")
         axes.set_ylim(0, 1.05 * max(float(error.max()), 0.05))
@@ -110,12 +138,14 @@ def reliability(confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray,
 
 
 def _drawn(*panels: Callable[[Axes], None]) -> Markup:
-    """Panels that stand beside each other, or one below the other on a phone; text stays text, so that no sign is missing."""
+    """Panels that stand beside each other, or one below the other on a phone; text stays text, so
+    that no sign is missing."""
     import matplotlib
     from matplotlib.figure import Figure
 
     settings: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": "headstart", "font.size": 9, "font.family": "sans-serif", "text.color": INK,
+        "svg.fonttype": "none", "svg.hashsalt": "headstart", "font.size": 9,
+        "font.family": "sans-serif", "text.color": INK,
         "axes.labelcolor": INK, "axes.edgecolor": SOFT, "xtick.color": INK, "ytick.color": INK,
         "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
@@ -131,7 +161,10 @@ def _drawn(*panels: Callable[[Axes], None]) -> Markup:
 
 
 def _inline(svg: str) -> Markup:
-    """A picture as a part of a page, which needs neither its preamble nor namespaces, and sets the width itself."""
+    """A picture as a part of a page, which needs neither its preamble nor namespaces, and sets the
+    width itself."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    return Markup(re.sub(r'width="[^"]*pt" height="[^"]*pt"', 'class="plot" role="img"', svg, count=1))
+    return Markup(
+        re.sub(r'width="[^"]*pt" height="[^"]*pt"', 'class="plot" role="img"', svg, count=1)
+    )

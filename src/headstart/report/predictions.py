@@ -1,4 +1,5 @@
-"""Tables of predictions: what a model said of each example, in the same columns from a run and from `headstart predict`."""
+"""Tables of predictions: what a model said of each example, in the same columns from a run and from
+`headstart predict`."""
 
 from __future__ import annotations
 
@@ -13,14 +14,16 @@ import numpy as np
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
 
-FILE, BESIDE = "predictions.csv", "predictions"  # of the main result; the folder with those of what stands beside
+# of the main result; the folder with those of what stands beside
+FILE, BESIDE = "predictions.csv", "predictions"
 BEFORE, AFTER = ("example", "label", "predicted", "probability"), ("refused", "error")
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Names, labels and predicted labels of n examples, and the probabilities of the classes, shape (n, classes)."""
+    """Names, labels and predicted labels of n examples, and the probabilities of the classes, shape
+    (n, classes)."""
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
@@ -36,8 +39,9 @@ class Predictions:
 def columns(classes: Sequence[str]) -> list[str]:
     """The columns of a table of predictions; a cell that does not apply is empty.
 
-    `example`, `label` (where it is known), `predicted` and its `probability`, `p(CLASS)` for each class, `refused` (true where
-    the probability was too low to answer; `predicted` is then empty), and `error` (why an example could not be read).
+    `example`, `label` (where it is known), `predicted` and its `probability`, `p(CLASS)` for each
+    class, `refused` (true where the probability was too low to answer; `predicted` is then empty),
+    and `error` (why an example could not be read).
     """
     return [*BEFORE, *(f"p({name})" for name in classes), *AFTER]
 
@@ -52,7 +56,12 @@ def row_of(
 ) -> Row:
     """A row of that table. `probabilities` are in the order of `classes`."""
     named = {f"p({key})": round(p, 6) for key, p in zip(classes, probabilities, strict=True)}
-    about = {"example": name, "label": label, "predicted": predicted, "probability": round(max(probabilities), 6)}
+    about = {
+        "example": name,
+        "label": label,
+        "predicted": predicted,
+        "probability": round(max(probabilities), 6),
+    }
     return {**about, **named, "refused": refused}
 
 
@@ -84,7 +93,8 @@ def write_predictions(dataset: Dataset, probabilities: np.ndarray, path: Path) -
 
 
 def read_predictions(folder: Path) -> Predictions:
-    """What `write_predictions` wrote for the main result of a run, also of an older version, whose tables had fewer columns.
+    """What `write_predictions` wrote for the main result of a run, also of an older version, whose
+    tables had fewer columns.
 
     Raises:
         HeadstartError: it is not there, or not as it was written.
@@ -101,6 +111,7 @@ def read_predictions(folder: Path) -> Predictions:
         names, labels, predicted = zip(*(row[:3] for row in rows), strict=True)
     except (OSError, ValueError) as error:
         raise HeadstartError(
-            f"{path}: is not as the run left it ({type(error).__name__}: {first_line(error)}); train the run again"
+            f"{path}: is not as the run left it ({type(error).__name__}: {first_line(error)}); "
+            "train the run again"
         ) from None
     return Predictions(names, labels, predicted, probabilities)

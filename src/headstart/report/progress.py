@@ -1,4 +1,5 @@
-"""What a run says while it works: a bar and a line a phase on a terminal, JSON lines elsewhere, and always a log file."""
+"""What a run says while it works: a bar and a line a phase on a terminal, JSON lines elsewhere, and
+always a log file."""
 
 from __future__ import annotations
 
@@ -49,7 +50,9 @@ class Progress:
             hear(event)
         if event["event"] not in PASSING and self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n")
+                file.write(
+                    json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n"
+                )
         if self._live:
             self._draw(event)
         elif event["event"] not in PASSING or time.monotonic() - self._said > QUIET_SECONDS:
@@ -81,25 +84,34 @@ class Progress:
                 if event["epoch"] == event["epochs"]:
                     self._end_bar()
             case "extracting":
-                self._progress(event["seen"], event["of"], f"{self._title}  features of {event['part']}")
+                self._progress(
+                    event["seen"], event["of"], f"{self._title}  features of {event['part']}"
+                )
             case "features":
                 self.text(
-                    f"{self._title}  features of {event['part']}: {event['cached']} of {event['of']} from the cache, "
-                    f"{event['computed']} computed in {event['seconds']:.1f} s"
+                    f"{self._title}  features of {event['part']}: {event['cached']} of "
+                    f"{event['of']} from the cache, {event['computed']} computed in "
+                    f"{event['seconds']:.1f} s"
                 )
             case "note":
                 self.text(event["note"])
 
     def _about(self, event: dict[str, Any]) -> str:
         """Where training stands, and what the last epoch came to."""
-        parts = [self._title, f"phase {event['phase']}", f"epoch {event['epoch']}/{event['epochs']}"]
+        parts = [
+            self._title,
+            f"phase {event['phase']}",
+            f"epoch {event['epoch']}/{event['epochs']}",
+        ]
         epoch = self._epoch
         if "loss" in epoch:
             parts.append(f"loss {epoch['loss']:.3f}")
         if "selection_accuracy" in epoch:
             metric = epoch["metric"]
             named = "" if metric == "accuracy" else f" {metric.replace('_', ' ')}"
-            parts.append(f"validation{named} {epoch[f'selection_{metric}']:.3f}, best {epoch['best']:.3f}")
+            parts.append(
+                f"validation{named} {epoch[f'selection_{metric}']:.3f}, best {epoch['best']:.3f}"
+            )
         return "  ".join(parts)
 
     def _progress(self, done: int, total: int, title: str) -> None:

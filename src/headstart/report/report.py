@@ -1,4 +1,5 @@
-"""What came out of a run, as plain values: JSON for machines, sentences for people. Imports nothing that trains."""
+"""What came out of a run, as plain values: JSON for machines, sentences for people. Imports nothing
+that trains."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ FILE = "metrics.json"
 
 
 class Report(Part):
-    """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is measured against."""
+    """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is
+    measured against."""
 
     task: str
     name: str
@@ -25,7 +27,8 @@ class Report(Part):
     notes: tuple[str, ...]
     leaked: int = 0  # test examples that training or validation has as well
     without_leaks: Scores | None = None  # the main result on the others
-    calibration: Calibration | None = None  # of the main result, where a part was held out from its training
+    # of the main result, where a part was held out from its training
+    calibration: Calibration | None = None
     selected_on: str | None
     main: Result
     beside: tuple[Result, ...]
@@ -44,11 +47,17 @@ class Report(Part):
         """
         path = Path(run) / FILE
         try:
-            return Report.model_validate_json(path.read_bytes()).model_copy(update={"folder": str(run)})
+            return Report.model_validate_json(path.read_bytes()).model_copy(
+                update={"folder": str(run)}
+            )
         except (FileNotFoundError, NotADirectoryError):
-            raise HeadstartError(f"{run}: expected the folder of a finished run; found no {FILE} in it") from None
+            raise HeadstartError(
+                f"{run}: expected the folder of a finished run; found no {FILE} in it"
+            ) from None
         except ValidationError as error:
-            raise HeadstartError(f"{path}: not a report of this version: {error.errors()[0]['msg']}") from None
+            raise HeadstartError(
+                f"{path}: not a report of this version: {error.errors()[0]['msg']}"
+            ) from None
 
     def write(self, folder: Path) -> None:
         (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -59,13 +68,18 @@ class Report(Part):
         for other in self.beside:
             ours, theirs = self.test.accuracy, other.test.accuracy
             gap = 100 * (ours.value - theirs.value)
-            by = f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}" if gap else "level with"
+            by = (
+                f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}"
+                if gap
+                else "level with"
+            )
             if other.p is None:  # the run of an older version
                 apart = ours.low > theirs.high or theirs.low > ours.high
                 tested = f"; the intervals {'do not overlap' if apart else 'overlap'}"
             else:
                 tested = (
-                    f", p {equals(other.p)}: {'more than chance' if other.p <= DOUBTFUL else 'not distinguishable'}"
+                    f", p {equals(other.p)}: "
+                    f"{'more than chance' if other.p <= DOUBTFUL else 'not distinguishable'}"
                 )
             sentences.append(f"{self.main.name} is {by} {other.name}{tested}.")
         return " ".join(sentences)
@@ -74,7 +88,9 @@ class Report(Part):
         """The last lines of a run."""
         test, worst = self.test, self.test.worst_class()
         selected = " (selected on this set)" if self.selected_on == "test" else ""
-        lines = [f"test accuracy{selected} {test.accuracy}, n = {test.n}   (in brackets: 95 % intervals)"]
+        lines = [
+            f"test accuracy{selected} {test.accuracy}, n = {test.n}   (in brackets: 95 % intervals)"
+        ]
         if self.without_leaks:
             lines.append(
                 f"  without the test examples that training or validation has too ({self.leaked}): "
@@ -83,21 +99,35 @@ class Report(Part):
         width = max(len(result.name) for result in (self.main, *self.beside))
         width = max(width, len("majority class"))
         for result in (self.main, *self.beside):
-            more = [result.fitted or "", f"{result.cached} features were cached" if result.cached else ""]
+            more = [
+                result.fitted or "",
+                f"{result.cached} features were cached" if result.cached else "",
+            ]
             remark = "   " + "; ".join(filter(None, more)) if any(more) else ""
-            lines.append(f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{remark}")
+            lines.append(
+                f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{remark}"
+            )
         lines.append(
-            f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always {quoted(test.majority_class)})"
+            f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always "
+            f"{quoted(test.majority_class)})"
         )
         if self.beside:
             lines.append(self.verdict())
         if self.selected_on and self.main.kept:
-            lines.append("the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept))
+            lines.append(
+                "the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept)
+            )
         undefined = [test.undefined] if test.undefined else []
-        notes = [*undefined, *self.main.notes, *(note for note in self.notes if note.startswith("evaluate."))]
+        notes = [
+            *undefined,
+            *self.main.notes,
+            *(note for note in self.notes if note.startswith("evaluate.")),
+        ]
         lines += [f"note: {note}" for note in notes]
         if worst is not None:
-            lines.append(f"worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found")
+            lines.append(
+                f"worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found"
+            )
         lines += [
             f"report:  {self.folder}/report.html",
             f"predict: headstart predict {self.folder} FILE_OR_FOLDER …",

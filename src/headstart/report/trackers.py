@@ -32,13 +32,17 @@ def check_trackers(names: Sequence[str]) -> None:
             raise HeadstartError(f"train.trackers: {unknown('tracker', name, known)}")
         if name not in there:
             raise HeadstartError(
-                f"train.trackers: the package of {name!r} is not installed; pip install {name}, or remove it"
+                f"train.trackers: the package of {name!r} is not installed; pip install {name}, "
+                "or remove it"
             )
 
 
 @contextmanager
-def tracked(names: Sequence[str], config: dict[str, Any], folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Where to send what a run tells; its numbers arrive at each tracker under `strategy/key`, a step an event.
+def tracked(
+    names: Sequence[str], config: dict[str, Any], folder: Path
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Where to send what a run tells; its numbers arrive at each tracker under `strategy/key`, a
+    step an event.
 
     Args:
         names: as Accelerate calls them. config: of the run, nested.
@@ -61,10 +65,15 @@ def tracked(names: Sequence[str], config: dict[str, Any], folder: Path) -> Itera
         if event["event"] not in TRACKED:
             return
         prefix = event.get("name") or strategy
-        numbers = {f"{prefix}/{key}": value for key, value in event.items() if isinstance(value, int | float)}
+        numbers = {
+            f"{prefix}/{key}": value
+            for key, value in event.items()
+            if isinstance(value, int | float)
+        }
         steps[prefix] += 1
         for tracker in opened:
-            with suppress(Exception):  # such as a server that is gone: the run is worth more than its curves
+            # such as a server that is gone: the run is worth more than its curves
+            with suppress(Exception):
                 tracker.log(numbers, step=steps[prefix])
 
     try:
@@ -77,12 +86,16 @@ def tracked(names: Sequence[str], config: dict[str, Any], folder: Path) -> Itera
 
 def _opened(name: str, kind: Any, config: dict[str, Any], folder: Path) -> Any:
     try:
-        tracker = kind("headstart", *([str(folder / FOLDER)] if kind.requires_logging_directory else []))
+        tracker = kind(
+            "headstart", *([str(folder / FOLDER)] if kind.requires_logging_directory else [])
+        )
         if hasattr(tracker, "start"):
             tracker.start()
         tracker.store_init_configuration(_flat(config))
     except Exception as error:  # each tracker's package has its own
-        raise HeadstartError(f"train.trackers: {name} cannot be opened: {first_line(error)}") from None
+        raise HeadstartError(
+            f"train.trackers: {name} cannot be opened: {first_line(error)}"
+        ) from None
     return tracker
 
 
@@ -93,5 +106,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value if isinstance(value, int | float | str | bool) else str(value)
+            found[f"{prefix}{key}"] = (
+                value if isinstance(value, int | float | str | bool) else str(value)
+            )
     return found

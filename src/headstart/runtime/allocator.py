@@ -1,4 +1,5 @@
-"""How this process gets its memory from the system and gives it back (with glibc on Linux), and how it clears up."""
+"""How this process gets its memory from the system and gives it back (with glibc on Linux), and how
+it clears up."""
 
 from __future__ import annotations
 
@@ -12,13 +13,16 @@ from typing import Any, NoReturn
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory, of all threads in one place, instead of fetching it anew from the system at each step.
+    """Let glibc keep freed memory, of all threads in one place, instead of fetching it anew from
+    the system at each step.
 
-    EfficientNet-Lite0 at batch 32 on 2 cores: 21 → 53 images/s in training. HEADSTART_KEEP_MEMORY=0 switches it off.
+    EfficientNet-Lite0 at batch 32 on 2 cores: 21 → 53 images/s in training. HEADSTART_KEEP_MEMORY=0
+    switches it off.
     """
     if os.environ.get("HEADSTART_KEEP_MEMORY") == "0" or (libc := _glibc()) is None:
         return
-    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8  # M_TRIM_THRESHOLD, M_TOP_PAD … in malloc.h
+    # M_TRIM_THRESHOLD, M_TOP_PAD … in malloc.h
+    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
     libc.mallopt(mmap_max, 0)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(top_pad, 256 * 2**20)
@@ -26,12 +30,14 @@ def keep_freed_memory() -> None:
 
 
 def collect_less() -> None:
-    """Look for garbage seldom: libraries make objects by the hundred thousand while they are imported (4.4 → 3.6 s)."""
+    """Look for garbage seldom: libraries make objects by the hundred thousand while they are
+    imported (4.4 → 3.6 s)."""
     gc.set_threshold(50_000, 20, 20)
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without taking apart what it has imported (1.9 → 0.2 s); what is to be done at its end is done."""
+    """End the process without taking apart what it has imported (1.9 → 0.2 s); what is to be done
+    at its end is done."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody listens any more

@@ -1,4 +1,5 @@
-"""How far something is: a bar with speed and time left on a terminal, elsewhere a line now and then."""
+"""How far something is: a bar with speed and time left on a terminal, elsewhere a line now and
+then."""
 
 from __future__ import annotations
 
@@ -17,11 +18,14 @@ class Bar:
     """One line of a terminal that shows how far something is, and vanishes when it is closed.
 
     Args:
-        title: what is being done. total: of how many examples; None where that is not known. out: where to (default: standard
-            error). shown: whether at all; of several processes of a run only the first shows anything.
+        title: what is being done. total: of how many examples; None where that is not known. out:
+            where to (default: standard error). shown: whether at all; of several processes of a run
+            only the first shows anything.
     """
 
-    def __init__(self, title: str, total: int | None, out: TextIO | None = None, shown: bool = True) -> None:
+    def __init__(
+        self, title: str, total: int | None, out: TextIO | None = None, shown: bool = True
+    ) -> None:
         self._title, self._total, self._out = title, total, out or sys.stderr
         self._shown = shown and os.environ.get("RANK", "0") == "0"
         self._done, self._since, self._drawn = 0, time.monotonic(), time.monotonic()
@@ -63,19 +67,34 @@ class Bar:
             self._rich.update(self._task, completed=self._done, description=title, refresh=True)
             return
         of = f" of {self._total:,}" if self._total is not None else ""
-        self.say(f"{self._title}: {self._done:,}{of}, {self._done / (now - self._since):,.0f} examples/s")
+        self.say(
+            f"{self._title}: {self._done:,}{of}, {self._done / (now - self._since):,.0f} examples/s"
+        )
 
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
 
 def _rich_progress(out: TextIO) -> Any:
-    """It draws when it is told to: a thread of its own would not go together with forked loader processes."""
+    """It draws when it is told to: a thread of its own would not go together with forked loader
+    processes."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class HowFar(ProgressColumn):

@@ -18,10 +18,11 @@ def fp32_depthwise_gradients(device: torch.device, precision: str) -> AbstractCo
 
 
 class DepthwiseGradients(TorchFunctionMode):
-    """Within it, the gradients of depthwise convolutions are computed in fp32, all else as autocast says.
+    """Within it, the gradients of depthwise convolutions are computed in fp32, all else as autocast
+    says.
 
-    oneDNN has no bf16 kernels for the gradients of those that are strided or larger than 3 × 3: EfficientNet-Lite0, batches of
-    32 on 2 cores with AVX512-BF16: 14 → 27 images/s (fp32: 21).
+    oneDNN has no bf16 kernels for the gradients of those that are strided or larger than 3 × 3:
+    EfficientNet-Lite0, batches of 32 on 2 cores with AVX512-BF16: 14 → 27 images/s (fp32: 21).
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -30,7 +31,9 @@ class DepthwiseGradients(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _is_slow(inputs: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> bool:
+def _is_slow(
+    inputs: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> bool:
     gentle = weight.shape[2:] == (3, 3) and tuple(stride) == (1, 1)
     return (
         groups == inputs.shape[1] > 1
@@ -55,10 +58,19 @@ class _Convolution(torch.autograd.Function):
         inputs, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.how
         biases = [weight.shape[0]] if ctx.biased else None
-        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.biased and ctx.needs_input_grad[2]]
+        wanted = [
+            ctx.needs_input_grad[0],
+            ctx.needs_input_grad[1],
+            ctx.biased and ctx.needs_input_grad[2],
+        ]
         shape = (stride, padding, dilation, False, (0, 0), groups)
         with torch.autocast("cpu", enabled=False):
-            made = OPS.convolution_backward(gradient.float(), inputs.float(), weight.float(), biases, *shape, wanted)
+            made = OPS.convolution_backward(
+                gradient.float(), inputs.float(), weight.float(), biases, *shape, wanted
+            )
         like = (inputs, weight, weight)
-        found = [None if value is None else value.to(one.dtype) for value, one in zip(made, like, strict=True)]
+        found = [
+            None if value is None else value.to(one.dtype)
+            for value, one in zip(made, like, strict=True)
+        ]
         return (*found, *(None for _ in ctx.how))

@@ -51,7 +51,8 @@ def wait() -> None:
 
 
 def share_buffers(network: torch.nn.Module) -> None:
-    """Give every process the buffers of process 0 (BatchNorm statistics differ between processes otherwise)."""
+    """Give every process the buffers of process 0 (BatchNorm statistics differ between processes
+    otherwise)."""
     if rank_and_world()[1] > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, src=0)

@@ -1,4 +1,5 @@
-"""How many threads this process takes, how they wait, and the threads that read examples while the network computes."""
+"""How many threads this process takes, how they wait, and the threads that read examples while the
+network computes."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ SPINS = 10_000  # looks for work before a thread of GNU OpenMP sleeps; its own d
 
 
 def share_cores() -> None:
-    """Let OpenMP threads soon sleep while they wait, and let the processes of one run divide the cores between them.
+    """Let OpenMP threads soon sleep while they wait, and let the processes of one run divide the
+    cores between them.
 
-    OpenMP reads these variables when torch or scikit-learn is first imported, so call it before; one that is set already stays
-    as it is. Threads that spin while they wait keep other processes from computing: frozen MiniLM features of 872 sentences on
-    2 cores take one process 10 s, two at once 59 s, with SPINS 21 s; a batch by itself 0.080 and 0.082 s.
+    OpenMP reads these variables when torch or scikit-learn is first imported, so call it before;
+    one that is set already stays as it is. Threads that spin while they wait keep other processes
+    from computing: frozen MiniLM features of 872 sentences on 2 cores take one process 10 s, two at
+    once 59 s, with SPINS 21 s; a batch by itself 0.080 and 0.082 s.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
@@ -26,8 +29,8 @@ def share_cores() -> None:
 def readers() -> ThreadPoolExecutor:
     """As many threads as this process has cores, each of which computes by itself.
 
-    Without that every one of them has torch's own threads as helpers, and they crowd each other and the network out
-    (predicting with EfficientNet-Lite0 on 2 cores: 33 → 120 images/s).
+    Without that every one of them has torch's own threads as helpers, and they crowd each other and
+    the network out (predicting with EfficientNet-Lite0 on 2 cores: 33 → 120 images/s).
     """
     return ThreadPoolExecutor(cores_each(), initializer=_alone)
 
@@ -51,8 +54,9 @@ def cores() -> int:
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Within it, linear algebra of numpy and scipy takes one thread.
 
-    Solvers make thousands of small products, whose threads crowd each other and torch's out: a logistic regression on 2,000 ×
-    1,280 features with cross-validated strength takes 6.5 s on two cores, 0.9 s on one.
+    Solvers make thousands of small products, whose threads crowd each other and torch's out: a
+    logistic regression on 2,000 × 1,280 features with cross-validated strength takes 6.5 s on two
+    cores, 0.9 s on one.
     """
     from threadpoolctl import threadpool_limits
 

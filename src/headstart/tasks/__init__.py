@@ -1,4 +1,5 @@
-"""Tasks: what a recipe's `task` names. Each file of this package registers one, and is imported when it is asked for."""
+"""Tasks: what a recipe's `task` names. Each file of this package registers one, and is imported
+when it is asked for."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 class Task:
     """What differs between kinds of examples, and nothing else.
 
-    read: the recipe's data. network: the backbone with a head for a data set's labels, pretrained or not, and notes on it.
-    load: the network that a run saved. gather: the examples that arguments of a prediction stand for, given the column of
-    tables that was trained on. like: which examples are like which. notes: what is odd about examples of this kind.
+    read: the recipe's data. network: the backbone with a head for a data set's labels, pretrained
+    or not, and notes on it.
+    load: the network that a run saved. gather: the examples that arguments of a prediction stand
+    for, given the column of tables that was trained on. like: which examples are like which. notes:
+    what is odd about examples of this kind.
     baselines: names of those in evaluate.baselines that can read such examples. policies: how
     training examples may be varied, the default first.
     """
@@ -38,7 +41,8 @@ class Task:
     policies: tuple[str, ...]
 
 
-Kinds = Mapping[str, Callable[[], Task]]  # by the kind of the backbone; called, it imports what that kind needs
+# by the kind of the backbone; called, it imports what that kind needs
+Kinds = Mapping[str, Callable[[], Task]]
 tasks: Registry[Kinds] = Registry("task", package="headstart.tasks")
 
 

@@ -1,4 +1,5 @@
-"""Embedding classification: a classifier on whatever a frozen embedder, of images, texts or words, makes of the examples."""
+"""Embedding classification: a classifier on whatever a frozen embedder, of images, texts or words,
+makes of the examples."""
 
 from __future__ import annotations
 
@@ -29,4 +30,6 @@ def _words() -> Task:
     )
 
 
-tasks.register("embedding_classification")({"vision": _images, "text": _texts, "word_vectors": _words})
+tasks.register("embedding_classification")(
+    {"vision": _images, "text": _texts, "word_vectors": _words}
+)

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """An exponential moving average of all weights and statistics of a network (Polyak & Juditsky 1992).
+    """An exponential moving average of all weights and statistics of a network (Polyak & Juditsky
+    1992).
 
-    Early on the decay is smaller, (1 + steps) / (10 + steps), so that the random start of a head is soon forgotten.
+    Early on the decay is smaller, (1 + steps) / (10 + steps), so that the random start of a head is
+    soon forgotten.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
@@ -44,8 +46,8 @@ class MovingAverage:
 
 @torch.no_grad()
 def towards_start(net: nn.Module, start: Mapping[str, Tensor], share: float) -> None:
-    """Weights and statistics named in `start` become share × their own + (1 − share) × those: WiSE-FT (Wortsman et al.
-    2022)."""
+    """Weights and statistics named in `start` become share × their own + (1 − share) × those:
+    WiSE-FT (Wortsman et al. 2022)."""
     for name, value in net.state_dict().items():
         if name in start and value.is_floating_point():
             value.lerp_(start[name].to(value.device), 1 - share)

@@ -13,7 +13,8 @@ from headstart.evaluate.metrics import metrics
 
 
 class BestEpoch:
-    """Keeps the weights of the epoch with the highest score on the selection part; of equals, the one with the lower loss."""
+    """Keeps the weights of the epoch with the highest score on the selection part; of equals, the
+    one with the lower loss."""
 
     def __init__(self, metric: str) -> None:
         self.metric = metric
@@ -22,16 +23,24 @@ class BestEpoch:
         self.score = self.minus_loss = -math.inf
 
     def offer(
-        self, logits: np.ndarray, targets: np.ndarray, epoch: dict[str, int], weights: dict[str, Tensor]
+        self,
+        logits: np.ndarray,
+        targets: np.ndarray,
+        epoch: dict[str, int],
+        weights: dict[str, Tensor],
     ) -> dict[str, float]:
-        """Score an epoch and keep its weights if it is the best so far: {"selection_accuracy", "selection_loss", …}.
+        """Score an epoch and keep its weights if it is the best so far: {"selection_accuracy",
+        "selection_loss", …}.
 
         Args:
             logits: of the selection part, shape (n, classes).
             targets: its labels, shape (n,).
             weights: what gave these logits.
         """
-        scores = {name: metrics.get(name)(targets, logits) for name in dict.fromkeys(("accuracy", "loss", self.metric))}
+        scores = {
+            name: metrics.get(name)(targets, logits)
+            for name in dict.fromkeys(("accuracy", "loss", self.metric))
+        }
         score, minus_loss = scores[self.metric], scores["loss"]
         if self.epoch is None or (score, minus_loss) > (self.score, self.minus_loss):
             self.score, self.minus_loss, self.epoch = score, minus_loss, epoch

@@ -1,7 +1,9 @@
-"""Where a killed run goes on: states of one training, written under another name and renamed when they are whole.
+"""Where a killed run goes on: states of one training, written under another name and renamed when
+they are whole.
 
-A checkpoint is a folder of tensors (safetensors) and one JSON file, which names the others with their SHA-256 and begins with
-its own. One that is damaged in any way is removed, and the one before takes its place. At most two are kept.
+A checkpoint is a folder of tensors (safetensors) and one JSON file, which names the others with
+their SHA-256 and begins with its own. One that is damaged in any way is removed, and the one before
+takes its place. At most two are kept.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one training in a folder of their own; they belong to `key` and serve no other.
+    """The checkpoints of one training in a folder of their own; they belong to `key` and serve no
+    other.
 
     Args:
         key: what the training depends on.
@@ -44,7 +47,11 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, key: Mapping[str, Any], seconds: float, tell: Callable[[dict[str, Any]], None]
+        self,
+        folder: Path,
+        key: Mapping[str, Any],
+        seconds: float,
+        tell: Callable[[dict[str, Any]], None],
     ) -> None:
         self._folder, self._key, self._seconds, self._tell = folder, dict(key), seconds, tell
         self._saved = time.monotonic()
@@ -53,7 +60,9 @@ class Checkpoints:
         """Whether enough time has passed since the last one; the same in every process."""
         return broadcast_from_main(lambda: time.monotonic() - self._saved >= self._seconds)
 
-    def save(self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def save(
+        self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
         """Write a checkpoint; names sort in the order of time.
 
         A disk that is full costs the checkpoint, not the run.
@@ -81,18 +90,26 @@ class Checkpoints:
     def _whole(self) -> list[Path]:
         """Folders that were renamed, the newest first."""
         with suppress(OSError):
-            return sorted((path for path in self._folder.iterdir() if path.name[0] != "."), reverse=True)
+            return sorted(
+                (path for path in self._folder.iterdir() if path.name[0] != "."), reverse=True
+            )
         return []
 
-    def _write(self, draft: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def _write(
+        self, draft: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
+    ) -> None:
         shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
         draft.mkdir(parents=True)
         files = {}
         for group, values in tensors.items():
             path = draft / f"{group}.safetensors"
-            save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, path)
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in values.items()}, path
+            )
             files[path.name] = _digest(path)
-        content = json.dumps({"key": self._key, "files": files, "state": state}, ensure_ascii=False).encode()
+        content = json.dumps(
+            {"key": self._key, "files": files, "state": state}, ensure_ascii=False
+        ).encode()
         (draft / STATE).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
     def _latest(self) -> Checkpoint | None:
@@ -103,8 +120,13 @@ class Checkpoints:
                     raise ValueError(f"{STATE} does not match its checksum")
                 read = json.loads(content)
                 if read["key"] != self._key:
-                    changed = [name for name in self._key if read["key"].get(name) != self._key[name]]
-                    note = f"{', '.join(changed)} changed since this run was interrupted, so it starts anew"
+                    changed = [
+                        name for name in self._key if read["key"].get(name) != self._key[name]
+                    ]
+                    note = (
+                        f"{', '.join(changed)} changed since this run was interrupted, so it "
+                        "starts anew"
+                    )
                     self._tell({"event": "note", "note": note})
                     self._clear()
                     return None
@@ -113,8 +135,18 @@ class Checkpoints:
                         raise ValueError(f"{name} does not match its checksum")
                 groups = {Path(name).stem: load_file(folder / name) for name in read["files"]}
                 return Checkpoint(read["state"], groups)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-                note = f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+                SafetensorError,
+            ) as error:
+                note = (
+                    f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
+                )
                 self._tell({"event": "note", "note": note})
                 shutil.rmtree(folder, ignore_errors=True)
         return None

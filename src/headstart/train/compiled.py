@@ -11,17 +11,21 @@ from headstart.errors import first_line
 from headstart.models.network import Network
 from headstart.train.context import TrainContext
 
-LONG = 600.0  # seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
+# seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
+LONG = 600.0
 
 
 def compile_steps(network: Network, setting: TrainContext, left: float) -> str | None:
-    """Compile the training steps of a network in place, where the recipe says so, or by itself on a GPU where much is left.
+    """Compile the training steps of a network in place, where the recipe says so, or by itself on a
+    GPU where much is left.
 
-    Evaluation goes by `features` and stays as it is. What cannot be compiled runs as it was. On processors it hardly pays:
-    ResNet-18, batches of 32 on 2 cores, 29.4 → 30.2 images/s after 46 s of compiling. What it brings a GPU is not measured.
+    Evaluation goes by `features` and stays as it is. What cannot be compiled runs as it was. On
+    processors it hardly pays: ResNet-18, batches of 32 on 2 cores, 29.4 → 30.2 images/s after 46 s
+    of compiling. What it brings a GPU is not measured.
 
     Args:
-        left: seconds that the phase will still take, as far as that is known; 0 before its first epoch has ended.
+        left: seconds that the phase will still take, as far as that is known; 0 before its first
+            epoch has ended.
 
     Returns:
         Why nothing can be compiled here, if that is so.
@@ -44,11 +48,13 @@ def plain_steps(network: Network) -> None:
 
 @cache
 def _fault(device: torch.device) -> str | None:
-    """Why not even a sum can be compiled on a device, if so: most often there is no C++ compiler."""
+    """Why not even a sum can be compiled on a device, if so: most often there is no C++
+    compiler."""
     import torch._dynamo
     import torch._logging
 
-    torch._logging.set_logs(all=logging.ERROR)  # else each function that stays as it was prints a traceback
+    # else each function that stays as it was prints a traceback
+    torch._logging.set_logs(all=logging.ERROR)
     try:
         torch.compile(torch.add)(torch.ones(2, device=device), 1)
     except Exception as error:  # as manifold as compilers

@@ -48,12 +48,14 @@ class TrainContext:
 
 @dataclass
 class History:
-    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of speed."""
+    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of
+    speed."""
 
     epochs: list[dict[str, Any]] = field(default_factory=list)
     kept: dict[str, int] | None = None
     fitted: str | None = None  # a head that was fitted as a whole: how, for people
-    cached: int = 0  # training examples whose features were there already, which `seconds` does not count
+    # training examples whose features were there already, which `seconds` does not count
+    cached: int = 0
     examples_per_second: float | None = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)  # remarks for people

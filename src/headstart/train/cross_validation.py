@@ -1,4 +1,5 @@
-"""What a classifier on frozen features says of examples that it has not learned from: out-of-fold probabilities."""
+"""What a classifier on frozen features says of examples that it has not learned from: out-of-fold
+probabilities."""
 
 from __future__ import annotations
 
@@ -15,9 +16,11 @@ ENOUGH = 20_000  # examples to learn from
 
 
 def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
-    """Probabilities of each example under a logistic regression that was fitted on other examples, shape (n, classes).
+    """Probabilities of each example under a logistic regression that was fitted on other examples,
+    shape (n, classes).
 
-    Stratified into five folds, or as many as the smallest class has examples; classes of one example say nothing.
+    Stratified into five folds, or as many as the smallest class has examples; classes of one
+    example say nothing.
 
     Args:
         features: shape (n, width). labels: shape (n,).
@@ -32,7 +35,9 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: in
     random = np.random.default_rng(seed)
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
-        for known, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
+        for known, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+            features, labels
+        ):
             some = known if len(known) <= ENOUGH else _some(known, labels, random)
             model = _classifier()
             model.fit(features[some], labels[some])

@@ -1,4 +1,5 @@
-"""Training examples in memory once they are decoded, so that an epoch after the first reads no file."""
+"""Training examples in memory once they are decoded, so that an epoch after the first reads no
+file."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ FIELDS = 5  # of an example: where it begins, + 1; three dimensions; bytes of a 
 class DecodedCache:
     """Arrays by the rows of examples, in memory that forked loader processes share.
 
-    A batch of 32 JPEGs of 230 pixels, cropped to 224 on 2 cores: 48 → 20 ms; phrases of SST-2 through MiniLM: 1.05 times
-    the speed. An epoch's first pass decodes, for as long as there is room.
+    A batch of 32 JPEGs of 230 pixels, cropped to 224 on 2 cores: 48 → 20 ms; phrases of SST-2
+    through MiniLM: 1.05 times the speed. An epoch's first pass decodes, for as long as there is
+    room.
 
     Args:
         rows: how many examples there are.
@@ -27,7 +29,9 @@ class DecodedCache:
     def __init__(self, rows: int, limit: int) -> None:
         self._limit = limit if rows else 0
         self._arena = mmap.mmap(-1, max(self._limit, 1))
-        self._table = np.frombuffer(mmap.mmap(-1, (rows + 1) * FIELDS * 8), np.int64).reshape(rows + 1, FIELDS)
+        self._table = np.frombuffer(mmap.mmap(-1, (rows + 1) * FIELDS * 8), np.int64).reshape(
+            rows + 1, FIELDS
+        )
         self._lock = multiprocessing.Lock()
 
     def __reduce__(self) -> Any:

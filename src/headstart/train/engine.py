@@ -1,8 +1,8 @@
 """The one engine for gradients: a plan's phases, each in a fresh transformers.Trainer.
 
-The Trainer hands precision and data parallelism to Accelerate; what is fixed here is which blocks train at which rate, the
-data order, the loss, and the choice of the best epoch. A Trainer is never trained twice: its old optimizer would go on
-stepping the parameters of the phase before.
+The Trainer hands precision and data parallelism to Accelerate; what is fixed here is which blocks
+train at which rate, the data order, the loss, and the choice of the best epoch. A Trainer is never
+trained twice: its old optimizer would go on stepping the parameters of the phase before.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from headstart.transfer.plan import Phase, Plan
 def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
     """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
 
-    The best epoch is the one with the highest metric on the selection part over all phases (of equals, the one with the
-    lower loss); without a selection part the last epoch is kept. A phase starts from the last weights of the one before.
-    With checkpoints an interrupted training goes on where the last one was written.
+    The best epoch is the one with the highest metric on the selection part over all phases (of
+    equals, the one with the lower loss); without a selection part the last epoch is kept. A phase
+    starts from the last weights of the one before. With checkpoints an interrupted training goes on
+    where the last one was written.
 
     Raises:
         HeadstartError: the loss is no longer finite, or the launcher asks for sharded training.
@@ -55,7 +56,8 @@ def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
         course.average = MovingAverage(network.net, setting.options.ema)
     _resume(network, setting, course)
     distance = L2SP(start, setting.transfer.l2_sp) if setting.transfer.l2_sp else None
-    gc.freeze()  # a Trainer collects garbage before its first step: 0.3 s over all that was imported
+    # a Trainer collects garbage before its first step: 0.3 s over all that was imported
+    gc.freeze()
     try:
         for number, phase in enumerate(plan.phases):
             if phase.probe or number < course.phase or (number == course.phase and course.over):
@@ -69,12 +71,15 @@ def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
 
 
 def seconds_per_epoch(network: Network, phase: Phase, setting: TrainContext) -> float:
-    """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not in it."""
+    """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not
+    in it."""
     course = rehearse(network, phase, setting, DryRun(WARMUP_STEPS + 2))
     return len(setting.train) / (course.meter.examples_per_second or math.inf)
 
 
-def rehearse(network: Network, phase: Phase, setting: TrainContext, rehearsal: DryRun) -> TrainState:
+def rehearse(
+    network: Network, phase: Phase, setting: TrainContext, rehearsal: DryRun
+) -> TrainState:
     """Some steps of a phase on a copy of the network."""
     twin = copy.deepcopy(network)
     course = TrainState(BestEpoch(setting.options.metric))
@@ -83,13 +88,16 @@ def rehearse(network: Network, phase: Phase, setting: TrainContext, rehearsal: D
 
 
 def _probe(network: Network, phase: Phase, setting: TrainContext, course: TrainState) -> None:
-    """The head on frozen features that a plan may begin with; what it makes is a candidate for the best epoch."""
+    """The head on frozen features that a plan may begin with; what it makes is a candidate for the
+    best epoch."""
     found = probe(network, phase, setting)
     course.history.epochs += found.epochs
     course.history.fitted, course.history.cached = found.fitted, found.cached
     course.history.notes += found.notes
     if setting.selection is not None:
-        scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
+        scores = logits(
+            network, setting.selection.items, setting.plain, setting.device, setting.precision
+        )
         where = found.kept or {"phase": course.phase + 1, "epoch": 0}
         row = course.best.offer(scores, setting.selection.labels, where, network.net.state_dict())
         setting.tell({"event": "probe", "phase": course.phase + 1, **row})
@@ -97,8 +105,12 @@ def _probe(network: Network, phase: Phase, setting: TrainContext, course: TrainS
 
 
 def _start(network: Network, plan: Plan, setting: TrainContext) -> dict[str, Tensor]:
-    """The weights that training begins with, where something is to stay near them; a head from random numbers is not one."""
-    if not (setting.transfer.l2_sp or setting.transfer.wise_ft) or network.spec["pretrained"] is None:
+    """The weights that training begins with, where something is to stay near them; a head from
+    random numbers is not one."""
+    if (
+        not (setting.transfer.l2_sp or setting.transfer.wise_ft)
+        or network.spec["pretrained"] is None
+    ):
         return {}
     new = () if plan.phases[0].probe else tuple(network.partition["head"])
     state = network.net.state_dict()
@@ -110,11 +122,16 @@ def _resume(network: Network, setting: TrainContext, course: TrainState) -> None
         return
     course.unpack(setting.found, network, setting.shard.rank)
     where = {"phase": course.phase + 1, "step": course.step}
-    setting.tell({"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"})
+    setting.tell(
+        {"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"}
+    )
 
 
-def _finish(network: Network, setting: TrainContext, course: TrainState, start: dict[str, Tensor]) -> None:
-    """The weights that stay: the best epoch's or the last ones, averaged where the recipe says so."""
+def _finish(
+    network: Network, setting: TrainContext, course: TrainState, start: dict[str, Tensor]
+) -> None:
+    """The weights that stay: the best epoch's or the last ones, averaged where the recipe says
+    so."""
     history, best, share = course.history, course.best, setting.transfer.wise_ft
     if course.average is not None:
         network.net.load_state_dict(course.average.values)
@@ -123,15 +140,23 @@ def _finish(network: Network, setting: TrainContext, course: TrainState, start: 
         network.net.load_state_dict(best.weights)
         history.kept = best.epoch
         if best.epoch and not best.epoch["epoch"]:
-            history.notes.append("no epoch was better than the head on frozen features alone, so that is what was kept")
+            history.notes.append(
+                "no epoch was better than the head on frozen features alone, so that is what was "
+                "kept"
+            )
     elif history.epochs:
         history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
     if share is not None and start:
         towards_start(network.net, start, share)
-        note = f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained ones (WiSE-FT)"
+        note = (
+            f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained "
+            "ones (WiSE-FT)"
+        )
         if setting.selection is not None:
             before = best.so_far()
-            scores = logits(network, setting.selection.items, setting.plain, setting.device, setting.precision)
+            scores = logits(
+                network, setting.selection.items, setting.plain, setting.device, setting.precision
+            )
             after = BestEpoch(best.metric)
             after.offer(scores, setting.selection.labels, {}, {})
             where = f"{best.metric} on the part that chose the epoch"
@@ -145,11 +170,14 @@ def _finish(network: Network, setting: TrainContext, course: TrainState, start: 
 
 
 def _refuse_sharding() -> None:
-    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+    for variable, name in (
+        ("ACCELERATE_USE_FSDP", "FSDP"),
+        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"),
+    ):
         if os.environ.get(variable, "").lower() in ("1", "true", "yes"):
             raise HeadstartError(
-                f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. Choose multi-GPU without "
-                f"{name} in `accelerate config`"
+                f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. "
+                f"Choose multi-GPU without {name} in `accelerate config`"
             )
 
 

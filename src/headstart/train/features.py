@@ -1,9 +1,11 @@
-"""What a frozen backbone makes of examples: computed once, kept under an address that says all it depends on.
+"""What a frozen backbone makes of examples: computed once, kept under an address that says all it
+depends on.
 
-A feature belongs to (weights, preprocessing, number format, content of the example). The first three name a folder, the
-last a row in one of its files; so any change to weights or preprocessing leads to another folder, a changed example to
-another row, and runs that share examples share their features. A file is written under another name, renamed when it is
-whole, and carries a checksum: whatever a killed writer or a second one leaves, no wrong row is ever read.
+A feature belongs to (weights, preprocessing, number format, content of the example). The first
+three name a folder, the last a row in one of its files; so any change to weights or preprocessing
+leads to another folder, a changed example to another row, and runs that share examples share their
+features. A file is written under another name, renamed when it is whole, and carries a checksum:
+whatever a killed writer or a second one leaves, no wrong row is ever read.
 """
 
 from __future__ import annotations
@@ -42,13 +44,22 @@ class FeatureCache:
         assert pretrained is not None, "features of random weights are not worth keeping"
         spec = network.spec
         look, config = spec["preprocessing"], spec.get("config")
-        address = [FORMAT, spec["backbone"], config, spec.get("dense"), pretrained["sha256"], look, precision]
+        address = [
+            FORMAT,
+            spec["backbone"],
+            config,
+            spec.get("dense"),
+            pretrained["sha256"],
+            look,
+            precision,
+        ]
         name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
         cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
 
     def read(self, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
-        """The rows that are there, of shape (width,) each. A file that does not match its checksum is deleted."""
+        """The rows that are there, of shape (width,) each. A file that does not match its checksum
+        is deleted."""
         found: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
             for digest, row in _read_file(path):
@@ -59,8 +70,8 @@ class FeatureCache:
         return found
 
     def write(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
-        """Keep rows of shape (n, width) of examples with these digests, shape (n, 32), if there is room; a cache that cannot be
-        written is left alone."""
+        """Keep rows of shape (n, width) of examples with these digests, shape (n, 32), if there is
+        room; a cache that cannot be written is left alone."""
         names = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
         content = save({"digests": names, "features": rows}, {"sha256": _checksum(names, rows)})
         draft = self.folder / f".{uuid.uuid4().hex}.draft"
@@ -75,10 +86,14 @@ class FeatureCache:
                 draft.unlink()
 
 
-def extract(network: Network, part: str, examples: Examples, setting: TrainContext) -> tuple[np.ndarray | None, int]:
-    """The features of all examples, shape (n, width), float32, and how many the cache had; None in all but the main process.
+def extract(
+    network: Network, part: str, examples: Examples, setting: TrainContext
+) -> tuple[np.ndarray | None, int]:
+    """The features of all examples, shape (n, width), float32, and how many the cache had; None in
+    all but the main process.
 
-    Each example that the cache lacks passes through the network once, shared out over the processes.
+    Each example that the cache lacks passes through the network once, shared out over the
+    processes.
 
     Args:
         part: the role of the examples, for telling.
@@ -87,15 +102,27 @@ def extract(network: Network, part: str, examples: Examples, setting: TrainConte
     started = time.perf_counter()
     digests = list(examples.digests)
     known = cache.read(set(digests)) if rank_and_world()[0] == 0 else {}
-    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}  # exact copies count once
+    # exact copies count once
+    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
     missing, cached = broadcast_from_main(
         lambda: (
-            in_order([row for digest, row in first.items() if digest not in known], examples.items, setting.plain),
+            in_order(
+                [row for digest, row in first.items() if digest not in known],
+                examples.items,
+                setting.plain,
+            ),
             sum(digest in known for digest in digests),
         )
     )
     mine = share_of(len(missing))
-    own = _compute(network, part, examples.take([missing[number] for number in mine]), len(missing), cache, setting)
+    own = _compute(
+        network,
+        part,
+        examples.take([missing[number] for number in mine]),
+        len(missing),
+        cache,
+        setting,
+    )
     parts = gather_to_main((mine, own))
     setting.tell(
         {
@@ -116,7 +143,8 @@ def extract(network: Network, part: str, examples: Examples, setting: TrainConte
 
 
 def seconds_to_extract(network: Network, examples: Examples, setting: TrainContext) -> float:
-    """A guess at the time that `extract` will take, from a few real batches of what the cache lacks."""
+    """A guess at the time that `extract` will take, from a few real batches of what the cache
+    lacks."""
     digests = list(examples.digests)
     known = FeatureCache(network, setting.precision).read(set(digests))
     missing = [row for row, digest in enumerate(digests) if digest not in known]
@@ -130,7 +158,12 @@ def seconds_to_extract(network: Network, examples: Examples, setting: TrainConte
 
 
 def _compute(
-    network: Network, part: str, examples: Examples, count: int, cache: FeatureCache, setting: TrainContext
+    network: Network,
+    part: str,
+    examples: Examples,
+    count: int,
+    cache: FeatureCache,
+    setting: TrainContext,
 ) -> np.ndarray:
     """The features of this process's share of `count` examples, put into the cache as they come."""
     rows = np.zeros((0, 0), np.float32)
@@ -138,7 +171,9 @@ def _compute(
     started = time.perf_counter()
     network.to(setting.device)
     try:
-        for batch in features(network, list(examples.items), setting.plain, setting.device, setting.precision):
+        for batch in features(
+            network, list(examples.items), setting.plain, setting.device, setting.precision
+        ):
             _check(batch, examples.take(range(done, done + len(batch))), network, setting)
             if not done:
                 rows = np.empty((len(examples), batch.shape[1]), np.float32)
@@ -149,7 +184,15 @@ def _compute(
                 kept = done
             seen = min(done * rank_and_world()[1], count)
             speed = seen / (time.perf_counter() - started)
-            setting.tell({"event": "extracting", "part": part, "seen": seen, "of": count, "examples_per_second": speed})
+            setting.tell(
+                {
+                    "event": "extracting",
+                    "part": part,
+                    "seen": seen,
+                    "of": count,
+                    "examples_per_second": speed,
+                }
+            )
     finally:  # an interrupted extraction goes on from here
         if done > kept:
             cache.write(examples.digests[kept:done], rows[kept:done])
@@ -162,8 +205,10 @@ def _check(batch: np.ndarray, examples: Examples, network: Network, setting: Tra
         assert_unchanged(examples, row, setting.plain)
         if not np.isfinite(made).all():
             raise HeadstartError(
-                f"model: {network.spec['backbone']} makes no finite numbers of {examples.names[row]}; are its weights "
-                f'damaged, or is {setting.precision} too narrow for them (train.precision = "fp32")?'
+                f"model: {network.spec['backbone']} makes no finite numbers of "
+                f"{examples.names[row]}; are its weights "
+                f"damaged, or is {setting.precision} too narrow for them (train.precision = "
+                '"fp32")?'
             )
 
 

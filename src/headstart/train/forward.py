@@ -1,4 +1,5 @@
-"""A network over examples, each exactly once, whatever the number of processes: no gradients, no training."""
+"""A network over examples, each exactly once, whatever the number of processes: no gradients, no
+training."""
 
 from __future__ import annotations
 
@@ -24,16 +25,23 @@ BATCH = 32
 
 
 def logits(
-    network: Network, items: Sequence[str], encoder: Preprocessor, device: torch.device, precision: str
+    network: Network,
+    items: Sequence[str],
+    encoder: Preprocessor,
+    device: torch.device,
+    precision: str,
 ) -> np.ndarray:
-    """What the head makes of all items in their order, shape (n, classes), float32, the same in every process.
+    """What the head makes of all items in their order, shape (n, classes), float32, the same in
+    every process.
 
     Where a scikit-learn classifier takes the head's place these are the features, shape (n, width).
     """
     order = in_order(range(len(items)), items, encoder)
     mine = [order[place] for place in share_of(len(items))]
     own = list(features(network, [items[row] for row in mine], encoder, device, precision))
-    outputs = head_outputs(network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)]))
+    outputs = head_outputs(
+        network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)])
+    )
     return assemble(from_all((mine, outputs)))
 
 
@@ -44,17 +52,26 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         HeadstartError: they are no numbers, or the classifier cannot give them.
     """
     try:
-        found = softmax(outputs) if network.estimator is None else network.estimator.predict_proba(outputs)
-    except (ValueError, TypeError) as error:  # such as fewer training examples than neighbours to look for
-        raise HeadstartError(f"model.head: its classifier cannot predict: {first_line(error)}") from None
+        found = (
+            softmax(outputs)
+            if network.estimator is None
+            else network.estimator.predict_proba(outputs)
+        )
+    # such as fewer training examples than neighbours to look for
+    except (ValueError, TypeError) as error:
+        raise HeadstartError(
+            f"model.head: its classifier cannot predict: {first_line(error)}"
+        ) from None
     if not np.isfinite(found).all() and network.estimator is not None:
         raise HeadstartError(
-            f"model.head.classifier: the probabilities of {network.spec['head']['classifier']} are no numbers, as where "
-            "features are the same in all examples of a class. Choose another one, such as logistic_regression"
+            f"model.head.classifier: the probabilities of {network.spec['head']['classifier']} "
+            "are no numbers, as where features are the same in all examples of a class. Choose "
+            "another one, such as logistic_regression"
         )
     if not np.isfinite(found).all():
         raise HeadstartError(
-            "model: its probabilities are no numbers: training has diverged (lower train.lr), or its weights are damaged"
+            "model: its probabilities are no numbers: training has diverged (lower train.lr), or "
+            "its weights are damaged"
         )
     return found
 
@@ -72,9 +89,14 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def features(
-    network: Network, items: Sequence[str], encoder: Preprocessor, device: torch.device, precision: str
+    network: Network,
+    items: Sequence[str],
+    encoder: Preprocessor,
+    device: torch.device,
+    precision: str,
 ) -> Iterator[np.ndarray]:
-    """The input of the head for these items, an array of shape (BATCH, width) and float32 at a time.
+    """The input of the head for these items, an array of shape (BATCH, width) and float32 at a
+    time.
 
     Threads decode ahead while the network computes.
     """
@@ -86,22 +108,26 @@ def features(
 
 
 @torch.inference_mode()
-def features_of(network: Network, batch: dict[str, Tensor], device: torch.device, precision: str) -> np.ndarray:
-    """The input of the head for a batch, shape (n, width), float32, of a network that is settled."""
+def features_of(
+    network: Network, batch: dict[str, Tensor], device: torch.device, precision: str
+) -> np.ndarray:
+    """The input of the head for a batch, shape (n, width), float32, of a network that is
+    settled."""
     inputs = {key: value.to(device) for key, value in batch.items()}
     with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
         return network.features(**inputs).float().cpu().numpy()
 
 
 def in_order(rows: Sequence[int], items: Sequence[str], encoder: Preprocessor) -> list[int]:
-    """The rows of `items` in the order in which they pass through a network: by size where sizes differ, so that a batch
-    needs little padding; else as they stand."""
+    """The rows of `items` in the order in which they pass through a network: by size where sizes
+    differ, so that a batch needs little padding; else as they stand."""
     sizes = encoder.sizes(items)
     return sorted(rows, key=(lambda row: (sizes[row], row)) if sizes is not None else None)
 
 
 def share_of(count: int) -> list[int]:
-    """The rows that this process works on: whole batches, so that a batch holds the same rows whoever computes it."""
+    """The rows that this process works on: whole batches, so that a batch holds the same rows
+    whoever computes it."""
     rank, world = rank_and_world()
     starts = range(rank * BATCH, count, world * BATCH)
     return [row for start in starts for row in range(start, min(start + BATCH, count))]
@@ -123,7 +149,9 @@ def batches(items: Sequence[str], encoder: Preprocessor) -> Iterator[dict[str, T
     with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):
-            waiting.append([pool.submit(_read, encoder, item) for item in items[start : start + BATCH]])
+            waiting.append(
+                [pool.submit(_read, encoder, item) for item in items[start : start + BATCH]]
+            )
             if len(waiting) > 2:
                 yield encoder.collate([future.result() for future in waiting.popleft()])
         while waiting:

@@ -1,4 +1,5 @@
-"""Examples are looked at when a run begins and read later: what has changed in between, or is gone, is refused."""
+"""Examples are looked at when a run begins and read later: what has changed in between, or is gone,
+is refused."""
 
 from __future__ import annotations
 
@@ -25,11 +26,14 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise about ten different types on broken files
         why = getattr(error, "strerror", None) or first_line(error)
-        raise HeadstartError(f"{name}: cannot be read any more ({why}); put it back, or {AGAIN}") from None
+        raise HeadstartError(
+            f"{name}: cannot be read any more ({why}); put it back, or {AGAIN}"
+        ) from None
 
 
 def assert_unchanged(examples: Examples, row: int, encoder: Preprocessor) -> None:
-    """Refuse an example whose content is not that which was looked at; it takes as long as reading its bytes.
+    """Refuse an example whose content is not that which was looked at; it takes as long as reading
+    its bytes.
 
     Raises:
         HeadstartError: it is another one now.

@@ -14,11 +14,15 @@ MOST_WORKERS = 16
 PREFETCHED = 4  # batches that each worker has ready
 
 
-def loader_of(examples: TrainingSet, batches: Batches, wanted: int | str, device: torch.device) -> DataLoader[Any]:
-    """A phase's batches, made by processes ahead of the network, or without them by threads between two steps.
+def loader_of(
+    examples: TrainingSet, batches: Batches, wanted: int | str, device: torch.device
+) -> DataLoader[Any]:
+    """A phase's batches, made by processes ahead of the network, or without them by threads between
+    two steps.
 
-    Where the network computes on the processor itself, what is made ahead takes the cores from it while it waits for the
-    slower one (ResNet-18 on 2 cores, two processes: 0.85 of the speed with batches ready in memory; two threads between the
+    Where the network computes on the processor itself, what is made ahead takes the cores from it
+    while it waits for the slower one (ResNet-18 on 2 cores, two processes: 0.85 of the speed with
+    batches ready in memory; two threads between the
     steps: 0.957).
     """
     workers = loader_workers(wanted, device)
@@ -36,7 +40,8 @@ def loader_of(examples: TrainingSet, batches: Batches, wanted: int | str, device
 
 
 def loader_workers(wanted: int | str, device: torch.device) -> int:
-    """Loader processes of one training process: what the recipe says, else by the cores that it has for itself."""
+    """Loader processes of one training process: what the recipe says, else by the cores that it has
+    for itself."""
     if isinstance(wanted, int):
         return wanted
     return 0 if device.type == "cpu" else min(max(cores_each() - 1, 1), MOST_WORKERS)

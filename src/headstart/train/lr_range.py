@@ -1,4 +1,5 @@
-"""The learning rate range test (Smith 2017): how the loss goes while the rate grows, step by step."""
+"""The learning rate range test (Smith 2017): how the loss goes while the rate grows, step by
+step."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ SKIPPED = 5  # of the first steps, whose smoothed loss says little
 
 @dataclass(frozen=True)
 class Sweep:
-    """Rates (values of train.lr), the smoothed loss at each, and the rate at which it falls fastest."""
+    """Rates (values of train.lr), the smoothed loss at each, and the rate at which it falls
+    fastest."""
 
     rates: list[float]
     losses: list[float]
@@ -30,16 +32,16 @@ class Sweep:
 
 
 def lr_range(network: Network, plan: Plan, setting: TrainContext) -> Sweep:
-    """Try rates from 1e-7 to 10 in the plan's last phase, each block at its own multiple, on a copy of the network whose head
-    is new: after a phase that fitted it there is little left to fall.
+    """Try rates from 1e-7 to 10 in the plan's last phase, each block at its own multiple, on a copy
+    of the network whose head is new: after a phase that fitted it there is little left to fall.
 
     Raises:
         HeadstartError: no phase of the plan trains by gradient, or the loss never falls.
     """
     if not plan.tuned:
         raise HeadstartError(
-            f"transfer.strategy: {plan.strategy!r} lets no gradients into the network, so there is no rate to find; choose a "
-            "strategy that trains it, such as 'fine_tune'"
+            f"transfer.strategy: {plan.strategy!r} lets no gradients into the network, so there "
+            "is no rate to find; choose a strategy that trains it, such as 'fine_tune'"
         )
     growth = (HIGHEST / LOWEST) ** (1 / (STEPS - 1))
     smooth: list[float] = []
@@ -65,7 +67,8 @@ def _steepest(rates: list[float], losses: list[float]) -> float:
     lowest = int(np.argmin(losses))
     if lowest <= SKIPPED:
         raise HeadstartError(
-            "train.lr: the loss does not fall at any rate; look at the data (are the labels right?) and at the backbone"
+            "train.lr: the loss does not fall at any rate; look at the data (are the labels "
+            "right?) and at the backbone"
         )
     slopes = np.gradient(np.asarray(losses), np.log10(rates))
     return float(f"{rates[SKIPPED + int(np.argmin(slopes[SKIPPED : lowest + 1]))]:.1e}")

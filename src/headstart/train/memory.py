@@ -21,11 +21,14 @@ from headstart.transfer.plan import Phase
 STEPS_AN_EPOCH = 50
 SMALLEST, LARGEST = 16, 256
 SHARE = 0.6  # of the free memory that a step may take
-WORKING = 4  # tensors as large as the largest layer's output that a step works on beside what it keeps (ResNet-18, Lite0: 3-5)
+# tensors as large as the largest layer's output that a step works on beside what it keeps
+# (ResNet-18, Lite0: 3-5)
+WORKING = 4
 
 
 def batch_size(wanted: int | str, examples: int) -> int:
-    """Examples an optimizer step: what the recipe says, or for "auto" a power of two that makes about 50 steps an epoch.
+    """Examples an optimizer step: what the recipe says, or for "auto" a power of two that makes
+    about 50 steps an epoch.
 
     It depends on the data alone, so that a recipe means the same on every machine.
     """
@@ -42,7 +45,8 @@ def parts(
     device: torch.device,
     precision: str,
 ) -> int:
-    """In how many parts a process works through its share of a batch, so that each fits into memory; 1 if all of it does.
+    """In how many parts a process works through its share of a batch, so that each fits into
+    memory; 1 if all of it does.
 
     What a part takes is measured on the forward pass of a few examples.
 
@@ -51,20 +55,28 @@ def parts(
         sample: a batch of four examples.
     """
     each = max(bytes_per_example(network, phase, sample, device, precision) for phase in phases)
-    state = 4 * 4 * sum(parameter.numel() for parameter in network.parameters())  # weights, gradients, two moments
+    # weights, gradients, two moments
+    state = 4 * 4 * sum(parameter.numel() for parameter in network.parameters())
     fitting = int(max(SHARE * (free_memory(device) - state), 0) // max(each, 1))
-    return min(-(-share // max(fitting, 1)), max(share // 2, 1))  # BatchNorm needs two examples at once
+    # BatchNorm needs two examples at once
+    return min(-(-share // max(fitting, 1)), max(share // 2, 1))
 
 
 def bytes_per_example(
     network: Network, phase: Phase, sample: dict[str, Tensor], device: torch.device, precision: str
 ) -> float:
-    """Bytes that a step takes for each example: what it keeps for the gradients of a phase, and what it works on."""
+    """Bytes that a step takes for each example: what it keeps for the gradients of a phase, and
+    what it works on."""
     twin = copy.deepcopy(network).to(device)
     Blocks(twin).open(phase)
     twin.train()
     few, more = (
-        _bytes(twin, {key: value[:count].clone().to(device) for key, value in sample.items()}, device, precision)
+        _bytes(
+            twin,
+            {key: value[:count].clone().to(device) for key, value in sample.items()},
+            device,
+            precision,
+        )
         for count in (2, 4)
     )
     return max(more - few, 0) / 2
@@ -101,6 +113,8 @@ def free_memory(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # a container's own limit, where there is one
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current"))
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current")
+        )
         free = min(free, limit - used)
     return free // neighbours()

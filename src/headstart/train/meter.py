@@ -1,4 +1,5 @@
-"""Our own measure of speed: examples a second of the last epoch's optimizer steps, the very first ones left out."""
+"""Our own measure of speed: examples a second of the last epoch's optimizer steps, the very first
+ones left out."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ WARMUP_STEPS = 2  # allocation, kernel choice and loader start-up fall into thes
 
 
 class Meter:
-    """Counts the examples of an epoch between `start` and `stop`; time outside (validation, for one) does not count."""
+    """Counts the examples of an epoch between `start` and `stop`; time outside (validation, for
+    one) does not count."""
 
     def __init__(self) -> None:
         self._steps = 0
@@ -40,5 +42,6 @@ class Meter:
 
     @property
     def examples_per_second(self) -> float | None:
-        """Of this epoch, or where it has no step yet of the one before; None until a step after the warm-up has ended."""
+        """Of this epoch, or where it has no step yet of the one before; None until a step after the
+        warm-up has ended."""
         return self._examples / self._seconds if self._seconds else self._before

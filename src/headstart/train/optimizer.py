@@ -12,9 +12,11 @@ FUSED = ("cpu", "cuda")  # devices
 
 
 def optimizer(groups: list[dict[str, Any]], options: Train) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW (Loshchilov & Hutter 2019), over groups that bring their rates and weight decay.
+    """SGD with momentum, or AdamW (Loshchilov & Hutter 2019), over groups that bring their rates
+    and weight decay.
 
-    Fused, where the device has that: all parameters in one pass (MiniLM on 2 cores, batches of 32: 114 → 133 texts/s).
+    Fused, where the device has that: all parameters in one pass (MiniLM on 2 cores, batches of 32:
+    114 → 133 texts/s).
     """
     fused = groups[0]["params"][0].device.type in FUSED
     if options.optimizer == "sgd":

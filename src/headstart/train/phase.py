@@ -1,4 +1,5 @@
-"""One phase of a plan from start, or from where a checkpoint left it, to its end: a fresh Trainer, which calls back here."""
+"""One phase of a plan from start, or from where a checkpoint left it, to its end: a fresh Trainer,
+which calls back here."""
 
 from __future__ import annotations
 
@@ -38,9 +39,11 @@ CHECK_STEPS = 10  # between two looks at whether a checkpoint is due
 
 @dataclass(frozen=True)
 class DryRun:
-    """A few steps to learn something from, of which nothing stays: no epoch is scored, nothing saved.
+    """A few steps to learn something from, of which nothing stays: no epoch is scored, nothing
+    saved.
 
-    factor: of the rates at each step, instead of the schedule. hear: is told each step's loss, and stops by True.
+    factor: of the rates at each step, instead of the schedule. hear: is told each step's loss, and
+    stops by True.
     """
 
     steps: int
@@ -49,7 +52,8 @@ class DryRun:
 
 
 class PhaseRun(TrainerCallback):
-    """The Trainer calls back at each step and epoch. Steps and epochs are counted in the course, over interruptions."""
+    """The Trainer calls back at each step and epoch. Steps and epochs are counted in the course,
+    over interruptions."""
 
     def __init__(
         self,
@@ -80,7 +84,9 @@ class PhaseRun(TrainerCallback):
         self._schedule.plateau |= course.plateau
         course.plateau = self._schedule.plateau
         self._first = course.step
-        self._optimizer = optimizer(blocks.groups(phase, options.weight_decay, distance is not None), options)
+        self._optimizer = optimizer(
+            blocks.groups(phase, options.weight_decay, distance is not None), options
+        )
         if phase.carries or course.step:
             remember(self._optimizer, network.net, course.moments)
         self._penalty = distance.of(blocks.pretrained(phase)) if distance else None
@@ -94,14 +100,18 @@ class PhaseRun(TrainerCallback):
         arguments = TrainingArguments(
             output_dir=str(setting.folder),
             max_steps=self._rehearsal.steps if self._rehearsal else left,
-            per_device_train_batch_size=max(setting.batch_size // (setting.shard.world * setting.accumulation), 1),
+            per_device_train_batch_size=max(
+                setting.batch_size // (setting.shard.world * setting.accumulation), 1
+            ),
             gradient_accumulation_steps=setting.accumulation,
             max_grad_norm=options.max_grad_norm or 0.0,
             seed=(setting.seed + course.phase) % 2**32,
             bf16=setting.precision == "bf16",
             fp16=setting.precision == "fp16",
             use_cpu=setting.device.type == "cpu",
-            ddp_backend="gloo" if setting.device.type == "cpu" and setting.shard.world > 1 else None,
+            ddp_backend="gloo"
+            if setting.device.type == "cpu" and setting.shard.world > 1
+            else None,
             ddp_find_unused_parameters=False,
             remove_unused_columns=False,
             logging_strategy="no",
@@ -111,15 +121,27 @@ class PhaseRun(TrainerCallback):
             report_to="none",
             disable_tqdm=True,
         )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are the launcher's work, never nn.DataParallel's
-        arguments.mixed_precision = {"fp32": "no"}.get(setting.precision, setting.precision)  # whatever a launcher says
+        # several GPUs are the launcher's work, never nn.DataParallel's
+        arguments._n_gpu = min(arguments.n_gpu, 1)
+        # whatever a launcher says
+        arguments.mixed_precision = {"fp32": "no"}.get(setting.precision, setting.precision)
         self._network.to(setting.device)
         loss = Loss(options, setting.class_weights, setting.device)
-        examples = TrainingSet(setting.train, setting.augmented, self._network.spec["classes"], setting.kept)
+        examples = TrainingSet(
+            setting.train, setting.augmented, self._network.spec["classes"], setting.kept
+        )
         loader = loader_of(examples, self._batches, options.workers, setting.device)
         lower = None if self._rehearsal else lower_of(self._network, self._phase, setting)
         trainer = PhaseTrainer(
-            self._network, arguments, loader, self._optimizer, self._factor, loss, self._penalty, lower, self
+            self._network,
+            arguments,
+            loader,
+            self._optimizer,
+            self._factor,
+            loss,
+            self._penalty,
+            lower,
+            self,
         )
         self._trainer = trainer
         trainer.seen_loss += course.loss
@@ -130,7 +152,11 @@ class PhaseRun(TrainerCallback):
                 + (", so training steps are not compiled" if options.compile is True else "")
             )
         self._compile(left=0.0)
-        if trainer.accelerator.scaler is not None and course.scaler and (self._first or self._phase.carries):
+        if (
+            trainer.accelerator.scaler is not None
+            and course.scaler
+            and (self._first or self._phase.carries)
+        ):
             trainer.accelerator.scaler.load_state_dict(course.scaler)
         try:
             trainer.train()
@@ -138,14 +164,16 @@ class PhaseRun(TrainerCallback):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise HeadstartError(
-                f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training examples, "
-                f"{setting.accumulation} micro-batches and {setting.shard.world} processes, which leaves "
-                "a single example to work on at once; BatchNorm needs two. Choose a larger batch size"
+                f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training "
+                f"examples, {setting.accumulation} micro-batches and {setting.shard.world} "
+                "processes, which leaves a single example to work on at once; BatchNorm needs "
+                "two. Choose a larger batch size"
             ) from None
         del self._trainer  # a circle would keep the loader's processes alive
         self._remember(trainer)
         plain_steps(self._network)
-        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off again
+        # takes autocast off again
+        trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
 
     @property
     def _epoch(self) -> int:
@@ -155,7 +183,11 @@ class PhaseRun(TrainerCallback):
     def _factor(self, taken: int) -> float:
         """Of the rates, after so many steps of this Trainer."""
         step = self._first + taken
-        return self._rehearsal.factor(step) if self._rehearsal and self._rehearsal.factor else self._schedule(step)
+        return (
+            self._rehearsal.factor(step)
+            if self._rehearsal and self._rehearsal.factor
+            else self._schedule(step)
+        )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._batches.epoch, self._batches.start = divmod(self._course.step, self._batches.steps)
@@ -213,15 +245,22 @@ class PhaseRun(TrainerCallback):
         self._schedule.observe(row.get("selection_loss", row["loss"]))
         row["seconds"] = time.perf_counter() - self._epoch_started
         course.history.epochs.append(row)
-        setting.tell({"event": "epoch", "epochs": self._phase.epochs, **row, **course.best.so_far()})
+        setting.tell(
+            {"event": "epoch", "epochs": self._phase.epochs, **row, **course.best.so_far()}
+        )
         course.over = self._epoch == self._phase.epochs
         if options.early_stopping and setting.selection is not None and not course.over:
-            own = [row for row in course.history.epochs if row["phase"] == course.phase + 1 and row["epoch"]]
+            own = [
+                row
+                for row in course.history.epochs
+                if row["phase"] == course.phase + 1 and row["epoch"]
+            ]
             if epochs_since_the_best(own, options.metric) >= options.early_stopping:
                 course.over = control.should_training_stop = True
                 course.history.notes.append(
-                    f"phase {course.phase + 1} stopped after epoch {self._epoch} of {self._phase.epochs}: "
-                    f"{options.early_stopping} epochs without a better {options.metric}"
+                    f"phase {course.phase + 1} stopped after epoch {self._epoch} of "
+                    f"{self._phase.epochs}: {options.early_stopping} epochs without a better "
+                    f"{options.metric}"
                 )
         if not course.over:
             self._compile(left=row["seconds"] * (self._phase.epochs - self._epoch))
@@ -242,7 +281,9 @@ class PhaseRun(TrainerCallback):
         if self._rehearsal.hear:
             loss = sum(from_all(float(self._trainer.seen_loss)))
             self._trainer.seen_loss.zero_()
-            control.should_training_stop = control.should_training_stop or self._rehearsal.hear(loss)
+            control.should_training_stop = control.should_training_stop or self._rehearsal.hear(
+                loss
+            )
 
     def _check_loss(self, done: int) -> float:
         """The mean loss over the steps of this epoch so far.
@@ -254,9 +295,11 @@ class PhaseRun(TrainerCallback):
         loss = sum(from_all(float(self._trainer.seen_loss))) / done
         if not math.isfinite(loss):
             raise HeadstartError(
-                f"train: the loss is {loss} at step {course.step} of phase {self._phase.name!r}; expected a "
-                f"finite number. Lower train.lr (now {self._setting.options.lr:g}) or transfer.head_lr_ratio, set "
-                'train.precision = "fp32", or look whether weights and preprocessing hold sensible numbers'
+                f"train: the loss is {loss} at step {course.step} of phase {self._phase.name!r}; "
+                f"expected a finite number. Lower train.lr (now {self._setting.options.lr:g}) or "
+                "transfer.head_lr_ratio, set "
+                'train.precision = "fp32", or look whether weights and preprocessing hold '
+                "sensible numbers"
             )
         return loss
 

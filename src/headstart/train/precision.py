@@ -29,13 +29,19 @@ Batch = dict[str, Tensor]
 
 
 def choose_precision(
-    wanted: str, network: Network, tuned: Sequence[Phase], sample: Callable[[], Batch], device: torch.device
+    wanted: str,
+    network: Network,
+    tuned: Sequence[Phase],
+    sample: Callable[[], Batch],
+    device: torch.device,
 ) -> str:
-    """fp32, bf16 or fp16: what the recipe says; else what the launcher says; else bf16 where it is faster.
+    """fp32, bf16 or fp16: what the recipe says; else what the launcher says; else bf16 where it is
+    faster.
 
-    On a GPU that is where the hardware has bf16. On a processor with bf16 instructions a few real steps are timed in both
-    formats, once for a network and a machine: the cache remembers. ResNet-18 in batches of 32 on 2 cores with AVX512-BF16:
-    16 → 29 images/s, EfficientNet-Lite0 21 → 27.
+    On a GPU that is where the hardware has bf16. On a processor with bf16 instructions a few real
+    steps are timed in both formats, once for a network and a machine: the cache remembers.
+    ResNet-18 in batches of 32 on 2 cores with AVX512-BF16: 16 → 29 images/s, EfficientNet-Lite0 21
+    → 27.
 
     Args:
         tuned: the phases that train it by gradient; none where it stays frozen.
@@ -45,32 +51,42 @@ def choose_precision(
         HeadstartError: fp16 without a GPU.
     """
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION")
-    if wanted == "auto" and launched in ("bf16", "fp16"):  # "no" is also what a launcher says that was not asked
+    # "no" is also what a launcher says that was not asked
+    if wanted == "auto" and launched in ("bf16", "fp16"):
         wanted = launched
     if wanted == "fp16" and device.type != "cuda":
-        raise HeadstartError(f'train.precision: fp16 needs a GPU; found {device.type}. Use "bf16", "fp32" or "auto"')
+        raise HeadstartError(
+            f'train.precision: fp16 needs a GPU; found {device.type}. Use "bf16", "fp32" or "auto"'
+        )
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type != "cpu" or not fast_bf16():
         return "fp32"
-    return broadcast_from_main(lambda: _remembered(network, tuned, lambda: _faster(network, tuned[-1:], sample())))
+    return broadcast_from_main(
+        lambda: _remembered(network, tuned, lambda: _faster(network, tuned[-1:], sample()))
+    )
 
 
 def fast_bf16() -> str | None:
     """The bf16 instructions of this processor, amx_tile or avx512_bf16, if it has any."""
     names = ("amx_tile", "avx512_bf16")
-    return next((name for name in names if getattr(torch.cpu, f"_is_{name}_supported", lambda: False)()), None)
+    return next(
+        (name for name in names if getattr(torch.cpu, f"_is_{name}_supported", lambda: False)()),
+        None,
+    )
 
 
 def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
-    """What takes less time for a batch: the steps of a phase, or without one the forward pass alone."""
+    """What takes less time for a batch: the steps of a phase, or without one the forward pass
+    alone."""
     twin = copy.deepcopy(network) if phases else network.eval().for_inference()
     if phases:
         Blocks(twin).open(phases[0])
     twin.train(bool(phases))
-    batch = {key: torch.cat([value, value]) for key, value in batch.items()}  # of four it is another format that wins
+    # of four it is another format that wins
+    batch = {key: torch.cat([value, value]) for key, value in batch.items()}
     full = _seconds(twin, batch, "fp32", bool(phases))
     if full < SMALL:
         return "fp32"
@@ -96,8 +112,17 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
 
 def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], str]) -> str:
     """What was chosen before for such a network and such a plan on this machine."""
-    spec = {key: network.spec.get(key) for key in ("backbone", "config", "preprocessing", "head", "adapters")}
-    about = [spec, [sorted(phase.rates) for phase in tuned[-1:]], torch.__version__, platform.node(), fast_bf16()]
+    spec = {
+        key: network.spec.get(key)
+        for key in ("backbone", "config", "preprocessing", "head", "adapters")
+    }
+    about = [
+        spec,
+        [sorted(phase.rates) for phase in tuned[-1:]],
+        torch.__version__,
+        platform.node(),
+        fast_bf16(),
+    ]
     name = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     path = cache_folder() / "precision" / name[:32]
     with suppress(OSError):

@@ -1,4 +1,5 @@
-"""Frozen lower blocks run once a phase: what comes out of them is kept, and each step begins above them."""
+"""Frozen lower blocks run once a phase: what comes out of them is kept, and each step begins above
+them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from headstart.train.precision import FORMATS
 from headstart.transfer.plan import Phase
 
 SHARE = 8  # of the machine's memory may go to what is kept: one part in so many
-TOLERANCE = 0.05  # relative, between a network that was entered above and the whole: a few roundings of bf16
+# relative, between a network that was entered above and the whole: a few roundings of bf16
+TOLERANCE = 0.05
 
 
 class FrozenPrefix:
@@ -43,7 +45,9 @@ class FrozenPrefix:
         made = [self._made[row] for row in rows.tolist()]
         for module in self._skipped:
             module.forward = _pass_on
-        hook = self._entry.register_forward_pre_hook(lambda module, given: (_batch(made, given[0]), *given[1:]))
+        hook = self._entry.register_forward_pre_hook(
+            lambda module, given: (_batch(made, given[0]), *given[1:])
+        )
         try:
             yield
         finally:
@@ -65,14 +69,17 @@ class FrozenPrefix:
 
 @torch.no_grad()
 def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPrefix | None:
-    """What a phase's frozen lower blocks make of the training examples; the network is left in evaluation mode.
+    """What a phase's frozen lower blocks make of the training examples; the network is left in
+    evaluation mode.
 
-    On 2 cores in batches of 32: MiniLM on phrases of SST-2, the last of six layers trained, 350 → 700 texts/s; EfficientNet-
-    Lite0, the last two of eight blocks, 79 → 128 images/s. A phase that is begun anew after an interruption finds the same.
+    On 2 cores in batches of 32: MiniLM on phrases of SST-2, the last of six layers trained, 350 →
+    700 texts/s; EfficientNet- Lite0, the last two of eight blocks, 79 → 128 images/s. A phase that
+    is begun anew after an interruption finds the same.
 
     Returns:
-        None where it would not pay or not come to the same: nothing above the first block is frozen, the phase looks at no
-        example twice, examples are varied, memory is short, or the network cannot be entered there.
+        None where it would not pay or not come to the same: nothing above the first block is
+            frozen, the phase looks at no example twice, examples are varied, memory is short, or
+            the network cannot be entered there.
     """
     names = list(network.partition)
     first = next(name for name in names if name in phase.rates)
@@ -86,7 +93,9 @@ def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPre
     ):
         return None
     network.eval()
-    lower = FrozenPrefix(entries[0], [module for name in below[1:] for module in _within(network, name)])
+    lower = FrozenPrefix(
+        entries[0], [module for name in below[1:] for module in _within(network, name)]
+    )
     items, format = setting.train.items, FORMATS[setting.precision]
     rows = in_order(range(len(items)), items, setting.plain)[::-1]  # the largest first
     sizes = setting.plain.sizes(items)
@@ -99,15 +108,23 @@ def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPre
                 own = rows[done * BATCH : (done + 1) * BATCH]
                 for row in own:
                     assert_unchanged(setting.train, row, setting.plain)
-                taken = lower.keep(network, own, {key: value.to(setting.device) for key, value in batch.items()})
+                taken = lower.keep(
+                    network, own, {key: value.to(setting.device) for key, value in batch.items()}
+                )
                 if not done and taken * shares.sum() / shares[own].sum() > limit:
                     return None
                 seen = done * BATCH + len(own)
                 speed = seen / (time.perf_counter() - started)
-                about = {"part": f"below {first}", "seen": seen, "of": len(items), "examples_per_second": speed}
+                about = {
+                    "part": f"below {first}",
+                    "seen": seen,
+                    "of": len(items),
+                    "examples_per_second": speed,
+                }
                 setting.tell({"event": "extracting", **about})
             return lower if _agrees(network, lower, [*rows[:4], *rows[-4:]], setting) else None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError):  # as manifold as networks
+    # as manifold as networks
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError):
         return None
 
 
@@ -139,10 +156,14 @@ def _agrees(network: Network, lower: FrozenPrefix, rows: list[int], setting: Tra
 
 
 def _batch(made: list[Tensor], given: Tensor) -> Tensor:
-    """A batch of what was kept in place of what is given, which is as long where examples differ in length."""
-    batch = pad_sequence([one.to(given.device, non_blocking=True) for one in made], batch_first=True)
+    """A batch of what was kept in place of what is given, which is as long where examples differ in
+    length."""
+    batch = pad_sequence(
+        [one.to(given.device, non_blocking=True) for one in made], batch_first=True
+    )
     if batch.ndim == 3:
-        batch = nn.functional.pad(batch, (0, 0, 0, given.shape[1] - batch.shape[1]))  # a negative one cuts off
+        # a negative one cuts off
+        batch = nn.functional.pad(batch, (0, 0, 0, given.shape[1] - batch.shape[1]))
     return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
 
 

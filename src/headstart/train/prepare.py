@@ -37,18 +37,23 @@ FEW = 50  # examples
 
 
 def read_checked(recipe: Recipe, task: Task) -> tuple[Dataset, Leaks]:
-    """The recipe's data with what the checks say of it, and what its parts share; data.leaks is done to it.
+    """The recipe's data with what the checks say of it, and what its parts share; data.leaks is
+    done to it.
 
     Raises:
         HeadstartError: the data cannot be read, or has leaks that the recipe calls fatal.
     """
     dataset = task.read(recipe)
     everything = joined(dataset.parts().values())
-    checked, leaks = apply_leak_policy(dataset, remembered(task.like, everything), recipe.data.leaks)
+    checked, leaks = apply_leak_policy(
+        dataset, remembered(task.like, everything), recipe.data.leaks
+    )
     return checked.with_notes(*class_notes(checked), *task.notes(everything)), leaks
 
 
-def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None = None) -> Prepared:
+def prepare(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None = None
+) -> Prepared:
     """Read the data unless it is read already, build the network, make the plan.
 
     Raises:
@@ -68,22 +73,27 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(
-            f"task: {EMBEDDING} keeps its embedder frozen; found strategy {recipe.transfer.strategy!r}: remove it, or "
-            "choose a task whose name does not begin with embedding"
+            f"task: {EMBEDDING} keeps its embedder frozen; found strategy "
+            f"{recipe.transfer.strategy!r}: remove it, or choose a task whose name does not "
+            "begin with embedding"
         )
     if recipe.augment.policy not in (None, *task.policies):
         raise HeadstartError(
-            f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has {', '.join(task.policies)}"
+            f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
+            f"{', '.join(task.policies)}"
         )
     for other in recipe.evaluate.beside:
         if other.name in strategies.names():
             continue
         if other.name not in task.baselines:
             raise HeadstartError(
-                f"evaluate.beside: {unknown(f'baseline of {recipe.task}', other.name, sorted(task.baselines))}"
+                "evaluate.beside: "
+                f"{unknown(f'baseline of {recipe.task}', other.name, sorted(task.baselines))}"
             )
         if other.lr or other.epochs:
-            raise HeadstartError(f"evaluate.beside: {other.name} trains no network; remove its lr and epochs")
+            raise HeadstartError(
+                f"evaluate.beside: {other.name} trains no network; remove its lr and epochs"
+            )
     dataset, leaks = read or read_checked(recipe, task)
     torch.manual_seed(recipe.seed)
     head = recipe.head()
@@ -98,15 +108,20 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
         put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)
     if recipe.transfer.freeze_statistics and not network.statistics:
         raise HeadstartError(
-            f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics (it has no BatchNorm); remove it"
+            f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
+            "(it has no BatchNorm); remove it"
         )
     if recipe.augment.mixes and not isinstance(network.encoder(), Mixer):
         key = "mixup" if recipe.augment.mixup else "cutmix"
-        raise HeadstartError(f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it")
+        raise HeadstartError(
+            f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
+        )
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     sample = partial(_sample, network, dataset.train)
-    precision = choose_precision(recipe.train.precision, network, made.tuned, sample, machine.device)
+    precision = choose_precision(
+        recipe.train.precision, network, made.tuned, sample, machine.device
+    )
     network.spec |= {"task": recipe.task, "labels": list(dataset.labels), "precision": precision}
     network.spec["column"] = dataset.column
     size = batch_size(recipe.train.batch_size, len(dataset.train))
@@ -120,24 +135,36 @@ def prepare(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
         batch_size=size,
         accumulation=1,
         sizes={name: blocks.size(name) for name in blocks.names},
-        phases=tuple(PhaseRecord(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases),
+        phases=tuple(
+            PhaseRecord(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases
+        ),
         leaks=leaks,
     )
     _check_metric(prepared)
     held_out = prepared.dataset.validation
     if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
-        note = f"only {len(held_out)} validation examples choose the epoch, so which one is best is partly luck"
+        note = (
+            f"only {len(held_out)} validation examples choose the epoch, so which one is best is "
+            "partly luck"
+        )
         prepared = replace(prepared, dataset=prepared.dataset.with_notes(note))
     return replace(prepared, accumulation=_accumulation(prepared, machine))
 
 
-def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None) -> Prepared:
-    """A recipe with the strategy that its data calls for, and a note that says why, and what it expects."""
+def _prepare_what_is_best(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
+) -> Prepared:
+    """A recipe with the strategy that its data calls for, and a note that says why, and what it
+    expects."""
     from headstart.train.probe import frozen_fit
 
-    frozen = prepare(recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read)
+    frozen = prepare(
+        recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read
+    )
     with tempfile.TemporaryDirectory() as folder:
-        fit = frozen_fit(frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None))
+        fit = frozen_fit(
+            frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None)
+        )
     tested = len(frozen.dataset.test)
     low, high = wilson(round(fit.accuracy * tested), tested)
     choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
@@ -146,9 +173,14 @@ def _prepare_what_is_best(recipe: Recipe, machine: Machine, read: tuple[Dataset,
         return prepare(_with(recipe, FROZEN), machine, known).with_notes(choice.reason)
     trained = prepare(_with(recipe, choice.table), machine, known)
     expected = (
-        f"{choice.reason}; {choice.table} would train for about {estimate(trained, machine):,.0f} s on this machine"
+        f"{choice.reason}; {choice.table} would train for about "
+        f"{estimate(trained, machine):,.0f} s on this machine"
     )
-    chosen = trained if choice.strategy == choice.table else prepare(_with(recipe, choice.strategy), machine, known)
+    chosen = (
+        trained
+        if choice.strategy == choice.table
+        else prepare(_with(recipe, choice.strategy), machine, known)
+    )
     return chosen.with_notes(expected)
 
 
@@ -163,11 +195,16 @@ def _with(recipe: Recipe, strategy: str) -> Recipe:
 def _check_metric(prepared: Prepared) -> None:
     """Whether the part that chooses the epoch defines the metric that does."""
     part = prepared.selection
-    if part is not None and prepared.recipe.train.metric in NEED_TWO_CLASSES and len(np.unique(part.labels)) == 1:
+    if (
+        part is not None
+        and prepared.recipe.train.metric in NEED_TWO_CLASSES
+        and len(np.unique(part.labels)) == 1
+    ):
         raise HeadstartError(
-            f"train.metric: {prepared.recipe.train.metric} is not defined on the {prepared.recipe.train.select_on} part, whose "
-            f'{len(part)} examples are all of {quoted(prepared.dataset.labels[part.labels[0]])}. Set train.metric = "loss" or '
-            '"accuracy", or give that part examples of other classes'
+            f"train.metric: {prepared.recipe.train.metric} is not defined on the "
+            f"{prepared.recipe.train.select_on} part, whose "
+            f"{len(part)} examples are all of {quoted(prepared.dataset.labels[part.labels[0]])}. "
+            'Set train.metric = "loss" or "accuracy", or give that part examples of other classes'
         )
 
 
@@ -176,18 +213,24 @@ def _accumulation(prepared: Prepared, machine: Machine) -> int:
     from headstart.runtime.processes import from_all
     from headstart.train.memory import parts
 
-    wanted, size, tuned = prepared.recipe.train.accumulation, prepared.batch_size, prepared.plan.tuned
+    wanted, size, tuned = (
+        prepared.recipe.train.accumulation,
+        prepared.batch_size,
+        prepared.plan.tuned,
+    )
     least = machine.world * (wanted if isinstance(wanted, int) else 1)
     if size < least:
         raise HeadstartError(
-            f"train.batch_size: found {size}; {machine.world} processes with train.accumulation = {wanted} need at least "
-            f"{least}"
+            f"train.batch_size: found {size}; {machine.world} processes with train.accumulation "
+            f"= {wanted} need at least {least}"
         )
     if isinstance(wanted, int) or not tuned:
         return wanted if isinstance(wanted, int) else 1
     sample = _sample(prepared.network, prepared.dataset.train)
     share = -(-size // machine.world)
-    return max(from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision)))
+    return max(
+        from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision))
+    )
 
 
 def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:

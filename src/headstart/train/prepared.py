@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from headstart.transfer.plan import Plan
 
 KEPT = 0.25  # of the free memory, for decoded training examples
-LONGEST_WAIT = timedelta(days=2)  # of a process for another, such as for the main one that fits a forest
+# of a process for another, such as for the main one that fits a forest
+LONGEST_WAIT = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class Prepared:
         """The held-out part that chooses the epoch, if one is to be chosen."""
         if not self.chooses_an_epoch:
             return None
-        return self.dataset.test if self.recipe.train.select_on == "test" else self.dataset.validation
+        return (
+            self.dataset.test if self.recipe.train.select_on == "test" else self.dataset.validation
+        )
 
     @property
     def chooses_an_epoch(self) -> bool:
@@ -93,7 +96,8 @@ class Prepared:
 
 
 def start() -> Machine:
-    """Settle device and processes (Accelerate reads what the launcher left) and the way memory is held."""
+    """Settle device and processes (Accelerate reads what the launcher left) and the way memory is
+    held."""
     share_cores()
     keep_freed_memory()
     import torch
@@ -119,7 +123,8 @@ def class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> n
     weights = np.array([asked.get(name, 1.0) for name in labels])
     if (weights > 0).sum() < 2:
         raise HeadstartError(
-            f"train.class_weights: found {asked}; expected at least two classes with a weight above 0, or nothing is told apart"
+            f"train.class_weights: found {asked}; expected at least two classes with a weight "
+            "above 0, or nothing is told apart"
         )
     return weights
 
@@ -129,7 +134,8 @@ def setting_of(
 ) -> TrainContext:
     """What training needs beside network and plan.
 
-    A head that is fitted as a whole has no epoch to choose, so the validation part is training data to it.
+    A head that is fitted as a whole has no epoch to choose, so the validation part is training data
+    to it.
     """
     import torch
 
@@ -163,8 +169,11 @@ def setting_of(
     )
 
 
-def features_of(prepared: Prepared, machine: Machine, role: str, part: Examples) -> np.ndarray | None:
-    """Frozen features of a part, shape (n, width), from the cache as far as it has them; None in all but the main process."""
+def features_of(
+    prepared: Prepared, machine: Machine, role: str, part: Examples
+) -> np.ndarray | None:
+    """Frozen features of a part, shape (n, width), from the cache as far as it has them; None in
+    all but the main process."""
     from headstart.train.features import extract
 
     title = f"features of {role}"
@@ -174,7 +183,9 @@ def features_of(prepared: Prepared, machine: Machine, role: str, part: Examples)
             if event["event"] == "extracting":
                 bar.update(event["seen"], title)
 
-        return extract(prepared.network, role, part, setting_of(prepared, machine, Path(folder), show))[0]
+        return extract(
+            prepared.network, role, part, setting_of(prepared, machine, Path(folder), show)
+        )[0]
 
 
 def estimate(prepared: Prepared, machine: Machine) -> float:
@@ -191,6 +202,7 @@ def estimate(prepared: Prepared, machine: Machine) -> float:
             from headstart.train.engine import seconds_per_epoch
 
             seconds += sum(
-                phase.epochs * seconds_per_epoch(prepared.network, phase, setting) for phase in prepared.plan.tuned
+                phase.epochs * seconds_per_epoch(prepared.network, phase, setting)
+                for phase in prepared.plan.tuned
             )
         return seconds

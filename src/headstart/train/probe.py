@@ -1,6 +1,8 @@
-"""The other way to learn: a head on the features of a frozen backbone, each example passed through it once.
+"""The other way to learn: a head on the features of a frozen backbone, each example passed through
+it once.
 
-Knows no Trainer: a head is an estimator that is fitted on an array of features, in the main process, and then shared.
+Knows no Trainer: a head is an estimator that is fitted on an array of features, in the main
+process, and then shared.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ from headstart.train.schedules import LearningRate
 from headstart.transfer.choice import FrozenFit
 from headstart.transfer.plan import Phase
 
-STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)  # C of the logistic regression: the inverse of the penalty on its weights
+# C of the logistic regression: the inverse of the penalty on its weights
+STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)
 ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
 
 
 def probe(network: Network, phase: Phase, setting: TrainContext) -> History:
-    """Fit the network's head on features of its frozen rest, in place and the same in every process."""
+    """Fit the network's head on features of its frozen rest, in place and the same in every
+    process."""
     started = time.perf_counter()
     head = Head.model_validate(network.spec["head"])
     by_gradient = head.fitting == "gradient"
@@ -66,8 +70,8 @@ def probe(network: Network, phase: Phase, setting: TrainContext) -> History:
 
 
 def frozen_fit(network: Network, setting: TrainContext) -> FrozenFit:
-    """What a logistic regression on features of the frozen backbone does on the training examples, or some of each class where
-    there are many; the same in every process."""
+    """What a logistic regression on features of the frozen backbone does on the training examples,
+    or some of each class where there are many; the same in every process."""
     features, _ = extract(network, "train", setting.train, setting)
 
     def fit() -> FrozenFit:
@@ -83,18 +87,22 @@ def frozen_fit(network: Network, setting: TrainContext) -> FrozenFit:
     return broadcast_from_main(fit)
 
 
-def _logistic_regression(features: np.ndarray, setting: TrainContext) -> tuple[History, dict[str, Tensor]]:
-    """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified cross-validation.
+def _logistic_regression(
+    features: np.ndarray, setting: TrainContext
+) -> tuple[History, dict[str, Tensor]]:
+    """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified
+    cross-validation.
 
-    Features are standardised for the fit, and the head's weights then take that in. C multiplies a sum over examples, so
-    one chosen on some of them holds for all.
+    Features are standardised for the fit, and the head's weights then take that in. C multiplies a
+    sum over examples, so one chosen on some of them holds for all.
     """
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
     targets = setting.train.labels
     mean, scale = features.mean(0), features.std(0)
-    scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0  # a feature that never varies says nothing
+    # a feature that never varies says nothing
+    scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0
     values = features - mean
     values /= scale
     some = _some_of_each(targets, setting.seed)
@@ -119,7 +127,9 @@ def _logistic_regression(features: np.ndarray, setting: TrainContext) -> tuple[H
         else:
             strength, chosen_by = 1.0, "a class has too few examples to choose it"
         if folds < 2 or len(some) < len(targets):
-            model = LogisticRegression(C=strength, max_iter=1000, class_weight=weights).fit(values, targets)
+            model = LogisticRegression(C=strength, max_iter=1000, class_weight=weights).fit(
+                values, targets
+            )
     weight, bias = model.coef_ / scale, model.intercept_ - model.coef_ @ (mean / scale)
     if len(weight) == 1:  # of two classes scikit-learn gives the difference
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
@@ -128,10 +138,11 @@ def _logistic_regression(features: np.ndarray, setting: TrainContext) -> tuple[H
 
 
 def _weights_of_classes(setting: TrainContext) -> np.ndarray | None:
-    """How much an example of each class counts in a head that is fitted as a whole, shape (classes,); None where all count the
-    same.
+    """How much an example of each class counts in a head that is fitted as a whole, shape
+    (classes,); None where all count the same.
 
-    Such a head draws no examples: in place of balanced sampling it weighs them as often as that would draw them.
+    Such a head draws no examples: in place of balanced sampling it weighs them as often as that
+    would draw them.
     """
     weights, labels = setting.class_weights, setting.train.labels
     if setting.options.sampling != "balanced":
@@ -172,11 +183,18 @@ def _estimator(head: Head, features: np.ndarray, setting: TrainContext) -> tuple
 
 
 def _by_gradient(
-    network: Network, phase: Phase, features: np.ndarray, held_out: np.ndarray | None, setting: TrainContext
+    network: Network,
+    phase: Phase,
+    features: np.ndarray,
+    held_out: np.ndarray | None,
+    setting: TrainContext,
 ) -> History:
-    """The head's layers by gradient descent on features: order, rates, schedule and choice of the epoch as in the engine."""
+    """The head's layers by gradient descent on features: order, rates, schedule and choice of the
+    epoch as in the engine."""
     options, device = setting.options, setting.device
-    inputs, targets = (torch.from_numpy(array).to(device) for array in (features, setting.train.labels))
+    inputs, targets = (
+        torch.from_numpy(array).to(device) for array in (features, setting.train.labels)
+    )
     balance = setting.train.labels if options.sampling == "balanced" else None
     batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0, balance=balance)
     network.to(device)
@@ -212,8 +230,8 @@ def _by_gradient(
         }
         if not np.isfinite(row["loss"]):
             raise HeadstartError(
-                f"train: the loss of the head is {row['loss']} in epoch {epoch + 1}; expected a finite number. Lower train.lr "
-                f"(now {options.lr:g}) or transfer.head_lr_ratio"
+                f"train: the loss of the head is {row['loss']} in epoch {epoch + 1}; expected a "
+                f"finite number. Lower train.lr (now {options.lr:g}) or transfer.head_lr_ratio"
             )
         if held_out is not None and setting.selection is not None:
             where = {key: row[key] for key in ("phase", "epoch")}
@@ -229,8 +247,8 @@ def _by_gradient(
             and (epochs_since_the_best(history.epochs, options.metric) >= options.early_stopping)
         ):
             history.notes.append(
-                f"the head stopped after epoch {epoch + 1} of {phase.epochs}: {options.early_stopping} epochs without a "
-                f"better {options.metric}"
+                f"the head stopped after epoch {epoch + 1} of {phase.epochs}: "
+                f"{options.early_stopping} epochs without a better {options.metric}"
             )
             break
     if best.weights is not None:

@@ -1,8 +1,8 @@
 """Which examples come when, and every random number of a run, each drawn from what it belongs to.
 
-An example's augmentation depends on (seed, phase, epoch, row) alone; an epoch's order on (seed, phase, epoch); what layers
-draw (dropout) on (seed, phase, step, rank). So the number of loader workers changes nothing, and that of processes only
-what layers draw and what BatchNorm sees.
+An example's augmentation depends on (seed, phase, epoch, row) alone; an epoch's order on (seed,
+phase, epoch); what layers draw (dropout) on (seed, phase, step, rank). So the number of loader
+workers changes nothing, and that of processes only what layers draw and what BatchNorm sees.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Shard:
 
 
 class Partner(NamedTuple):
-    """What a training example is mixed with: another row, the seed of its augmentation, how, and the share that stays."""
+    """What a training example is mixed with: another row, the seed of its augmentation, how, and
+    the share that stays."""
 
     row: int
     seed: int
@@ -48,7 +49,8 @@ class Partner(NamedTuple):
 
 
 class SampleSpec(NamedTuple):
-    """One training example to make: its row, the seed of its augmentation, its weight in the loss, and its partner."""
+    """One training example to make: its row, the seed of its augmentation, its weight in the loss,
+    and its partner."""
 
     row: int
     seed: int
@@ -59,17 +61,20 @@ class SampleSpec(NamedTuple):
 class Batches(Sampler[list[SampleSpec]]):
     """The micro-batches of one process, epoch by epoch.
 
-    An epoch is cut into as few batches of at most `batch_size` examples as there must be, all of nearly the same size: a
-    last batch of one example would be too little for BatchNorm. A batch is dealt out to the processes and, within each, to
-    `accumulation` micro-batches, and the weights of a whole batch sum to 1 over all of them; a process that would get
-    nothing of it works on an example of weight 0.
+    An epoch is cut into as few batches of at most `batch_size` examples as there must be, all of
+    nearly the same size: a last batch of one example would be too little for BatchNorm. A batch is
+    dealt out to the processes and, within each, to `accumulation` micro-batches, and the weights of
+    a whole batch sum to 1 over all of them; a process that would get nothing of it works on an
+    example of weight 0.
 
-    Where `sizes` says how large each example is, examples of like size share a batch, which so needs little padding: within
-    every 50 batches of the random order they are sorted by size, and the batches then come in random order (MiniLM on 900
-    phrases of SST-2, batches of 32 on 2 cores: 66 → 164 texts/s).
+    Where `sizes` says how large each example is, examples of like size share a batch, which so
+    needs little padding: within every 50 batches of the random order they are sorted by size, and
+    the batches then come in random order (MiniLM on 900 phrases of SST-2, batches of 32 on 2 cores:
+    66 → 164 texts/s).
 
-    With `balance`, the labels, an epoch draws with replacement, each class equally often on average. With `mixing` each
-    example has a partner half a batch away, so that dealing out a batch seldom parts the two.
+    With `balance`, the labels, an epoch draws with replacement, each class equally often on
+    average. With `mixing` each example has a partner half a batch away, so that dealing out a batch
+    seldom parts the two.
 
     `epoch` and `start`, the steps of that epoch to leave out, say where the next pass begins.
     """
@@ -107,7 +112,9 @@ class Batches(Sampler[list[SampleSpec]]):
             for micro in range(self._accumulation):
                 places = range(self._shard.rank * self._accumulation + micro, len(batch), parts)
                 weight = 1 / len(batch) if len(places) else 0.0
-                yield [self._pick(batch, int(first), place, weight) for place in (places or range(1))]
+                yield [
+                    self._pick(batch, int(first), place, weight) for place in (places or range(1))
+                ]
 
     def _pick(self, batch: np.ndarray, first: int, place: int, weight: float) -> SampleSpec:
         row, seed = int(batch[place]), self._seed(batch, first, place)
@@ -119,7 +126,12 @@ class Batches(Sampler[list[SampleSpec]]):
         how = "mixup" if self._mixing.mixup and not (both and random.random() < 0.5) else "cutmix"
         alpha = getattr(self._mixing, how)
         share = float(random.beta(alpha, alpha))
-        return SampleSpec(row, seed, weight, Partner(int(batch[other]), self._seed(batch, first, other), how, share))
+        return SampleSpec(
+            row,
+            seed,
+            weight,
+            Partner(int(batch[other]), self._seed(batch, first, other), how, share),
+        )
 
     def _seed(self, batch: np.ndarray, first: int, place: int) -> int:
         """Of an example's augmentation: by its row, and by its place where a row can come twice."""
@@ -135,7 +147,9 @@ class Batches(Sampler[list[SampleSpec]]):
             pool = batches[start : start + POOL]
             rows = np.concatenate(pool)
             by_size = rows[np.argsort(self._sizes[rows], kind="stable")]
-            batches[start : start + POOL] = np.split(by_size, np.cumsum([len(batch) for batch in pool])[:-1])
+            batches[start : start + POOL] = np.split(
+                by_size, np.cumsum([len(batch) for batch in pool])[:-1]
+            )
         return [batches[number] for number in random.permutation(len(batches))]
 
     def _order(self, random: np.random.Generator) -> np.ndarray:
@@ -149,7 +163,8 @@ Sample = tuple[dict[str, Any], Any, float, int]
 
 
 class TrainingSet(Dataset[Sample]):
-    """Examples as the engine reads them: asked for Picks, gives inputs, label, weight and row of each.
+    """Examples as the engine reads them: asked for Picks, gives inputs, label, weight and row of
+    each.
 
     A label is a class number, or shares of the classes where examples are mixed.
 
@@ -157,9 +172,12 @@ class TrainingSet(Dataset[Sample]):
         kept: where decoded examples stay.
     """
 
-    def __init__(self, examples: Examples, encoder: Preprocessor, classes: int, kept: DecodedCache) -> None:
+    def __init__(
+        self, examples: Examples, encoder: Preprocessor, classes: int, kept: DecodedCache
+    ) -> None:
         self._examples, self._encoder, self._classes, self._kept = examples, encoder, classes, kept
-        self.map: Callable[..., Iterable[Any]] = map  # that of a pool of threads, where there is one
+        # that of a pool of threads, where there is one
+        self.map: Callable[..., Iterable[Any]] = map
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -188,7 +206,9 @@ class TrainingSet(Dataset[Sample]):
             return inputs, label, pick.weight, pick.row
         row, seed, how, share = pick.partner
         assert isinstance(self._encoder, Mixer)
-        inputs, share = self._encoder.mix(inputs, made[row, seed], how, share, seed_for(pick.seed, 2))
+        inputs, share = self._encoder.mix(
+            inputs, made[row, seed], how, share, seed_for(pick.seed, 2)
+        )
         shares = np.zeros(self._classes, np.float32)
         shares[label] += share
         shares[int(self._examples.labels[row])] += 1 - share

@@ -1,4 +1,5 @@
-"""How the learning rate moves during a phase: a factor on each block's peak rate, step by step. Knows no torch."""
+"""How the learning rate moves during a phase: a factor on each block's peak rate, step by step.
+Knows no torch."""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ from headstart.recipe import Train
 
 
 class LearningRate:
-    """The factor at each optimizer step of one phase; called with the number of steps already taken.
+    """The factor at each optimizer step of one phase; called with the number of steps already
+    taken.
 
-    constant: 1. step: `factor` after every `every` epochs. exponential: `factor` each epoch. linear: to 0 at the end.
-    cosine: half a cosine to 0 (Loshchilov & Hutter 2017, without restarts). plateau: `factor` whenever the loss has not
-    been better for more than `patience` epochs. With warm-up the factor first rises from near 0 over a share of the steps; the
-    shapes that end at 0 then run over the rest.
+    constant: 1. step: `factor` after every `every` epochs. exponential: `factor` each epoch.
+    linear: to 0 at the end.
+    cosine: half a cosine to 0 (Loshchilov & Hutter 2017, without restarts). plateau: `factor`
+    whenever the loss has not been better for more than `patience` epochs. With warm-up the factor
+    first rises from near 0 over a share of the steps; the shapes that end at 0 then run over the
+    rest.
     """
 
     def __init__(self, settings: Train, steps_per_epoch: int, epochs: int) -> None:
@@ -42,7 +46,9 @@ class LearningRate:
         schedule = self._schedule
         match schedule.name:
             case "step":
-                return schedule.factor ** (step // max(round(schedule.every * self._steps_per_epoch), 1))
+                return schedule.factor ** (
+                    step // max(round(schedule.every * self._steps_per_epoch), 1)
+                )
             case "exponential":
                 return schedule.factor ** (step / self._steps_per_epoch)
             case "linear":

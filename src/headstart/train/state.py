@@ -21,7 +21,8 @@ from headstart.train.moments import Moments
 
 @dataclass
 class TrainState:
-    """A training under way. `step` counts optimizer steps of the phase; a phase is `over` when its last epoch was scored."""
+    """A training under way. `step` counts optimizer steps of the phase; a phase is `over` when its
+    last epoch was scored."""
 
     best: BestEpoch
     average: MovingAverage | None = None
@@ -31,7 +32,8 @@ class TrainState:
     step: int = 0
     over: bool = False
     loss: float = 0.0  # this process's part of the epoch's sum so far
-    plateau: dict[str, float] = field(default_factory=dict)  # what that schedule has seen of the phase
+    # what that schedule has seen of the phase
+    plateau: dict[str, float] = field(default_factory=dict)
     moments: Moments = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)  # of fp16 gradients
     began: float = field(default_factory=time.perf_counter)
@@ -62,8 +64,15 @@ class TrainState:
             "averaged_steps": self.average.steps if self.average else 0,
             "seconds": self.seconds,
         }
-        moments = {f"{name}/{key}": value for name, values in self.moments.items() for key, value in values.items()}
-        groups: dict[str, Mapping[str, Tensor]] = {"network": network.net.state_dict(), "moments": moments}
+        moments = {
+            f"{name}/{key}": value
+            for name, values in self.moments.items()
+            for key, value in values.items()
+        }
+        groups: dict[str, Mapping[str, Tensor]] = {
+            "network": network.net.state_dict(),
+            "moments": moments,
+        }
         if best.weights is not None:
             groups["best"] = best.weights
         if self.average is not None:
@@ -77,7 +86,11 @@ class TrainState:
         self.phase, self.step, self.over = state["phase"], state["step"], state["over"]
         losses = state["losses"]
         self.loss = losses[rank] if rank < len(losses) else 0.0
-        self.plateau, self.scaler, self.history = state["plateau"], state["scaler"], History(**state["history"])
+        self.plateau, self.scaler, self.history = (
+            state["plateau"],
+            state["scaler"],
+            History(**state["history"]),
+        )
         self.best.epoch, self.best.score, self.best.minus_loss = (
             state["best"][key] for key in ("epoch", "score", "minus_loss")
         )

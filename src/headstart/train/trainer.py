@@ -39,14 +39,21 @@ class PhaseTrainer(Trainer):
         phase: TrainerCallback,
     ) -> None:
         super().__init__(
-            model=network, args=arguments, train_dataset=loader.dataset, optimizers=(optimizer, None), callbacks=[phase]
+            model=network,
+            args=arguments,
+            train_dataset=loader.dataset,
+            optimizers=(optimizer, None),
+            callbacks=[phase],
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False
         self._loader, self._factor, self._loss, self._penalty = loader, factor, loss, penalty
         self._lower = lower
-        self._eased = fp32_depthwise_gradients(arguments.device, "bf16" if arguments.bf16 else "fp32")
-        self.seen_loss = torch.zeros((), device=arguments.device)  # this process's part of the sum over the batches
+        self._eased = fp32_depthwise_gradients(
+            arguments.device, "bf16" if arguments.bf16 else "fp32"
+        )
+        # this process's part of the sum over the batches
+        self.seen_loss = torch.zeros((), device=arguments.device)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         return self._loader
@@ -57,14 +64,21 @@ class PhaseTrainer(Trainer):
         return self.lr_scheduler
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        return grad_norm  # the Trainer would measure it at every step to log it: 4 % of a ResNet-18 step at batch 16
+        # the Trainer would measure it at every step to log it: 4 % of a ResNet-18 step at batch 16
+        return grad_norm
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
     ) -> Tensor:
-        """The loss, weighted so that the sum over processes and micro-batches is the mean over the whole batch.
+        """The loss, weighted so that the sum over processes and micro-batches is the mean over the
+        whole batch.
 
-        The Trainer divides by the number of micro-batches and DistributedDataParallel by that of processes; both are undone.
+        The Trainer divides by the number of micro-batches and DistributedDataParallel by that of
+        processes; both are undone.
         """
         labels, weights, rows = (inputs.pop(name) for name in ("labels", "weights", "rows"))
         with self._eased, self._lower.entered(rows) if self._lower else nullcontext():

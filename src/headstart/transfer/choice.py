@@ -1,5 +1,5 @@
-"""Strategy 'auto': the textbook's table of four cases, by how much data there is and how near the new task is, weighed against
-what frozen features do for next to nothing."""
+"""Strategy 'auto': the textbook's table of four cases, by how much data there is and how near the
+new task is, weighed against what frozen features do for next to nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from headstart.recipe.transfer import FROZEN
 
 ENOUGH = 1_000  # training examples: from here on there is much data
-NEAR = 0.85  # of the way from the majority class to no error at all, for a classifier on frozen features
+# of the way from the majority class to no error at all, for a classifier on frozen features
+NEAR = 0.85
 
 
 @dataclass(frozen=True)
 class FrozenFit:
-    """What a classifier on frozen features does on the training examples: its cross-validated accuracy with the 95 % interval,
-    its accuracy on the examples that it has learned from, and the share of the majority class."""
+    """What a classifier on frozen features does on the training examples: its cross-validated
+    accuracy with the 95 % interval, its accuracy on the examples that it has learned from, and the
+    share of the majority class."""
 
     accuracy: float
     low: float
@@ -48,13 +50,16 @@ def choose(examples: int, frozen: FrozenFit, chance: float) -> Choice:
     | little data | feature_extraction | lp_ft |
     | much data | lp_ft | fine_tune |
 
-    Near means that the features of the frozen backbone separate the classes already; with little data a backbone that
-    trains forgets more than it learns (Yosinski et al. 2014; Kumar et al. 2022).
+    Near means that the features of the frozen backbone separate the classes already; with little
+    data a backbone that trains forgets more than it learns (Yosinski et al. 2014; Kumar et al.
+    2022).
 
-    A backbone that trains takes three passes over each example an epoch (forward, and backward at twice the cost) where frozen
-    features take one in all, so it has to promise something for that. What it can mend is what a classifier on frozen features
-    cannot even fit, its error on the examples that it has learned from (the bias of the features; Geman et al. 1992), and
-    where that is no more than the test part tells from chance, the features stay frozen, unless they tell nothing at all.
+    A backbone that trains takes three passes over each example an epoch (forward, and backward at
+    twice the cost) where frozen features take one in all, so it has to promise something for that.
+    What it can mend is what a classifier on frozen features cannot even fit, its error on the
+    examples that it has learned from (the bias of the features; Geman et al. 1992), and where that
+    is no more than the test part tells from chance, the features stay frozen, unless they tell
+    nothing at all.
 
     Args:
         examples: for training.
@@ -70,16 +75,17 @@ def choose(examples: int, frozen: FrozenFit, chance: float) -> Choice:
     gain, useful = 1 - frozen.fitted, frozen.low > frozen.majority
     weighed = FROZEN if gain <= chance and useful else table
     reason = (
-        f"strategy 'auto' chose {weighed}: {examples:,} training examples are {'much' if much else 'little'} data (limit "
-        f"{ENOUGH:,}), and frozen features reach {frozen} in cross-validation, "
-        f"{100 * frozen.linear_separability:.1f} % of the way from the majority class to no error, which is "
-        f"{'near' if near else 'far'} (limit {100 * NEAR:.0f} %)"
+        f"strategy 'auto' chose {weighed}: {examples:,} training examples are "
+        f"{'much' if much else 'little'} data (limit {ENOUGH:,}), and frozen features reach "
+        f"{frozen} in cross-validation, {100 * frozen.linear_separability:.1f} % of the way from "
+        f"the majority class to no error, which is {'near' if near else 'far'} (limit "
+        f"{100 * NEAR:.0f} %)"
     )
     if table != FROZEN:
         side = "no more than" if gain <= chance else "more than"
         reason += (
-            f"; {table} can mend what a classifier on them cannot fit, {100 * gain:.1f} points, {side} the "
-            f"{100 * chance:.1f} that the test part tells from chance"
+            f"; {table} can mend what a classifier on them cannot fit, {100 * gain:.1f} points, "
+            f"{side} the {100 * chance:.1f} that the test part tells from chance"
         )
         if gain <= chance and not useful:
             reason += ", but they are not ahead of the majority class by more than chance"

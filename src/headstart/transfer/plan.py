@@ -10,11 +10,12 @@ from headstart.errors import HeadstartError
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training. `rates` holds the peak learning rate of each block that trains; the others are frozen.
+    """A stretch of training. `rates` holds the peak learning rate of each block that trains; the
+    others are frozen.
 
-    In a probe only the head learns, on features of the frozen rest that are computed once; a head that is fitted as a
-    whole has rate 0 and no epochs. With `carries` the blocks that trained in the phase before go on with its optimizer
-    moments.
+    In a probe only the head learns, on features of the frozen rest that are computed once; a head
+    that is fitted as a whole has rate 0 and no epochs. With `carries` the blocks that trained in
+    the phase before go on with its optimizer moments.
     """
 
     name: str
@@ -45,10 +46,13 @@ class Plan:
         for phase in self.phases:
             strangers = [name for name in phase.rates if name not in blocks]
             if strangers:
-                raise HeadstartError(f"transfer: the network has no block {strangers[0]!r}; it has {', '.join(blocks)}")
+                raise HeadstartError(
+                    f"transfer: the network has no block {strangers[0]!r}; it has "
+                    f"{', '.join(blocks)}"
+                )
             if not phase.rates:
                 raise HeadstartError(
-                    f"transfer: phase {phase.name!r} would train nothing; let at least the head train "
-                    f"(blocks: {', '.join(blocks)})"
+                    f"transfer: phase {phase.name!r} would train nothing; let at least the head "
+                    f"train (blocks: {', '.join(blocks)})"
                 )
         return self
