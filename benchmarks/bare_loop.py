@@ -25,14 +25,14 @@ from headstart.recipe import Recipe
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Machine, Prepared, setting_of, start
+from headstart.train.prepared import Machine, Prepared, context_of, start
 from headstart.train.trainer import PhaseTrainer
 
 STEPS, BATCH, LR = 20, 16, 0.01
 
 
 def headstart_engine(
-    prepared: Prepared, setting: TrainContext, losses: list[float] | None
+    prepared: Prepared, context: TrainContext, losses: list[float] | None
 ) -> float:
     """The same steps by the engine. Examples a second."""
     original = PhaseTrainer.training_step
@@ -45,7 +45,7 @@ def headstart_engine(
 
         PhaseTrainer.training_step = recording  # type: ignore[method-assign]
     try:
-        return tune(prepared.network, prepared.plan, setting).examples_per_second or 0.0
+        return tune(prepared.network, prepared.plan, context).examples_per_second or 0.0
     finally:
         PhaseTrainer.training_step = original  # type: ignore[method-assign]
 
@@ -59,7 +59,7 @@ def fresh(
     # a small set comes round again
     cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])
     prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
-    return prepared, setting_of(prepared, machine, folder, lambda event: None)
+    return prepared, context_of(prepared, machine, folder, lambda event: None)
 
 
 def main() -> None:

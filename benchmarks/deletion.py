@@ -42,14 +42,14 @@ def main() -> None:
     (model,) = load(asked.run).members
     assert isinstance(model, NetworkModel)
     network = model.network
-    encoder, random = network.encoder(), torch.Generator().manual_seed(0)
+    preprocessor, random = network.preprocessor(), torch.Generator().manual_seed(0)
     paths = sorted(path for path in map(Path, walk(asked.images).files) if is_image(path))
     chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]
     falls: dict[str, dict[str, list[float]]] = {
         fill: {name: [] for name in TAKEN} for fill in ("blurred", "mean colour")
     }
     for number in chosen:
-        inputs = encoder.collate([encoder(str(paths[number]))])
+        inputs = preprocessor.collate([preprocessor(str(paths[number]))])
         pixels = inputs["pixel_values"]
         with torch.inference_mode():
             before = network(**inputs).softmax(1)[0]

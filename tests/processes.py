@@ -94,8 +94,8 @@ def _leave(path: Path) -> None:
 
     learn = run_module.learn
 
-    def learn_and_leave(prepared: Any, setting: Any) -> Any:
-        history = learn(prepared, setting)
+    def learn_and_leave(prepared: Any, context: Any) -> Any:
+        history = learn(prepared, context)
         torch.save(prepared.network.net.state_dict(), path)
         return history
 

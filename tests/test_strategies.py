@@ -23,7 +23,7 @@ from headstart.tasks import tasks
 from headstart.train.forward import logits
 from headstart.train.phase import PhaseRun
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Prepared, setting_of, start
+from headstart.train.prepared import Prepared, context_of, start
 from headstart.transfer.choice import FrozenFit, choose
 from headstart.transfer.strategies import plan, strategies
 from tests.conftest import WriteRecipe
@@ -68,7 +68,7 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 
 
 def train(prepared: Prepared, folder: Path) -> None:
-    learn(prepared, setting_of(prepared, start(), folder, lambda event: None))
+    learn(prepared, context_of(prepared, start(), folder, lambda event: None))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +139,7 @@ def test_a_saved_network_gives_what_the_trained_one_gave(
     again = tasks.get(kind)[network.spec["kind"]]().load(tmp_path / "model", network.spec)
     device = torch.device("cpu")
     ours, theirs = (
-        logits(n, dataset.test.items, n.encoder(), device, "fp32") for n in (network, again)
+        logits(n, dataset.test.items, n.preprocessor(), device, "fp32") for n in (network, again)
     )
     np.testing.assert_array_equal(ours, theirs)
     saved = (tmp_path / "model" / "network.safetensors").stat().st_size
@@ -152,8 +152,8 @@ def test_merging_changes_nothing_but_the_number_of_layers(
     kind: str, make: Make, tmp_path: Path
 ) -> None:
     plain, adapted = make(kind, "fine_tune"), make(kind, "lora")
-    encoder = plain.network.encoder()
-    batch = encoder.collate([encoder(item) for item in plain.dataset.test.items])
+    preprocessor = plain.network.preprocessor()
+    batch = preprocessor.collate([preprocessor(item) for item in plain.dataset.test.items])
 
     @torch.inference_mode()
     def outputs(prepared: Prepared) -> np.ndarray:

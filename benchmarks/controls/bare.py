@@ -28,7 +28,7 @@ from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
 from headstart.train.precision import FORMATS
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Prepared, setting_of, start
+from headstart.train.prepared import Prepared, context_of, start
 from headstart.train.sampling import Batches, TrainingSet, seed_for
 
 SKIPPED = 2
@@ -36,38 +36,38 @@ SKIPPED = 2
 
 def bare_loop(
     prepared: Prepared,
-    setting: TrainContext,
+    context: TrainContext,
     losses: list[float] | None = None,
     ready: bool = False,
 ) -> float:
     """Forward, backward, step, and nothing else. Examples a second."""
     network, device, (phase,) = (
-        prepared.network.to(setting.device).train(),
-        setting.device,
+        prepared.network.to(context.device).train(),
+        context.device,
         prepared.plan.phases,
     )
     blocks = Blocks(network)
     blocks.open(phase)
-    steps = optimizer(blocks.groups(phase, setting.options.weight_decay), setting.options)
-    sizes = setting.augmented.sizes(setting.train.items)
-    batches = Batches(len(setting.train), setting.batch_size, 1, setting.seed, 0, sizes=sizes)
-    examples = TrainingSet(setting.train, setting.augmented, network.spec["classes"], setting.kept)
-    loader: Iterable[dict[str, Any]] = loader_of(examples, batches, setting.options.workers, device)
+    steps = optimizer(blocks.groups(phase, context.options.weight_decay), context.options)
+    sizes = context.augmented.sizes(context.train.items)
+    batches = Batches(len(context.train), context.batch_size, 1, context.seed, 0, sizes=sizes)
+    examples = TrainingSet(context.train, context.augmented, network.spec["classes"], context.kept)
+    loader: Iterable[dict[str, Any]] = loader_of(examples, batches, context.options.workers, device)
     if ready:
         loader = [{key: value.to(device) for key, value in batch.items()} for batch in loader]
-    number = FORMATS[setting.precision]
+    number = FORMATS[context.precision]
     seen = step = 0
     started = time.perf_counter()
     for epoch in range(phase.epochs):
         batches.epoch = epoch
         for batch in loader:
-            torch.manual_seed(seed_for(setting.seed, 0, step, 0, 1))
+            torch.manual_seed(seed_for(context.seed, 0, step, 0, 1))
             inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
             del inputs["weights"], inputs["rows"]
             labels = inputs.pop("labels")
             with (
                 torch.autocast(device.type, number, enabled=number is not None),
-                fp32_depthwise_gradients(device, setting.precision),
+                fp32_depthwise_gradients(device, context.precision),
             ):
                 loss = F.cross_entropy(network(**inputs).float(), labels)
             loss.backward()
@@ -95,8 +95,8 @@ def main() -> None:
     machine = start()
     prepared = prepare(read_recipe(asked.recipe), machine)
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(prepared, machine, Path(folder), lambda event: None)
-        speed = bare_loop(prepared, setting, ready=asked.ready)
+        context = context_of(prepared, machine, Path(folder), lambda event: None)
+        speed = bare_loop(prepared, context, ready=asked.ready)
     print(json.dumps({"examples_per_second": speed, "precision": prepared.precision}))
 
 

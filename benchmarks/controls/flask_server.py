@@ -27,9 +27,9 @@ labels = member.spec["labels"]
 def predict():
     if "image" in request.files:
         image = Image.open(io.BytesIO(request.files["image"].read())).convert("RGB")
-        inputs = member.encoder.collate([member.encoder(image)])
+        inputs = member.preprocessor.collate([member.preprocessor(image)])
     else:
-        inputs = member.encoder.collate([member.encoder(request.get_json()["text"])])
+        inputs = member.preprocessor.collate([member.preprocessor(request.get_json()["text"])])
     with torch.no_grad():
         probabilities = model(**inputs).softmax(-1)[0]
     best = int(probabilities.argmax())

@@ -76,7 +76,7 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     trained for good."""
     from headstart.catalogue import read_recipe
     from headstart.train.prepare import prepare
-    from headstart.train.prepared import setting_of, start
+    from headstart.train.prepared import context_of, start
 
     checked = read_recipe(recipe, overrides or [])
     machine = start()
@@ -89,7 +89,7 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
         found = lr_range(
             prepared.network,
             prepared.plan,
-            setting_of(prepared, machine, Path(folder), lambda event: None),
+            context_of(prepared, machine, Path(folder), lambda event: None),
         )
     if machine.rank == 0:
         plot = Path(checked.output).with_name(f"{Path(checked.output).name}.lr-find.png")

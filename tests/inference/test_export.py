@@ -91,8 +91,8 @@ def test_a_torch_file_runs_by_itself(
     program = torch.export.load(found.path, extra_files=held).module()
     spec, model = json.loads(held["headstart.json"]), headstart.load(run)
     assert spec["labels"] == list(model.labels)
-    encoder, items = model.members[0].encoder, some(kind, photos)[:7]
-    batch = encoder.collate([encoder(item) for item in items])
+    preprocessor, items = model.members[0].preprocessor, some(kind, photos)[:7]
+    batch = preprocessor.collate([preprocessor(item) for item in items])
     np.testing.assert_allclose(
         program(*(batch[name] for name in spec["inputs"])), model.probabilities(items), atol=1e-5
     )
@@ -101,7 +101,7 @@ def test_a_torch_file_runs_by_itself(
 
         assert (
             Tokenizer.from_str(held["tokenizer.json"]).encode(items[0]).ids
-            == encoder.collate([encoder(items[0])])["input_ids"][0].tolist()
+            == preprocessor.collate([preprocessor(items[0])])["input_ids"][0].tolist()
         )
 
 
@@ -139,13 +139,13 @@ def test_a_folder_of_images_is_for_timm_and_transformers(
     np.testing.assert_allclose(
         scores(as_printed(theirs[4:]), items, model.labels), wanted, atol=1e-5
     )
-    encoder = model.members[0].encoder
+    preprocessor = model.members[0].preprocessor
     network = as_printed(timms[8:]).eval()
     assert tuple(network.pretrained_cfg["input_size"]) == (3, 32, 32)
     with torch.inference_mode():
-        found = network(encoder.collate([encoder(item) for item in items])["pixel_values"]).softmax(
-            -1
-        )
+        found = network(
+            preprocessor.collate([preprocessor(item) for item in items])["pixel_values"]
+        ).softmax(-1)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"| accuracy | {headstart.Report.read(run).test.accuracy.value:.3f} |" in card

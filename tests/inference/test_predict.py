@@ -220,11 +220,11 @@ def test_ten_looks_at_an_image_are_averaged(
 ) -> None:
     model = headstart.load(make_run("image"))
     path = str(photos / "test" / "red" / "00.png")
-    encoder = model.members[0].encoder
-    views = [view["pixel_values"].numpy() for view in encoder.views(path)]  # type: ignore[attr-defined]
+    preprocessor = model.members[0].preprocessor
+    views = [view["pixel_values"].numpy() for view in preprocessor.views(path)]  # type: ignore[attr-defined]
     assert len(views) == 10
     # the middle is what is seen without
-    np.testing.assert_array_equal(views[8], encoder(path)["pixel_values"].numpy())
+    np.testing.assert_array_equal(views[8], preprocessor(path)["pixel_values"].numpy())
     np.testing.assert_array_equal(views[9], views[8][..., ::-1])
     each = model.members[0].probabilities(
         [

@@ -60,8 +60,8 @@ def test_what_decides_is_what_lights_up() -> None:
 def test_tokens_are_credited_with_the_whole_difference(bert: Path) -> None:
     torch.manual_seed(0)
     network = text_network(Model(backbone=str(bert)), texts(), True)[0].eval()
-    encoder = network.encoder()
-    inputs = encoder.collate([encoder("good film bad plot"), encoder("good")])
+    preprocessor = network.preprocessor()
+    inputs = preprocessor.collate([preprocessor("good film bad plot"), preprocessor("good")])
     found = network.attribute(inputs, torch.tensor([1, 1]))
     assert found is not None
     assert found.shape == inputs["input_ids"].shape
@@ -96,9 +96,9 @@ def test_the_word_that_decides_is_credited() -> None:
 
 
 def test_pieces_put_together_are_the_text(bert: Path) -> None:
-    encoder = text_network(Model(backbone=str(bert)), texts(), True)[0].encoder()
+    preprocessor = text_network(Model(backbone=str(bert)), texts(), True)[0].preprocessor()
     text = "good  film,\tbad plot!"
-    pieces = encoder.pieces(text)
+    pieces = preprocessor.pieces(text)
     assert "".join(pieces) == text
-    assert len(pieces) == encoder.collate([encoder(text)])["input_ids"].shape[1]
+    assert len(pieces) == preprocessor.collate([preprocessor(text)])["input_ids"].shape[1]
     assert pieces[0] == pieces[-1] == ""

@@ -76,19 +76,22 @@ def opened(backbone: str | Path, **asked: Any) -> tuple[TextNetwork, list[str]]:
 
 
 def features(network: TextNetwork) -> Tensor:
-    encoder = network.encoder()
+    preprocessor = network.preprocessor()
     with torch.inference_mode():
-        return network.features(**encoder.collate([encoder(text) for text in TEXTS]))
+        return network.features(**preprocessor.collate([preprocessor(text) for text in TEXTS]))
 
 
 def tokens(folder: Path) -> list[Tensor]:
     """The token vectors of each text by transformers alone."""
-    encoder, model = (
-        opened(folder, pooling="mean")[0].encoder(),
+    preprocessor, model = (
+        opened(folder, pooling="mean")[0].preprocessor(),
         AutoModel.from_pretrained(folder).eval(),
     )
     with torch.inference_mode():
-        return [model(**encoder.collate([encoder(text)])).last_hidden_state[0] for text in TEXTS]
+        return [
+            model(**preprocessor.collate([preprocessor(text)])).last_hidden_state[0]
+            for text in TEXTS
+        ]
 
 
 def by_position(vectors: Tensor) -> Tensor:

@@ -60,9 +60,9 @@ def texts(count: int = 8) -> Dataset:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
     settings, pooling, after = FAMILIES[family]
-    encoder = AutoModel.from_config(AutoConfig.for_model(family.split(",")[0], **settings))
-    _drop_pooler(encoder, pooling)
-    net = nn.ModuleDict({"encoder": encoder, "head": build_head(Head(), 16, 2)})
+    preprocessor = AutoModel.from_config(AutoConfig.for_model(family.split(",")[0], **settings))
+    _drop_pooler(preprocessor, pooling)
+    net = nn.ModuleDict({"encoder": preprocessor, "head": build_head(Head(), 16, 2)})
 
     class Partitioned:
         def __init__(self) -> None:
@@ -90,16 +90,16 @@ def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
 
 
 def test_batches_are_padded_as_the_tokenizer_would(bert: Path) -> None:
-    encoder = text_network(Model(backbone=str(bert)), texts(), True)[0].encoder()
+    preprocessor = text_network(Model(backbone=str(bert)), texts(), True)[0].preprocessor()
     some = ["the film", "", "the film was good " * 100, "a scene and music"]
-    expected = encoder._tokenizer(
+    expected = preprocessor._tokenizer(
         some, padding=True, truncation=True, max_length=64, return_tensors="pt"
     )
     for samples in (
-        [encoder(text) for text in some],
-        [encoder(encoder.decoded(text)) for text in some],
+        [preprocessor(text) for text in some],
+        [preprocessor(preprocessor.decoded(text)) for text in some],
     ):
-        found = encoder.collate(samples)
+        found = preprocessor.collate(samples)
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             assert torch.equal(found[name], values)
@@ -107,7 +107,7 @@ def test_batches_are_padded_as_the_tokenizer_would(bert: Path) -> None:
 
 def test_pooling_is_what_its_name_says(bert: Path) -> None:
     network = text_network(Model(backbone=str(bert)), texts(), True)[0].eval()
-    inputs = network.encoder().collate([{"text": "the film"}, {"text": "a scene and music"}])
+    inputs = network.preprocessor().collate([{"text": "the film"}, {"text": "a scene and music"}])
     with torch.inference_mode():
         # [CLS] the film [SEP] [PAD] [PAD]
         vectors = network.net["encoder"](**inputs).last_hidden_state
@@ -141,7 +141,7 @@ def test_reload_gives_equal_logits_tokens_and_length(bert: Path, tmp_path: Path)
         {"text": "the film was good and the music was lovely"},
         {"text": "a dull unknownword"},
     ]
-    ours, theirs = network.encoder().collate(samples), again.encoder().collate(samples)
+    ours, theirs = network.preprocessor().collate(samples), again.preprocessor().collate(samples)
     assert ours["input_ids"].shape == (2, 6)
     for key, value in ours.items():
         assert torch.equal(value, theirs[key])
@@ -173,9 +173,9 @@ def test_texts_that_are_cut_are_counted(bert: Path) -> None:
 
 def test_of_a_huge_text_no_more_is_read_than_can_count(bert: Path) -> None:
     asked = Model(backbone=str(bert), preprocessing=Preprocessing(max_length=8))
-    encoder: Any = text_network(asked, texts(), True)[0].encoder()
+    preprocessor: Any = text_network(asked, texts(), True)[0].preprocessor()
     seen: list[int] = []
-    real = encoder._tokenizer
+    real = preprocessor._tokenizer
 
     def tokenize(text: Any, **options: Any) -> Any:
         seen.extend(map(len, [text] if isinstance(text, str) else text))
@@ -184,11 +184,11 @@ def test_of_a_huge_text_no_more_is_read_than_can_count(bert: Path) -> None:
     ids = {
         name: getattr(real, name) for name in ("unk_token_id", "pad_token_id", "pad_token_type_id")
     }
-    encoder._tokenizer = Mock(wraps=real, side_effect=tokenize, **ids)
+    preprocessor._tokenizer = Mock(wraps=real, side_effect=tokenize, **ids)
     huge = "good " * 1_000_000
-    assert encoder.look([huge])[0] == 1
-    assert encoder.collate([encoder(huge)])["input_ids"].shape == (1, 8)
-    assert len(encoder.show(huge).split()) == 8
+    assert preprocessor.look([huge])[0] == 1
+    assert preprocessor.collate([preprocessor(huge)])["input_ids"].shape == (1, 8)
+    assert len(preprocessor.show(huge).split()) == 8
     assert max(seen) == 8 * LONGEST_TOKEN
 
 
@@ -252,10 +252,12 @@ def test_gpt2_needs_a_pad_token_and_pools_the_last_one(tmp_path: Path) -> None:
     asked = Model(backbone=str(folder), preprocessing=Preprocessing(pad_token="<|endoftext|>"))
     network = text_network(asked, texts(), True)[0].eval()
     assert network.spec["preprocessing"]["pooling"] == "last"
-    encoder = network.encoder()
+    preprocessor = network.preprocessor()
     with torch.inference_mode():
-        alone = network(**encoder.collate([{"text": "the film"}]))
-        beside = network(**encoder.collate([{"text": "the film"}, {"text": "the film was a plot"}]))
+        alone = network(**preprocessor.collate([{"text": "the film"}]))
+        beside = network(
+            **preprocessor.collate([{"text": "the film"}, {"text": "the film was a plot"}])
+        )
     torch.testing.assert_close(alone[0], beside[0], rtol=1e-5, atol=1e-6)
     network.save(tmp_path / "run")
     again = load_text_network(
@@ -346,7 +348,7 @@ def test_frozen_layers_stay_frozen_to_the_bit(bert: Path) -> None:
         blocks.groups(Phase("some", {"layer 2": 1e-2, "head": 1e-2}, 1), 0.01)
     )
     network.train()
-    inputs = network.encoder().collate([{"text": "the film"}, {"text": "a plot"}])
+    inputs = network.preprocessor().collate([{"text": "the film"}, {"text": "a plot"}])
     nn.functional.cross_entropy(network(**inputs), torch.tensor([0, 1])).backward()
     steps.step()
     moved = {

@@ -77,10 +77,10 @@ def save_family(folder: Path, family: str, **options: Any) -> Path:
     }
     config = AutoConfig.for_model(family, **FAMILIES[family], vocab_size=20, **ids)
     torch.manual_seed(0)
-    encoder = encoder_class(config).from_config(config)
-    for parameter in encoder.parameters():
+    preprocessor = encoder_class(config).from_config(config)
+    for parameter in preprocessor.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    encoder.save_pretrained(folder)
+    preprocessor.save_pretrained(folder)
     return save_tokenizer(folder, **{"padding_side": "left", **options})
 
 
@@ -95,11 +95,14 @@ def test_a_text_is_read_alone_as_beside_others(family: str, tmp_path: Path) -> N
     pooling = "pooler" if family in ("bert", "roberta", "mpnet", "albert") else "mean"
     asked = Model(backbone=str(folder), preprocessing=Preprocessing(pooling=pooling))
     network = text_network(asked, dataset(), True)[0].eval()
-    encoder = network.encoder()
+    preprocessor = network.preprocessor()
     head = torch.randn(16, 3) / 8
-    for sample in (lambda text: encoder(text), lambda text: encoder(encoder.decoded(text))):
+    for sample in (
+        lambda text: preprocessor(text),
+        lambda text: preprocessor(preprocessor.decoded(text)),
+    ):
         together, *alone = (
-            encoder.collate([sample(text) for text in texts])
+            preprocessor.collate([sample(text) for text in texts])
             for texts in (TEXTS, *((text,) for text in TEXTS))
         )
         with torch.inference_mode():
@@ -175,17 +178,19 @@ def test_the_part_of_a_long_text_that_is_kept(
     tokenizer = AutoTokenizer.from_pretrained(
         save_tokenizer(tmp_path, template, truncation_side=side)
     )
-    encoder = TextPreprocessor(tokenizer, 6, keep or ("end" if side == "left" else "start"))
+    preprocessor = TextPreprocessor(tokenizer, 6, keep or ("end" if side == "left" else "start"))
     text = LONG.replace("good ", "was ")
     if huge:
         text = text.replace("film", "film " + "was " * 6 * LONGEST_TOKEN)
     shown = expected.replace("… ", "")
     for changed in (text, f"{' ' * 2_000}{text}{' ' * 2_000}"):
-        assert encoder.show(changed) == shown
-        ids = encoder.collate([encoder(changed), encoder("a film")])["input_ids"][0]
-        assert ids.tolist() == encoder.decoded(changed)[0].tolist()
-        assert encoder.look([changed])[0] == 1
-        pieces = encoder.pieces(changed)
+        assert preprocessor.show(changed) == shown
+        ids = preprocessor.collate([preprocessor(changed), preprocessor("a film")])["input_ids"][0]
+        assert ids.tolist() == preprocessor.decoded(changed)[0].tolist()
+        assert preprocessor.look([changed])[0] == 1
+        pieces = preprocessor.pieces(changed)
         assert [bool(piece) for piece in pieces] == [word not in SPECIAL for word in shown.split()]
         assert "".join(pieces).split() == [word for word in expected.split() if word not in SPECIAL]
-    assert encoder.show("  a film ") == ("a film" if template == "$A" else "[CLS] a film [SEP]")
+    assert preprocessor.show("  a film ") == (
+        "a film" if template == "$A" else "[CLS] a film [SEP]"
+    )

@@ -406,8 +406,8 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
     again = load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
     samples = [{"text": text} for text, _ in reviews(9, seed=5)]
     np.testing.assert_array_equal(
-        network(**network.encoder().collate(samples)).detach(),
-        again(**again.encoder().collate(samples)).detach(),
+        network(**network.preprocessor().collate(samples)).detach(),
+        again(**again.preprocessor().collate(samples)).detach(),
     )
     assert again.reads == f"18 words in lower case, 5 numbers each, pooling: {pooling}"
     assert not list(tmp_path.rglob("*.pkl"))

@@ -54,7 +54,7 @@ encode = Pixels()
 
 
 @pytest.fixture
-def make_setting(tmp_path: Path) -> Callable[..., TrainContext]:
+def make_context(tmp_path: Path) -> Callable[..., TrainContext]:
     def make(
         train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any
     ) -> TrainContext:

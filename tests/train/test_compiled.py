@@ -30,25 +30,25 @@ def working(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def trained(setting: TrainContext) -> Any:
+def trained(context: TrainContext) -> Any:
     network = small_network("test_resnet")
     phases = (
         Phase("head", {"head": 0.01}, 1),
         Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 2),
     )
-    return network, tune(network, Plan("two", phases), setting)
+    return network, tune(network, Plan("two", phases), context)
 
 
 def test_compiled_steps_come_to_the_same(
-    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the compiler's own front end, whose back end here calls torch's operations one by one."""
     from torch._dynamo.utils import counters
 
-    plain, _ = trained(make_setting())
+    plain, _ = trained(make_context())
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend="aot_eager"))
     counters.clear()
-    network, history = trained(make_setting(compile=True))
+    network, history = trained(make_context(compile=True))
     assert counters["stats"]["unique_graphs"] == 4, (
         "two phases, and in each whole batches and a smaller last one"
     )
@@ -62,7 +62,7 @@ def test_compiled_steps_come_to_the_same(
 
 
 def test_what_cannot_be_compiled_runs_as_it_was(
-    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
 
@@ -70,16 +70,16 @@ def test_what_cannot_be_compiled_runs_as_it_was(
         tried.append(1)
         raise RuntimeError("no compiler here")
 
-    plain, _ = trained(make_setting())
+    plain, _ = trained(make_context())
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=broken))
-    network, _ = trained(make_setting(compile=True))
+    network, _ = trained(make_context(compile=True))
     assert tried
     for name, value in plain.net.state_dict().items():
         torch.testing.assert_close(network.net.state_dict()[name], value, msg=name)
 
 
 def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -88,8 +88,8 @@ def test_without_a_compiler_it_says_so_once_and_runs_as_it_was(
 
     monkeypatch.setattr(compiled, "_fault", fault.__wrapped__)
     monkeypatch.setattr(torch, "compile", broken)
-    plain, _ = trained(make_setting())
-    network, history = trained(make_setting(compile=True))
+    plain, _ = trained(make_context())
+    network, history = trained(make_context(compile=True))
     assert history.notes == ["training steps are not compiled: no compiler here"]
     assert "Traceback" not in "".join(capfd.readouterr())
     for name, value in plain.net.state_dict().items():
@@ -111,10 +111,10 @@ def test_long_phases_on_a_gpu_are_compiled(
     device: str,
     left: float,
     compiles: bool,
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
 ) -> None:
     network = small_network()
-    compile_steps(network, replace(make_setting(compile=wanted), device=torch.device(device)), left)
+    compile_steps(network, replace(make_context(compile=wanted), device=torch.device(device)), left)
     assert (network._compiled_call_impl is not None) == compiles
     plain_steps(network)
     assert network._compiled_call_impl is None

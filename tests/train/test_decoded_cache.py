@@ -77,11 +77,11 @@ class Counting(Pixels):
 
 @pytest.mark.parametrize(("limit", "decodings"), [(1000, 3), (8, 5), (0, 6)])
 def test_each_example_is_decoded_once_while_there_is_room(limit: int, decodings: int) -> None:
-    encoder = Counting()
-    data = TrainingSet(examples(3), encoder, 3, DecodedCache(3, limit))
+    preprocessor = Counting()
+    data = TrainingSet(examples(3), preprocessor, 3, DecodedCache(3, limit))
     for epoch in range(2):
         samples = data.__getitems__([SampleSpec(row, 10 * epoch + row, 1 / 3) for row in range(3)])
         assert [inputs for inputs, *_ in samples] == [
             {"number": row, "seed": 10 * epoch + row} for row in range(3)
         ]
-    assert encoder.decodings == decodings
+    assert preprocessor.decodings == decodings

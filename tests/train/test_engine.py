@@ -42,14 +42,14 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_frozen_blocks_are_bit_identical_batchnorm_statistics_included(
-    name: str, optimizer: str, make_setting: MakeSetting
+    name: str, optimizer: str, make_context: MakeSetting
 ) -> None:
     network = small_network(name)
     before = state(network)
     names = Blocks(network).names
     open_blocks = names[-2:]
     plan = Plan("partial", (Phase("top", dict.fromkeys(open_blocks, 0.1), 2),))
-    tune(network, plan, make_setting(selection=None, optimizer=optimizer, weight_decay=0.1))
+    tune(network, plan, make_context(selection=None, optimizer=optimizer, weight_decay=0.1))
     parameters = {parameter for block in open_blocks for parameter in network.partition[block]}
     after = moved(before, state(network))
     assert parameters <= after
@@ -57,18 +57,18 @@ def test_frozen_blocks_are_bit_identical_batchnorm_statistics_included(
     assert {name for name in after - parameters if name.rpartition(".")[0] not in modules} == set()
 
 
-def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) -> None:
+def test_each_phase_opens_its_blocks_and_no_others(make_context: MakeSetting) -> None:
     """A second phase trains what the first one froze, and freezes what it trained."""
     network = small_network("test_vit")
     names = Blocks(network).names
     states = [state(network)]
     for phase in (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)):
-        tune(network, Plan("one", (phase,)), make_setting(selection=None))
+        tune(network, Plan("one", (phase,)), make_context(selection=None))
         states.append(state(network))
     twice = small_network("test_vit")
     rows: list[dict[str, Any]] = []
     plan = Plan("two", (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)))
-    history = tune(twice, plan, make_setting(selection=None, tell=rows.append))
+    history = tune(twice, plan, make_context(selection=None, tell=rows.append))
     assert moved(states[0], states[1]) == set(network.partition["head"])
     assert moved(states[1], states[2]) == set(network.partition["stem"])
     assert moved(states[0], state(twice)) == {
@@ -84,14 +84,14 @@ def test_each_phase_opens_its_blocks_and_no_others(make_setting: MakeSetting) ->
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(
-    make_setting: MakeSetting,
+    make_context: MakeSetting,
 ) -> None:
     from dataclasses import replace
 
     found = []
     for seed in (3, 3, 4):
         network = small_network("test_resnet")
-        tune(network, whole(network), replace(make_setting(), seed=seed))
+        tune(network, whole(network), replace(make_context(), seed=seed))
         found.append(state(network))
     assert moved(found[0], found[1]) == set()
     assert moved(found[0], found[2])
@@ -99,15 +99,15 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_workers_and_accumulation_change_nothing(
-    workers: int, make_setting: MakeSetting
+    workers: int, make_context: MakeSetting
 ) -> None:
     """On a network without BatchNorm; 20 examples make the last batch an uneven one."""
     networks = [small_network("test_vit") for _ in range(2)]
-    tune(networks[0], whole(networks[0]), make_setting(selection=None))
+    tune(networks[0], whole(networks[0]), make_context(selection=None))
     tune(
         networks[1],
         whole(networks[1]),
-        make_setting(selection=None, workers=workers, accumulation=4),
+        make_context(selection=None, workers=workers, accumulation=4),
     )
     for (name, one), other in zip(
         state(networks[0]).items(), state(networks[1]).values(), strict=True
@@ -116,7 +116,7 @@ def test_loader_workers_and_accumulation_change_nothing(
 
 
 def test_rates_are_the_plans_at_every_step(
-    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, float]] = []
     original = torch.optim.SGD.step
@@ -128,7 +128,7 @@ def test_rates_are_the_plans_at_every_step(
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     network = small_network("test_vit")
     plan = Plan("p", (Phase("p", {"stem": 0.01, "head": 0.1}, 2),))
-    tune(network, plan, make_setting(selection=None, schedule="linear"))
+    tune(network, plan, make_context(selection=None, schedule="linear"))
     assert [row["stem"] for row in seen] == pytest.approx(
         [0.01 * (1 - step / 6) for step in range(6)]
     )
@@ -137,7 +137,7 @@ def test_rates_are_the_plans_at_every_step(
     )
 
 
-def test_the_best_epoch_is_kept(make_setting: MakeSetting) -> None:
+def test_the_best_epoch_is_kept(make_context: MakeSetting) -> None:
     """A rate that wrecks the network in the second epoch: the weights of the first one stand in the
     end."""
     network = small_network("test_resnet")
@@ -149,46 +149,46 @@ def test_the_best_epoch_is_kept(make_setting: MakeSetting) -> None:
         ),
     )
     rows: list[dict[str, Any]] = []
-    setting = make_setting(train=60, selection=30, tell=rows.append)
-    history = tune(network, plan, setting)
+    context = make_context(train=60, selection=30, tell=rows.append)
+    history = tune(network, plan, context)
     accuracies = [row["selection_accuracy"] for row in history.epochs]
     assert accuracies[0] > accuracies[1]
     assert history.kept == {"phase": 1, "epoch": 1}
-    assert setting.selection is not None
-    again = logits(network, setting.selection.items, encode, setting.device, "fp32")
-    assert np.mean(again.argmax(1) == setting.selection.labels) == pytest.approx(accuracies[0])
+    assert context.selection is not None
+    again = logits(network, context.selection.items, encode, context.device, "fp32")
+    assert np.mean(again.argmax(1) == context.selection.labels) == pytest.approx(accuracies[0])
     assert history.examples_per_second
     assert {row["event"] for row in rows} == {"step", "epoch"}
 
 
-def test_a_loss_that_is_no_number_stops_the_run(make_setting: MakeSetting) -> None:
+def test_a_loss_that_is_no_number_stops_the_run(make_context: MakeSetting) -> None:
     network = small_network("test_vit")
     with pytest.raises(HeadstartError, match=r"the loss is (nan|inf) at step .* Lower train\.lr"):
-        tune(network, whole(network, lr=1e30, epochs=3), make_setting(selection=None))
+        tune(network, whole(network, lr=1e30, epochs=3), make_context(selection=None))
 
 
 def test_sharded_launchers_are_refused(
-    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     network = small_network()
     with pytest.raises(HeadstartError, match="asks for FSDP"):
-        tune(network, whole(network), make_setting())
+        tune(network, whole(network), make_context())
 
 
-def test_an_estimate_leaves_the_network_alone(make_setting: MakeSetting) -> None:
+def test_an_estimate_leaves_the_network_alone(make_context: MakeSetting) -> None:
     network = small_network("test_resnet")
     before = state(network)
-    setting = make_setting(train=64)
-    assert seconds_per_epoch(network, whole(network).phases[0], setting) > 0
+    context = make_context(train=64)
+    assert seconds_per_epoch(network, whole(network).phases[0], context) > 0
     assert moved(before, state(network)) == set()
 
 
-def test_mixed_precision_is_taken_off_again(make_setting: MakeSetting) -> None:
+def test_mixed_precision_is_taken_off_again(make_context: MakeSetting) -> None:
     from dataclasses import replace
 
     network = small_network("test_resnet")
-    tune(network, whole(network), replace(make_setting(), precision="bf16"))
+    tune(network, whole(network), replace(make_context(), precision="bf16"))
     fresh = small_network("test_resnet")
     fresh.net.load_state_dict(network.net.state_dict())
     pixels = torch.randn(2, 3, 32, 32)
@@ -211,24 +211,24 @@ def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> None:
     preprocessing = small_network().spec["preprocessing"]
-    encoder = ImagePreprocessor(preprocessing, policy)
+    preprocessor = ImagePreprocessor(preprocessing, policy)
     path = str(next((photos / "train").rglob("*.png")))
     torch.manual_seed(0)
-    first = encoder(path, 5)["pixel_values"]
+    first = preprocessor(path, 5)["pixel_values"]
     state_before = torch.random.get_rng_state()
-    assert torch.equal(encoder(path, 5)["pixel_values"], first)
+    assert torch.equal(preprocessor(path, 5)["pixel_values"], first)
     assert torch.equal(torch.random.get_rng_state(), state_before)
     assert first.shape == (3, 32, 32)
-    plain = encoder(path)["pixel_values"]
-    assert torch.equal(plain, encoder(path)["pixel_values"])
-    assert torch.equal(encoder(path, 6)["pixel_values"], first) == (policy == "none")
+    plain = preprocessor(path)["pixel_values"]
+    assert torch.equal(plain, preprocessor(path)["pixel_values"])
+    assert torch.equal(preprocessor(path, 6)["pixel_values"], first) == (policy == "none")
 
 
 def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
     network = small_network().eval()
-    encoder = network.encoder("crop_flip")
+    preprocessor = network.preprocessor("crop_flip")
     path = str(next((photos / "train").rglob("*.png")))
-    pixels = encoder.collate([encoder(path, 5)])["pixel_values"]
+    pixels = preprocessor.collate([preprocessor(path, 5)])["pixel_values"]
     assert pixels.dtype == torch.uint8
     mean, std = (
         torch.tensor(network.spec["preprocessing"][name]).reshape(3, 1, 1)
@@ -242,18 +242,20 @@ def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
 
 
 def test_what_was_decoded_before_is_augmented_as_the_file_is(photos: Any) -> None:
-    encoder = small_network().encoder("classic")
+    preprocessor = small_network().preprocessor("classic")
     path = str(next((photos / "train").rglob("*.png")))
-    array = encoder.decoded(path)  # type: ignore[attr-defined]
-    assert torch.equal(encoder(array, 5)["pixel_values"], encoder(path, 5)["pixel_values"])
+    array = preprocessor.decoded(path)  # type: ignore[attr-defined]
+    assert torch.equal(
+        preprocessor(array, 5)["pixel_values"], preprocessor(path, 5)["pixel_values"]
+    )
 
 
 def test_large_pictures_are_decoded_no_larger_than_a_crop_needs(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
-    encoder = small_network().encoder("crop_flip")  # of 32 pixels, so 64 will do
+    preprocessor = small_network().preprocessor("crop_flip")  # of 32 pixels, so 64 will do
     for name in ("large.jpg", "large.png"):
         Image.fromarray(noise).resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / name)
-        found = encoder.decoded(str(tmp_path / name))  # type: ignore[attr-defined]
+        found = preprocessor.decoded(str(tmp_path / name))  # type: ignore[attr-defined]
         assert 64 <= min(found.shape[:2]) < 128
         whole = (
             Image.open(tmp_path / name)
@@ -262,7 +264,7 @@ def test_large_pictures_are_decoded_no_larger_than_a_crop_needs(tmp_path: Path) 
         )
         assert np.abs(found.astype(float) - np.asarray(whole)).mean() < 3
     Image.fromarray(noise).save(tmp_path / "small.png")
-    assert np.array_equal(encoder.decoded(str(tmp_path / "small.png")), noise)  # type: ignore[attr-defined]
+    assert np.array_equal(preprocessor.decoded(str(tmp_path / "small.png")), noise)  # type: ignore[attr-defined]
 
 
 def test_workers_follow_recipe_then_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,8 +41,8 @@ def some(count: int) -> Examples:
     return replace(examples(count), digests=DIGESTS[:count])
 
 
-def rows(network: Network, part: str, wanted: Examples, setting: TrainContext) -> Any:
-    return extract(network, part, wanted, setting)[0]
+def rows(network: Network, part: str, wanted: Examples, context: TrainContext) -> Any:
+    return extract(network, part, wanted, context)[0]
 
 
 class Later(Pixels):
@@ -61,14 +61,14 @@ class Log(list[dict[str, Any]]):
 
 
 def test_each_example_passes_through_the_network_once(
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
 ) -> None:
     log = Log()
-    setting = make_setting(tell=log.append)
+    context = make_context(tell=log.append)
     network = pretrained()
-    first = rows(network, "train", some(70), setting)
-    again = rows(network, "train", some(70), setting)
-    more = rows(network, "train", some(75), setting)
+    first = rows(network, "train", some(70), context)
+    again = rows(network, "train", some(70), context)
+    more = rows(network, "train", some(75), context)
     assert log.computed() == [70, 0, 5]
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first, more[:70])
@@ -77,10 +77,10 @@ def test_each_example_passes_through_the_network_once(
     np.testing.assert_allclose(first[33:34], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_exact_copies_are_computed_once(make_setting: Callable[..., TrainContext]) -> None:
+def test_exact_copies_are_computed_once(make_context: Callable[..., TrainContext]) -> None:
     log = Log()
     twice = replace(examples(6), digests=DIGESTS[:3] * 2)
-    found = rows(pretrained(), "train", twice, make_setting(tell=log.append))
+    found = rows(pretrained(), "train", twice, make_context(tell=log.append))
     assert log.computed() == [3]
     assert log[-1]["cached"] == 0
     np.testing.assert_array_equal(found[:3], found[3:])
@@ -89,63 +89,63 @@ def test_exact_copies_are_computed_once(make_setting: Callable[..., TrainContext
 @pytest.mark.parametrize(
     "change",
     [
-        lambda setting: (pretrained(seed=1), some(20), setting),
-        lambda setting: (pretrained(backbone="test_resnet2"), some(20), setting),
-        lambda setting: (
+        lambda context: (pretrained(seed=1), some(20), context),
+        lambda context: (pretrained(backbone="test_resnet2"), some(20), context),
+        lambda context: (
             pretrained(preprocessing=pretrained().spec["preprocessing"] | {"crop_pct": 0.5}),
-            some(20), setting
+            some(20), context
         ),
-        lambda setting: (pretrained(), some(20), replace(setting, precision="bf16")),
-        lambda setting: (
+        lambda context: (pretrained(), some(20), replace(context, precision="bf16")),
+        lambda context: (
             pretrained(),
             replace(some(20), digests=DIGESTS[20:40]),
-            replace(setting, plain=Later()),
+            replace(context, plain=Later()),
         ),
     ],
     ids=["weights", "architecture", "preprocessing", "number format", "contents"],
 )  # fmt: skip
 def test_nothing_stale_is_read(
-    change: Callable[[TrainContext], Any], make_setting: Callable[..., TrainContext]
+    change: Callable[[TrainContext], Any], make_context: Callable[..., TrainContext]
 ) -> None:
     log = Log()
-    setting = make_setting(tell=log.append)
-    rows(pretrained(), "train", some(20), setting)
-    network, other, changed = change(setting)
+    context = make_context(tell=log.append)
+    rows(pretrained(), "train", some(20), context)
+    network, other, changed = change(context)
     rows(network, "train", other, changed)
     assert log.computed() == [20, 20]
 
 
 def test_one_changed_example_is_computed_anew_alone(
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
 ) -> None:
     log = Log()
-    setting = make_setting(tell=log.append)
-    rows(pretrained(), "train", some(20), setting)
+    context = make_context(tell=log.append)
+    rows(pretrained(), "train", some(20), context)
     changed = replace(some(20), digests=(*DIGESTS[:19], DIGESTS[99]))
     with pytest.raises(HeadstartError, match="19: has changed since the data was read"):
-        rows(pretrained(), "train", changed, setting)
-    rows(pretrained(), "train", changed, replace(setting, plain=LastChanged()))
+        rows(pretrained(), "train", changed, context)
+    rows(pretrained(), "train", changed, replace(context, plain=LastChanged()))
     assert log.computed() == [20, 1]
 
 
 def test_features_that_are_no_numbers_are_refused_and_not_kept(
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
 ) -> None:
     network = pretrained()
     with torch.no_grad():
         next(network.parameters()).fill_(float("nan"))
     with pytest.raises(HeadstartError, match="makes no finite numbers of 0"):
-        rows(network, "train", some(5), make_setting())
+        rows(network, "train", some(5), make_context())
     assert not list(FeatureCache(network, "fp32").folder.glob("*"))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "json"])
 def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
-    damage: str, make_setting: Callable[..., TrainContext]
+    damage: str, make_context: Callable[..., TrainContext]
 ) -> None:
     log = Log()
-    setting, network = make_setting(tell=log.append), pretrained()
-    first = rows(network, "train", some(20), setting)
+    context, network = make_context(tell=log.append), pretrained()
+    first = rows(network, "train", some(20), context)
     (file,) = FeatureCache(network, "fp32").folder.glob("*.safetensors")
     content = bytearray(file.read_bytes())
     if damage == "flip":
@@ -155,14 +155,14 @@ def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
             damage
         ]
     )
-    np.testing.assert_array_equal(rows(network, "train", some(20), setting), first)
+    np.testing.assert_array_equal(rows(network, "train", some(20), context), first)
     assert log.computed() == [20, 20]
     assert not file.exists()
 
 
-def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., TrainContext]) -> None:
+def test_an_interrupted_extraction_goes_on(make_context: Callable[..., TrainContext]) -> None:
     log = Log()
-    setting, network = make_setting(tell=log.append), pretrained()
+    context, network = make_context(tell=log.append), pretrained()
 
     class Stopping(Pixels):
         def __call__(self, item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
@@ -171,46 +171,46 @@ def test_an_interrupted_extraction_goes_on(make_setting: Callable[..., TrainCont
             return super().__call__(item, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        rows(network, "train", some(150), replace(setting, plain=Stopping()))
-    rows(network, "train", some(150), setting)
+        rows(network, "train", some(150), replace(context, plain=Stopping()))
+    rows(network, "train", some(150), context)
     assert 50 <= log.computed()[0] < 150
 
 
 def test_the_cache_keeps_to_its_limit(
-    make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log()
-    setting = make_setting(tell=log.append)
+    context = make_context(tell=log.append)
     networks = [pretrained(seed) for seed in range(3)]
-    rows(networks[0], "train", some(100), setting)
+    rows(networks[0], "train", some(100), context)
     (file,) = FeatureCache(networks[0], "fp32").folder.iterdir()
     file_size = file.stat().st_size
     monkeypatch.setenv("HEADSTART_CACHE_GB", str(2.5 * file_size / 1e9))
     for number, network in enumerate(networks):
         if number:
-            rows(network, "train", some(100), setting)
+            rows(network, "train", some(100), context)
         os.utime(FeatureCache(network, "fp32").folder, (number, number))
     there = [FeatureCache(network, "fp32").folder.exists() for network in networks]
     assert there == [False, True, True], "the one used longest ago went"
     monkeypatch.setenv("HEADSTART_CACHE_GB", str(0.5 * file_size / 1e9))
-    rows(pretrained(7), "train", some(100), setting)
+    rows(pretrained(7), "train", some(100), context)
     assert all(FeatureCache(network, "fp32").folder.exists() for network in networks[1:]), (
         "nothing makes room in vain"
     )
     monkeypatch.setenv("HEADSTART_CACHE_GB", "0")
-    assert rows(pretrained(5), "train", some(10), setting) is not None
+    assert rows(pretrained(5), "train", some(10), context) is not None
     assert not list(FeatureCache(pretrained(5), "fp32").folder.glob("*"))
     monkeypatch.setenv("HEADSTART_CACHE_GB", "much")
     with pytest.raises(HeadstartError, match="HEADSTART_CACHE_GB: found 'much'"):
-        rows(pretrained(6), "train", some(10), setting)
+        rows(pretrained(6), "train", some(10), context)
 
 
 def test_a_cache_that_cannot_be_written_is_no_trouble(
-    make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_context: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))
-    assert rows(pretrained(), "train", some(5), make_setting()) is not None
+    assert rows(pretrained(), "train", some(5), make_context()) is not None
 
 
 def test_what_killed_writers_left_is_swept_in_time() -> None:

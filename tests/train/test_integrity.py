@@ -55,32 +55,32 @@ def test_training_refuses_it(
     spoil: Callable[[Path], None],
     said: str,
     pictures: Examples,
-    make_setting: Callable[..., TrainContext],
+    make_context: Callable[..., TrainContext],
 ) -> None:
     network = small_network()
-    encoder = ImagePreprocessor(network.spec["preprocessing"])
-    setting = replace(
-        make_setting(workers=workers),
+    preprocessor = ImagePreprocessor(network.spec["preprocessing"])
+    context = replace(
+        make_context(workers=workers),
         train=pictures,
         selection=None,
-        plain=encoder,
-        augmented=encoder,
+        plain=preprocessor,
+        augmented=preprocessor,
     )
     spoil(Path(pictures.items[3]))
     with pytest.raises(HeadstartError) as refused:
         tune(
             network,
             Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
-            setting,
+            context,
         )
     assert str(refused.value).startswith(said)
     assert "Traceback" not in str(refused.value)
 
 
 def test_so_does_a_pass_over_examples_that_can_no_longer_be_read(pictures: Examples) -> None:
-    encoder = ImagePreprocessor(small_network().spec["preprocessing"])
+    preprocessor = ImagePreprocessor(small_network().spec["preprocessing"])
     cut(Path(pictures.items[3]))
     with pytest.raises(
         HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"
     ):
-        list(batches(pictures.items, encoder))
+        list(batches(pictures.items, preprocessor))

@@ -100,14 +100,14 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(
 
 @pytest.mark.parametrize("launched", ["bf16", "fp8", ""])
 def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
-    launched: str, make_setting: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    launched: str, make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained() -> torch.Tensor:
         network = small_network()
         tune(
             network,
             Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
-            make_setting(),
+            make_context(),
         )
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 

@@ -35,14 +35,14 @@ class Same(Pixels):
         return super().__call__(item)
 
 
-def unvaried(setting: TrainContext, network: Network) -> TrainContext:
+def unvaried(context: TrainContext, network: Network) -> TrainContext:
     if network.spec["kind"] != "text":
-        return replace(setting, plain=Same(), augmented=Same(), varied=False)
+        return replace(context, plain=Same(), augmented=Same(), varied=False)
     return replace(
-        setting,
+        context,
         train=texts().train,
-        plain=network.encoder(),
-        augmented=network.encoder(),
+        plain=network.preprocessor(),
+        augmented=network.preprocessor(),
         varied=False,
     )
 
@@ -68,26 +68,26 @@ def last(network: Network, blocks: int, epochs: int = 2) -> Phase:
 @pytest.mark.parametrize("blocks", [1, 2])  # that train
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "bert"])
 def test_the_weights_are_those_of_the_whole_network(
-    name: str, blocks: int, bert: Path, make_setting: MakeSetting
+    name: str, blocks: int, bert: Path, make_context: MakeSetting
 ) -> None:
     told: list[dict[str, Any]] = []
     entered, whole = made(name, bert), made(name, bert)
-    setting = unvaried(make_setting(selection=None, tell=told.append), entered)
+    context = unvaried(make_context(selection=None, tell=told.append), entered)
     phase = last(entered, blocks)
-    tune(entered, Plan("p", (phase,)), setting)
+    tune(entered, Plan("p", (phase,)), context)
     assert any(event["event"] == "extracting" for event in told)
-    assert lower_of(entered, phase, setting) is not None
-    tune(whole, Plan("p", (phase,)), replace(setting, varied=True))
+    assert lower_of(entered, phase, context) is not None
+    tune(whole, Plan("p", (phase,)), replace(context, varied=True))
     for (key, one), other in zip(
         entered.net.state_dict().items(), whole.net.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=key)
 
 
-def test_a_step_runs_only_what_is_above(bert: Path, make_setting: MakeSetting) -> None:
+def test_a_step_runs_only_what_is_above(bert: Path, make_context: MakeSetting) -> None:
     network = made("bert", bert)
-    setting = unvaried(make_setting(), network)
-    found = lower_of(network, last(network, 2), setting)
+    context = unvaried(make_context(), network)
+    found = lower_of(network, last(network, 2), context)
     assert found is not None
     layers = [
         module
@@ -95,7 +95,7 @@ def test_a_step_runs_only_what_is_above(bert: Path, make_setting: MakeSetting) -
         if name.endswith(("layer.0", "layer.1"))
     ]
     rows = [5, 17, 2]
-    inputs = setting.plain.collate([setting.plain(setting.train.items[row]) for row in rows])
+    inputs = context.plain.collate([context.plain(context.train.items[row]) for row in rows])
     calls: list[Any] = []
     inner = [next(iter(layer.children())) for layer in layers]
     hooks = [
@@ -112,26 +112,26 @@ def test_a_step_runs_only_what_is_above(bert: Path, make_setting: MakeSetting) -
         hook.remove()
 
 
-def test_begun_anew_it_is_the_same_to_the_bit(bert: Path, make_setting: MakeSetting) -> None:
+def test_begun_anew_it_is_the_same_to_the_bit(bert: Path, make_context: MakeSetting) -> None:
     network = made("bert", bert)
-    setting = unvaried(make_setting(), network)
-    one, other = (lower_of(network, last(network, 2), setting) for _ in range(2))
+    context = unvaried(make_context(), network)
+    one, other = (lower_of(network, last(network, 2), context) for _ in range(2))
     assert one is not None
     assert other is not None
-    assert all(torch.equal(one._made[row], other._made[row]) for row in range(len(setting.train)))
+    assert all(torch.equal(one._made[row], other._made[row]) for row in range(len(context.train)))
 
 
 def test_the_whole_network_runs_where_it_would_not_pay_or_not_be_the_same(
-    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = small_network("test_vit")
-    setting = unvaried(make_setting(), network)
-    assert lower_of(network, last(network, 2), setting) is not None
-    assert lower_of(network, last(network, 2, epochs=1), setting) is None
-    assert lower_of(network, last(network, len(Blocks(network).names)), setting) is None
-    assert lower_of(network, last(network, 2), replace(setting, varied=True)) is None
+    context = unvaried(make_context(), network)
+    assert lower_of(network, last(network, 2), context) is not None
+    assert lower_of(network, last(network, 2, epochs=1), context) is None
+    assert lower_of(network, last(network, len(Blocks(network).names)), context) is None
+    assert lower_of(network, last(network, 2), replace(context, varied=True)) is None
     with monkeypatch.context() as patch:
         patch.setattr(prefix_cache, "SHARE", 10**12)
-        assert lower_of(network, last(network, 2), setting) is None
+        assert lower_of(network, last(network, 2), context) is None
     network.net.forward = lambda pixels: network.net.head(pixels.mean((2, 3)).repeat(1, 64)[:, :64])  # type: ignore
-    assert lower_of(network, last(network, 2), setting) is None
+    assert lower_of(network, last(network, 2), context) is None

@@ -52,33 +52,33 @@ def phase_for(head: Head) -> Phase:
 
 
 @pytest.fixture
-def setting(
-    make_setting: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def context(
+    make_context: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TrainContext:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    return make_setting(train=60, selection=30)
+    return make_context(train=60, selection=30)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_learns_and_nothing_else_moves(name: str, setting: TrainContext) -> None:
+def test_a_head_learns_and_nothing_else_moves(name: str, context: TrainContext) -> None:
     network = network_for(HEADS[name])
     before = {key: value.clone() for key, value in network.net.state_dict().items()}
-    history = probe(network, phase_for(HEADS[name]), setting)
+    history = probe(network, phase_for(HEADS[name]), context)
     after = network.net.state_dict()
     head = {key for key in after if key.startswith("fc.")}
     assert all(torch.equal(after[key], value) for key, value in before.items() if key not in head)
     assert not head or any(not torch.equal(after[key], before[key]) for key in head)
-    features, cached = extract(network, "train", setting.train, setting)
-    assert (history.cached, cached) == (0, len(setting.train))
+    features, cached = extract(network, "train", context.train, context)
+    assert (history.cached, cached) == (0, len(context.train))
     assert features is not None
     probabilities = classify(network, head_outputs(network, features))
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
-    assert np.mean(probabilities.argmax(1) == setting.train.labels) > 0.8
+    assert np.mean(probabilities.argmax(1) == context.train.labels) > 0.8
     assert (len(history.epochs) == 12) == (HEADS[name].fitting == "gradient")
     assert history.fitted
 
 
-def test_the_logistic_regression_is_scikit_learns(setting: TrainContext) -> None:
+def test_the_logistic_regression_is_scikit_learns(context: TrainContext) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -89,8 +89,8 @@ def test_the_logistic_regression_is_scikit_learns(setting: TrainContext) -> None
         features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(
             np.float32
         )
-        part = replace(setting.train, labels=targets, items=tuple(map(str, range(80))))
-        history, state = module._logistic_regression(features, replace(setting, train=part))
+        part = replace(context.train, labels=targets, items=tuple(map(str, range(80))))
+        history, state = module._logistic_regression(features, replace(context, train=part))
         head = build_head(Head(), 7, classes)
         head.load_state_dict(state)
         with torch.inference_mode():
@@ -109,12 +109,12 @@ WEIGHED = ["LogisticRegression", "SVC", "GaussianNB", *FORESTS]
 
 
 @pytest.mark.parametrize("name", WEIGHED)
-def test_class_weights_reach_every_classifier(name: str, setting: TrainContext) -> None:
+def test_class_weights_reach_every_classifier(name: str, context: TrainContext) -> None:
     random = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], [60, 20, 10])
     features = (random.normal(size=(90, 5)) + 0.5 * targets[:, None]).astype(np.float32)
-    known = replace(setting.train, labels=targets, items=tuple(map(str, range(90))))
-    plain = replace(setting, train=known)
+    known = replace(context.train, labels=targets, items=tuple(map(str, range(90))))
+    plain = replace(context, train=known)
     weights = len(targets) / (3 * np.bincount(targets))
     weighed = {
         "class_weights": replace(plain, class_weights=weights),
@@ -145,14 +145,14 @@ def test_class_weights_reach_every_classifier(name: str, setting: TrainContext) 
     ],
 )
 def test_what_a_classifier_cannot_do_is_said_of_it(
-    name: str, said: str, setting: TrainContext
+    name: str, said: str, context: TrainContext
 ) -> None:
     targets = np.repeat([0, 1, 2], [50, 5, 5])
     head = Head(classifier=name)
     network = network_for(head)
     features, known = (
         np.zeros((60, 5), np.float32),
-        replace(setting, train=replace(setting.train, labels=targets)),
+        replace(context, train=replace(context.train, labels=targets)),
     )
 
     def fitted_probabilities() -> np.ndarray:
@@ -187,40 +187,40 @@ def test_a_classifier_that_cannot_weigh_classes_is_refused(
 
 
 def test_a_strength_chosen_on_some_examples_is_used_on_all(
-    setting: TrainContext, monkeypatch: pytest.MonkeyPatch
+    context: TrainContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ENOUGH", 30)
-    rows = module._some_of_each(setting.train.labels, 0)
-    assert np.bincount(setting.train.labels[rows]).tolist() == [10, 10, 10]
-    history = probe(network_for(Head()), WHOLE, setting)
+    rows = module._some_of_each(context.train.labels, 0)
+    assert np.bincount(context.train.labels[rows]).tolist() == [10, 10, 10]
+    history = probe(network_for(Head()), WHOLE, context)
     assert history.fitted is not None
     assert history.fitted.startswith("logistic regression, C = ")
 
 
-def test_classes_too_small_to_cross_validate(setting: TrainContext) -> None:
-    few = replace(setting, train=setting.train.take([0, 1, 2]))
+def test_classes_too_small_to_cross_validate(context: TrainContext) -> None:
+    few = replace(context, train=context.train.take([0, 1, 2]))
     history = probe(network_for(Head()), WHOLE, few)
     assert (
         history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
     )
 
 
-def test_the_best_epoch_of_a_gradient_head_is_kept(setting: TrainContext) -> None:
+def test_the_best_epoch_of_a_gradient_head_is_kept(context: TrainContext) -> None:
     network = network_for(Head(classifier="gradient"))
-    history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), setting)
+    history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), context)
     scores = [(row["selection_accuracy"], -row["selection_loss"]) for row in history.epochs]
     assert history.kept == {"phase": 1, "epoch": scores.index(max(scores)) + 1}
-    held_out, _ = extract(network, "selection", setting.selection, setting)  # type: ignore[arg-type]
+    held_out, _ = extract(network, "selection", context.selection, context)  # type: ignore[arg-type]
     found = head_outputs(network, held_out).argmax(1)  # type: ignore[arg-type]
-    assert np.mean(found == setting.selection.labels) == max(scores)[0]  # type: ignore[union-attr]
+    assert np.mean(found == context.selection.labels) == max(scores)[0]  # type: ignore[union-attr]
 
 
-def test_a_head_that_diverges_says_so(setting: TrainContext) -> None:
+def test_a_head_that_diverges_says_so(context: TrainContext) -> None:
     with pytest.raises(HeadstartError, match=r"the loss of the head is (nan|inf) in epoch"):
         probe(
             network_for(Head(classifier="gradient")),
             Phase("head", {"head": 1e38}, 4, probe=True),
-            setting,
+            context,
         )
 
 

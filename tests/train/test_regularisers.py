@@ -155,14 +155,14 @@ def test_partners_of_a_batch_are_in_one_part_where_its_size_allows() -> None:
 
 @pytest.mark.parametrize("how", ["mixup", "cutmix"])
 def test_mixed_images_hold_the_shares_that_their_labels_say(how: str) -> None:
-    encoder = ImagePreprocessor(small_network().spec["preprocessing"])
+    preprocessor = ImagePreprocessor(small_network().spec["preprocessing"])
     one, other = {"pixel_values": torch.zeros(3, 20, 30)}, {"pixel_values": torch.ones(3, 20, 30)}
     shares = []
     for seed in range(60):
-        mixed, share = encoder.mix(one, other, how, 0.7, seed)
+        mixed, share = preprocessor.mix(one, other, how, 0.7, seed)
         assert mixed["pixel_values"].mean().item() == pytest.approx(1 - share, abs=1e-6)
         shares.append(share)
-        again, _ = encoder.mix(one, other, how, 0.7, seed)
+        again, _ = preprocessor.mix(one, other, how, 0.7, seed)
         assert torch.equal(again["pixel_values"], mixed["pixel_values"])
     assert one["pixel_values"].sum() == 0
     assert 0.69 < np.mean(shares) < 0.9
@@ -221,10 +221,10 @@ def whole(network: Any, lr: float = 0.05, epochs: int = 2) -> Plan:
     return Plan("all", (Phase("all", dict.fromkeys(Blocks(network).names, lr), epochs),))
 
 
-def test_the_average_is_what_is_scored_and_kept(make_setting: MakeSetting) -> None:
+def test_the_average_is_what_is_scored_and_kept(make_context: MakeSetting) -> None:
     plain, averaged = small_network("test_vit"), small_network("test_vit")
-    tune(plain, whole(plain), make_setting(selection=None))
-    tune(averaged, whole(averaged), make_setting(selection=None, ema=0.5))
+    tune(plain, whole(plain), make_context(selection=None))
+    tune(averaged, whole(averaged), make_context(selection=None, ema=0.5))
     start = small_network("test_vit").net.state_dict()
     far = {
         name: float((value - start[name]).norm()) for name, value in plain.net.state_dict().items()
@@ -236,12 +236,12 @@ def test_the_average_is_what_is_scored_and_kept(make_setting: MakeSetting) -> No
     assert all(0 < near[name] < far[name] for name in far)
 
 
-def test_averaging_with_the_start_is_a_straight_line(make_setting: MakeSetting) -> None:
+def test_averaging_with_the_start_is_a_straight_line(make_context: MakeSetting) -> None:
     start = pretrained()
     first = {name: value.clone() for name, value in start.net.state_dict().items()}
     tuned, mixed = pretrained(), pretrained()
-    tune(tuned, whole(tuned), make_setting())
-    history = tune(mixed, whole(mixed), replace(make_setting(), transfer=Transfer(wise_ft=0.25)))
+    tune(tuned, whole(tuned), make_context())
+    history = tune(mixed, whole(mixed), replace(make_context(), transfer=Transfer(wise_ft=0.25)))
     for name, value in mixed.net.state_dict().items():
         end = tuned.net.state_dict()[name]
         expected = end if name.startswith("head.") else 0.25 * end + 0.75 * first[name]
@@ -274,7 +274,7 @@ def test_l2_sp_is_half_the_strength_times_the_squared_distance() -> None:
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
-def test_l2_sp_counts_once_a_step(accumulation: int, make_setting: MakeSetting) -> None:
+def test_l2_sp_counts_once_a_step(accumulation: int, make_context: MakeSetting) -> None:
     """Two steps of plain SGD: the first begins at the start, where there is no penalty; the second
     one feels it."""
 
@@ -286,11 +286,11 @@ def test_l2_sp_counts_once_a_step(accumulation: int, make_setting: MakeSetting) 
             "weight_decay": 0.0,
             "accumulation": accumulation,
         }
-        setting = make_setting(train=8, selection=None, **options)
+        context = make_context(train=8, selection=None, **options)
         tune(
             network,
             whole(network, epochs=epochs),
-            replace(setting, transfer=Transfer(l2_sp=strength)),
+            replace(context, transfer=Transfer(l2_sp=strength)),
         )
         return network.net.state_dict()
 
@@ -311,7 +311,7 @@ def test_l2_sp_takes_the_place_of_weight_decay_below_the_head() -> None:
 
 
 def test_clipping_bounds_the_gradient(
-    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[float] = []
     step = torch.optim.SGD.step
@@ -329,30 +329,30 @@ def test_clipping_bounds_the_gradient(
     monkeypatch.setattr(torch.optim.SGD, "step", spied)
     for bound in (None, 0.01):
         network = small_network("test_vit")
-        tune(network, whole(network), make_setting(selection=None, max_grad_norm=bound))
+        tune(network, whole(network), make_context(selection=None, max_grad_norm=bound))
     free, cut = lengths[: len(lengths) // 2], lengths[len(lengths) // 2 :]
     assert min(free) > 0.02
     assert max(cut) <= 0.0101
 
 
-def test_frozen_statistics_stay_while_weights_train(make_setting: MakeSetting) -> None:
+def test_frozen_statistics_stay_while_weights_train(make_context: MakeSetting) -> None:
     network = small_network("test_resnet")
     before = {name: value.clone() for name, value in network.net.state_dict().items()}
-    setting = replace(make_setting(selection=None), transfer=Transfer(freeze_statistics=True))
-    tune(network, whole(network), setting)
+    context = replace(make_context(selection=None), transfer=Transfer(freeze_statistics=True))
+    tune(network, whole(network), context)
     for name, value in network.net.state_dict().items():
         if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
             assert torch.equal(value, before[name]), name
     assert not torch.equal(network.net.state_dict()["bn1.weight"], before["bn1.weight"])
 
 
-def test_patience_ends_a_phase_and_not_the_run(make_setting: MakeSetting) -> None:
+def test_patience_ends_a_phase_and_not_the_run(make_context: MakeSetting) -> None:
     network = small_network("test_resnet")
     names = Blocks(network).names
     plan = Plan(
         "p", (Phase("bad", {"head": 50.0}, 9), Phase("good", dict.fromkeys(names, 0.02), 3))
     )
-    history = tune(network, plan, make_setting(train=40, selection=30, early_stopping=2, epochs=9))
+    history = tune(network, plan, make_context(train=40, selection=30, early_stopping=2, epochs=9))
     first = [row for row in history.epochs if row["phase"] == 1]
     assert len(first) < 9
     assert epochs_since_the_best(first, "accuracy") == 2
@@ -361,12 +361,12 @@ def test_patience_ends_a_phase_and_not_the_run(make_setting: MakeSetting) -> Non
 
 
 @pytest.mark.parametrize("metric", metrics.names())
-def test_the_metric_chooses_the_epoch(metric: str, make_setting: MakeSetting) -> None:
+def test_the_metric_chooses_the_epoch(metric: str, make_context: MakeSetting) -> None:
     network = small_network("test_resnet")
     history = tune(
         network,
         whole(network, epochs=4),
-        make_setting(train=40, selection=30, epochs=4, metric=metric),
+        make_context(train=40, selection=30, epochs=4, metric=metric),
     )
     scores = [row[f"selection_{metric}"] for row in history.epochs]
     best = min(scores) if metric == "loss" else max(scores)

@@ -109,8 +109,8 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
         shown = CheckPage(source, tuple(lines), dataset, found, doubts, recipe.seed)
-        varied = frozen.network.encoder(recipe.augment.policy or task.policies[0])
-        write_check_page(shown, frozen.network.encoder(), varied, folder / "check.html")
+        varied = frozen.network.preprocessor(recipe.augment.policy or task.policies[0])
+        write_check_page(shown, frozen.network.preprocessor(), varied, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
     elif page:
         lines.append(

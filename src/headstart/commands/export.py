@@ -183,7 +183,7 @@ def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: li
 
     labels, answers = [str(label) for label in member.spec["labels"]], {}
     opened = getattr(
-        member.encoder, "opened", lambda text: text
+        member.preprocessor, "opened", lambda text: text
     )  # how a file becomes 8 bits is not the folder's matter
     for call in write_hub_folder(member, draft):
         try:

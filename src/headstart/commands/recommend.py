@@ -170,7 +170,11 @@ def _computed(prepared: Prepared, machine: Machine, some: Examples) -> np.ndarra
 
     network = prepared.network.to(machine.device)
     return np.concatenate(
-        list(features(network, some.items, network.encoder(), machine.device, prepared.precision))
+        list(
+            features(
+                network, some.items, network.preprocessor(), machine.device, prepared.precision
+            )
+        )
     )
 
 

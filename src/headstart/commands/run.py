@@ -29,7 +29,7 @@ from headstart.report.progress import Progress
 from headstart.report.report import Report
 from headstart.report.trackers import check_trackers, tracked
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Machine, Prepared, setting_of, start
+from headstart.train.prepared import Machine, Prepared, context_of, start
 from headstart.transfer.strategies import strategies
 
 if TYPE_CHECKING:
@@ -141,21 +141,21 @@ def _learn(
     import torch
 
     name = prepared.recipe.transfer.strategy
-    setting = setting_of(prepared, machine, folder, say.tell)
-    setting.tell({"event": "strategy", "name": name})
-    checkpoints = _checkpoints(prepared, part, setting) if prepared.plan.tuned else None
+    context = context_of(prepared, machine, folder, say.tell)
+    context.tell({"event": "strategy", "name": name})
+    checkpoints = _checkpoints(prepared, part, context) if prepared.plan.tuned else None
     done = checkpoints.latest() if checkpoints else None
     if done and RESULT in done.state:
         _merge_if_asked(prepared)
         prepared.network.net.load_state_dict(done.tensors["network"])
-        setting.tell({"event": "note", "note": f"{name} was finished before the interruption"})
+        context.tell({"event": "note", "note": f"{name} was finished before the interruption"})
         return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"][
             "rows"
         ].numpy()
-    setting = replace(setting, checkpoints=checkpoints, found=done)
-    history = learn(prepared, setting)
+    context = replace(context, checkpoints=checkpoints, found=done)
+    history = learn(prepared, context)
     test = prepared.dataset.test
-    probabilities = _probabilities(prepared, setting, "test", test)
+    probabilities = _probabilities(prepared, context, "test", test)
     result = Result(
         name=name,
         test=_score(prepared, probabilities),
@@ -173,11 +173,11 @@ def _learn(
         rows = {"rows": torch.from_numpy(probabilities)}
         tensors = {"network": prepared.network.net.state_dict(), "probabilities": rows}
         checkpoints.save(RESULT, {RESULT: result.model_dump(mode="json")}, tensors)
-    setting.tell({"event": "result", "name": name, "test_accuracy": result.test.accuracy.value})
+    context.tell({"event": "result", "name": name, "test_accuracy": result.test.accuracy.value})
     return result, probabilities
 
 
-def _checkpoints(prepared: Prepared, part: str, setting: TrainContext) -> Checkpoints:
+def _checkpoints(prepared: Prepared, part: str, context: TrainContext) -> Checkpoints:
     """Those of one strategy of a run; another one's, or another data set's, do not serve it."""
     from headstart.train.checkpoints import Checkpoints
 
@@ -189,20 +189,20 @@ def _checkpoints(prepared: Prepared, part: str, setting: TrainContext) -> Checkp
         "the number format": prepared.precision,
     }
     folder = checkpoints_of(prepared.recipe) / part
-    return Checkpoints(folder, key, prepared.recipe.train.checkpoint_seconds, setting.tell)
+    return Checkpoints(folder, key, prepared.recipe.train.checkpoint_seconds, context.tell)
 
 
-def learn(prepared: Prepared, setting: TrainContext) -> History:
+def learn(prepared: Prepared, context: TrainContext) -> History:
     """The two ways to learn, on the training part, in place."""
     if prepared.plan.tuned:
         from headstart.train.engine import tune
 
-        history = tune(prepared.network, prepared.plan, setting)
+        history = tune(prepared.network, prepared.plan, context)
         _merge_if_asked(prepared)
         return history
     from headstart.train.probe import probe
 
-    return probe(prepared.network, prepared.plan.phases[0], setting)
+    return probe(prepared.network, prepared.plan.phases[0], context)
 
 
 def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray | None:
@@ -212,14 +212,14 @@ def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray 
         return None
     return _probabilities(
         prepared,
-        setting_of(prepared, machine, folder, lambda event: None),
+        context_of(prepared, machine, folder, lambda event: None),
         "validation",
         validation,
     )
 
 
 def _probabilities(
-    prepared: Prepared, setting: TrainContext, role: str, part: Examples
+    prepared: Prepared, context: TrainContext, role: str, part: Examples
 ) -> np.ndarray:
     """Of a part, shape (n, classes), in the way the network has learned."""
     from headstart.train.forward import classify, head_outputs, logits
@@ -227,12 +227,12 @@ def _probabilities(
     network = prepared.network
     if prepared.plan.tuned:
         return classify(
-            network, logits(network, part.items, setting.plain, setting.device, setting.precision)
+            network, logits(network, part.items, context.plain, context.device, context.precision)
         )
     from headstart.runtime.processes import broadcast_from_main
     from headstart.train.features import extract
 
-    features, _ = extract(network, role, part, setting)
+    features, _ = extract(network, role, part, context)
 
     def probabilities() -> np.ndarray:
         assert features is not None

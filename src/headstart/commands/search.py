@@ -27,7 +27,7 @@ from headstart.recipe import Recipe
 from headstart.recipe.search import Range
 from headstart.report.progress import Progress
 from headstart.train.prepare import prepare, read_checked
-from headstart.train.prepared import Machine, Prepared, setting_of, start
+from headstart.train.prepared import Machine, Prepared, context_of, start
 
 if TYPE_CHECKING:
     import optuna
@@ -257,7 +257,7 @@ def _score(
 
     with tempfile.TemporaryDirectory() as folder:
         if prepared.chooses_an_epoch:
-            learn(prepared, setting_of(prepared, machine, Path(folder), hear))
+            learn(prepared, context_of(prepared, machine, Path(folder), hear))
             return max(scores)
         return _score_of_whole(prepared, machine, Path(folder), hear)
 
@@ -275,9 +275,9 @@ def _score_of_whole(
 
     held_out = prepared.dataset.validation
     assert held_out is not None
-    setting = replace(setting_of(prepared, machine, folder, hear), train=prepared.dataset.train)
-    learn(prepared, setting)
-    features, _ = extract(prepared.network, "validation", held_out, setting)
+    context = replace(context_of(prepared, machine, folder, hear), train=prepared.dataset.train)
+    learn(prepared, context)
+    features, _ = extract(prepared.network, "validation", held_out, context)
     assert features is not None
     probabilities = classify(prepared.network, head_outputs(prepared.network, features))
     return metrics.get(prepared.recipe.train.metric)(

@@ -63,7 +63,7 @@ def exportable(member: NetworkModel) -> Network:
 
 def inputs_of(member: NetworkModel, items: Sequence[Any]) -> dict[str, Tensor]:
     """A batch of examples."""
-    return member.encoder.collate([member.encoder(item) for item in items])
+    return member.preprocessor.collate([member.preprocessor(item) for item in items])
 
 
 def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:

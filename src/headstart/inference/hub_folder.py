@@ -203,7 +203,7 @@ def _native(network: Any, names: dict[str, Any]) -> Any:
             last.load_state_dict(network.head.state_dict())
     except (ValueError, RuntimeError, StopIteration, AttributeError):
         return None
-    inputs = network.encoder().collate([{"text": "one or two words"}, {"text": "more"}])
+    inputs = network.preprocessor().collate([{"text": "one or two words"}, {"text": "more"}])
     with torch.inference_mode():
         same = torch.allclose(model(**inputs).logits, network(**inputs), atol=1e-4)
     return model if same else None

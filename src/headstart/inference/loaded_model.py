@@ -26,7 +26,7 @@ class LoadedModel(Protocol):
     source: str
     spec: dict[str, Any]
     task: Task
-    encoder: Preprocessor
+    preprocessor: Preprocessor
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         """Of a batch that the encoder made, shape (n, classes)."""
@@ -48,7 +48,7 @@ class NetworkModel:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
         self._for_inference = network.for_inference()
-        self.encoder = network.encoder()
+        self.preprocessor = network.preprocessor()
         self.precision = self.spec["precision"]
         if self.precision not in FORMATS:
             raise ValueError(f"precision {self.precision!r}")
@@ -70,7 +70,7 @@ class NetworkModel:
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         from headstart.train.forward import classify, features_of, head_outputs
 
-        batch = self.encoder.collate(list(samples))
+        batch = self.preprocessor.collate(list(samples))
         features = features_of(self._for_inference, batch, self._device, self.precision)
         return classify(self.network, head_outputs(self.network, features))
 

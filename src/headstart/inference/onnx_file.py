@@ -60,7 +60,7 @@ class OnnxModel:
             self.spec: dict[str, Any] = json.loads(held[SPEC])
             check_labels(self.spec)
             self.task = tasks.get(self.spec["task"])[self.spec["kind"]]()
-            self.encoder = self._encoder(held)
+            self.preprocessor = self._encoder(held)
             self._names = [given.name for given in self._session.get_inputs()]
             self._try_out()
         except FileNotFoundError:
@@ -74,7 +74,7 @@ class OnnxModel:
             Exception: the network does not fit the preprocessing or the labels.
         """
         example: Any = Image.new("RGB", (32, 32)) if self.spec["kind"] == "vision" else "a"
-        found = self.probabilities([self.encoder(example)] * 2)
+        found = self.probabilities([self.preprocessor(example)] * 2)
         if found.shape != (2, self.spec["classes"]):
             raise ValueError(f"{found.shape[-1]} probabilities for {self.spec['classes']} labels")
 
@@ -98,7 +98,7 @@ class OnnxModel:
         )
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
-        batch = self.encoder.collate(list(samples))
+        batch = self.preprocessor.collate(list(samples))
         (found,) = self._session.run([OUTPUT], {name: batch[name].numpy() for name in self._names})
         if not np.isfinite(found).all():
             raise HeadstartError(f"{self.source}: its probabilities are no numbers")

@@ -94,7 +94,7 @@ class Predictor:
                 )
         self.members = tuple(members)
         self.task, self.spec = first.task, first.spec
-        self._encoders = {_look(member): member.encoder for member in members}
+        self._preprocessors = {_look(member): member.preprocessor for member in members}
         self.weights = _shares(weights, len(members))
         self.refusal = refusal
         self._untold = Lock()  # whoever gets it tells of greys without a range
@@ -187,8 +187,8 @@ class Predictor:
             Exception: whatever the decoder of images raises.
         """
         return {
-            look: encoder.views(item) if tta else [encoder(item)]  # type: ignore[attr-defined]
-            for look, encoder in self._encoders.items()
+            look: preprocessor.views(item) if tta else [preprocessor(item)]  # type: ignore[attr-defined]
+            for look, preprocessor in self._preprocessors.items()
         }
 
     def classify(self, encoded: Sequence[Encoded]) -> np.ndarray:
@@ -213,7 +213,9 @@ class Predictor:
         """
         from headstart.models.preprocessor import Viewer
 
-        if not all(isinstance(encoder, Viewer) for encoder in self._encoders.values()):
+        if not all(
+            isinstance(preprocessor, Viewer) for preprocessor in self._preprocessors.values()
+        ):
             raise HeadstartError(
                 "--tta: looks at images in several ways; this model reads texts. Leave it out"
             )
@@ -243,7 +245,9 @@ class Predictor:
 
         outcomes: list[np.ndarray | str] = [example.fault for example in chunk]
         readable = [row for row, example in enumerate(chunk) if not example.fault]
-        order = in_order(readable, [example.item for example in chunk], self.members[0].encoder)
+        order = in_order(
+            readable, [example.item for example in chunk], self.members[0].preprocessor
+        )
         waiting: deque[tuple[list[int], list[Future[Encoded | str]]]] = deque()
 
         def finish() -> None:

@@ -88,7 +88,7 @@ class Network(nn.Module):
         ]
 
     @abstractmethod
-    def encoder(self, policy: str = "none") -> Preprocessor:
+    def preprocessor(self, policy: str = "none") -> Preprocessor:
         """How its examples are read, training examples varied by a policy."""
 
     def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None:

@@ -93,7 +93,7 @@ class TextNetwork(Network):
         words = cast(Any, self.net.get_submodule("encoder")).get_input_embeddings()
         return integrated_gradients(self.forward, words, inputs, targets)
 
-    def encoder(self, policy: str = "none") -> TextPreprocessor:
+    def preprocessor(self, policy: str = "none") -> TextPreprocessor:
         look = self.spec["preprocessing"]
         return TextPreprocessor(
             self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer)

@@ -99,7 +99,7 @@ class VisionNetwork(Network):
             else grad_cam(self.net, inputs["pixel_values"], targets)
         )
 
-    def encoder(self, policy: str = "none") -> ImagePreprocessor:
+    def preprocessor(self, policy: str = "none") -> ImagePreprocessor:
         return ImagePreprocessor(self.spec["preprocessing"], policy)
 
 

@@ -79,7 +79,7 @@ class WordVectorNetwork(Network):
             f"{look['pooling']}"
         )
 
-    def encoder(self, policy: str = "none") -> WordPreprocessor:
+    def preprocessor(self, policy: str = "none") -> WordPreprocessor:
         return WordPreprocessor(self._vectorizer)
 
     def save(self, folder: Path) -> None:

@@ -88,7 +88,7 @@ def _classes(
     return found
 
 
-def _as_it_stands(item: str, encoder: Preprocessor) -> str | Image.Image:
+def _as_it_stands(item: str, preprocessor: Preprocessor) -> str | Image.Image:
     """A text without what its tokenizer makes of it, an image as the network reads it."""
-    seen = encoder.show(item)
+    seen = preprocessor.show(item)
     return item if isinstance(seen, str) else seen

@@ -74,15 +74,17 @@ def _example(
 
 def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     """An example as HTML, and with what speaks for a class marked."""
-    encoder = network.encoder()
-    seen = encoder.show(item)
+    preprocessor = network.preprocessor()
+    seen = preprocessor.show(item)
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    inputs = {name: value.to(device) for name, value in encoder.collate([encoder(item)]).items()}
+    inputs = {
+        name: value.to(device) for name, value in preprocessor.collate([preprocessor(item)]).items()
+    }
     marks = _marks(network, inputs, torch.tensor([target], device=device))
     if isinstance(seen, str):
-        if marks is None or not isinstance(encoder, TextPreprocessor):
+        if marks is None or not isinstance(preprocessor, TextPreprocessor):
             return figure(item), Markup("")
-        return Markup(""), _marked_text(encoder.pieces(item), marks)
+        return Markup(""), _marked_text(preprocessor.pieces(item), marks)
     if marks is None:
         return figure(seen), Markup("")
     return figure(seen), figure(_overlaid(seen, marks))

@@ -15,7 +15,7 @@ from headstart.train.context import TrainContext
 LONG = 600.0
 
 
-def compile_steps(network: Network, setting: TrainContext, left: float) -> str | None:
+def compile_steps(network: Network, context: TrainContext, left: float) -> str | None:
     """Compile the training steps of a network in place, where the recipe says so, or by itself on a
     GPU where much is left.
 
@@ -30,14 +30,14 @@ def compile_steps(network: Network, setting: TrainContext, left: float) -> str |
     Returns:
         Why nothing can be compiled here, if that is so.
     """
-    wanted = setting.options.compile
+    wanted = context.options.compile
     if network._compiled_call_impl is not None or not (
-        wanted is True or (wanted == "auto" and setting.device.type == "cuda" and left > LONG)
+        wanted is True or (wanted == "auto" and context.device.type == "cuda" and left > LONG)
     ):
         return None
-    if fault := _fault(setting.device):
+    if fault := _fault(context.device):
         return f"training steps are not compiled: {fault}"
-    network.compile(dynamic=setting.plain.sizes(setting.train.items) is not None)
+    network.compile(dynamic=context.plain.sizes(context.train.items) is not None)
     return None
 
 

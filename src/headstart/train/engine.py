@@ -32,7 +32,7 @@ from headstart.train.state import TrainState
 from headstart.transfer.plan import Phase, Plan
 
 
-def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
+def tune(network: Network, plan: Plan, context: TrainContext) -> History:
     """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
 
     The best epoch is the one with the highest metric on the selection part over all phases (of
@@ -44,18 +44,18 @@ def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
         HeadstartError: the loss is no longer finite, or the launcher asks for sharded training.
     """
     _refuse_sharding()
-    network.to(setting.device)
-    course = TrainState(BestEpoch(setting.options.metric))
+    network.to(context.device)
+    course = TrainState(BestEpoch(context.options.metric))
     blocks = Blocks(network)
     for number, phase in enumerate(plan.phases):
         if phase.probe:  # after an interruption again: its features are cached
             course.enter(number)
-            _probe(network, phase, setting, course)
-    start = _start(network, plan, setting)
-    if setting.options.ema is not None:
-        course.average = MovingAverage(network.net, setting.options.ema)
-    _resume(network, setting, course)
-    distance = L2SP(start, setting.transfer.l2_sp) if setting.transfer.l2_sp else None
+            _probe(network, phase, context, course)
+    start = _start(network, plan, context)
+    if context.options.ema is not None:
+        course.average = MovingAverage(network.net, context.options.ema)
+    _resume(network, context, course)
+    distance = L2SP(start, context.transfer.l2_sp) if context.transfer.l2_sp else None
     # a Trainer collects garbage before its first step: 0.3 s over all that was imported
     gc.freeze()
     try:
@@ -63,52 +63,52 @@ def tune(network: Network, plan: Plan, setting: TrainContext) -> History:
             if phase.probe or number < course.phase or (number == course.phase and course.over):
                 continue
             course.enter(number)
-            PhaseRun(network, blocks, phase, setting, course, distance).run()
+            PhaseRun(network, blocks, phase, context, course, distance).run()
     finally:
         gc.unfreeze()
-    _finish(network, setting, course, start)
+    _finish(network, context, course, start)
     return course.history
 
 
-def seconds_per_epoch(network: Network, phase: Phase, setting: TrainContext) -> float:
+def seconds_per_epoch(network: Network, phase: Phase, context: TrainContext) -> float:
     """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not
     in it."""
-    course = rehearse(network, phase, setting, DryRun(WARMUP_STEPS + 2))
-    return len(setting.train) / (course.meter.examples_per_second or math.inf)
+    course = rehearse(network, phase, context, DryRun(WARMUP_STEPS + 2))
+    return len(context.train) / (course.meter.examples_per_second or math.inf)
 
 
 def rehearse(
-    network: Network, phase: Phase, setting: TrainContext, rehearsal: DryRun
+    network: Network, phase: Phase, context: TrainContext, rehearsal: DryRun
 ) -> TrainState:
     """Some steps of a phase on a copy of the network."""
     twin = copy.deepcopy(network)
-    course = TrainState(BestEpoch(setting.options.metric))
-    PhaseRun(twin, Blocks(twin), phase, setting, course, rehearsal=rehearsal).run()
+    course = TrainState(BestEpoch(context.options.metric))
+    PhaseRun(twin, Blocks(twin), phase, context, course, rehearsal=rehearsal).run()
     return course
 
 
-def _probe(network: Network, phase: Phase, setting: TrainContext, course: TrainState) -> None:
+def _probe(network: Network, phase: Phase, context: TrainContext, course: TrainState) -> None:
     """The head on frozen features that a plan may begin with; what it makes is a candidate for the
     best epoch."""
-    found = probe(network, phase, setting)
+    found = probe(network, phase, context)
     course.history.epochs += found.epochs
     course.history.fitted, course.history.cached = found.fitted, found.cached
     course.history.notes += found.notes
-    if setting.selection is not None:
+    if context.selection is not None:
         scores = logits(
-            network, setting.selection.items, setting.plain, setting.device, setting.precision
+            network, context.selection.items, context.plain, context.device, context.precision
         )
         where = found.kept or {"phase": course.phase + 1, "epoch": 0}
-        row = course.best.offer(scores, setting.selection.labels, where, network.net.state_dict())
-        setting.tell({"event": "probe", "phase": course.phase + 1, **row})
+        row = course.best.offer(scores, context.selection.labels, where, network.net.state_dict())
+        context.tell({"event": "probe", "phase": course.phase + 1, **row})
     course.over = True
 
 
-def _start(network: Network, plan: Plan, setting: TrainContext) -> dict[str, Tensor]:
+def _start(network: Network, plan: Plan, context: TrainContext) -> dict[str, Tensor]:
     """The weights that training begins with, where something is to stay near them; a head from
     random numbers is not one."""
     if (
-        not (setting.transfer.l2_sp or setting.transfer.wise_ft)
+        not (context.transfer.l2_sp or context.transfer.wise_ft)
         or network.spec["pretrained"] is None
     ):
         return {}
@@ -117,22 +117,22 @@ def _start(network: Network, plan: Plan, setting: TrainContext) -> dict[str, Ten
     return {name: value.detach().clone() for name, value in state.items() if name not in new}
 
 
-def _resume(network: Network, setting: TrainContext, course: TrainState) -> None:
-    if setting.found is None:
+def _resume(network: Network, context: TrainContext, course: TrainState) -> None:
+    if context.found is None:
         return
-    course.unpack(setting.found, network, setting.shard.rank)
+    course.unpack(context.found, network, context.shard.rank)
     where = {"phase": course.phase + 1, "step": course.step}
-    setting.tell(
+    context.tell(
         {"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"}
     )
 
 
 def _finish(
-    network: Network, setting: TrainContext, course: TrainState, start: dict[str, Tensor]
+    network: Network, context: TrainContext, course: TrainState, start: dict[str, Tensor]
 ) -> None:
     """The weights that stay: the best epoch's or the last ones, averaged where the recipe says
     so."""
-    history, best, share = course.history, course.best, setting.transfer.wise_ft
+    history, best, share = course.history, course.best, context.transfer.wise_ft
     if course.average is not None:
         network.net.load_state_dict(course.average.values)
     share_buffers(network)
@@ -152,13 +152,13 @@ def _finish(
             f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained "
             "ones (WiSE-FT)"
         )
-        if setting.selection is not None:
+        if context.selection is not None:
             before = best.so_far()
             scores = logits(
-                network, setting.selection.items, setting.plain, setting.device, setting.precision
+                network, context.selection.items, context.plain, context.device, context.precision
             )
             after = BestEpoch(best.metric)
-            after.offer(scores, setting.selection.labels, {}, {})
+            after.offer(scores, context.selection.labels, {}, {})
             where = f"{best.metric} on the part that chose the epoch"
             note += f": {where} {before['best']:.3f} before, {abs(after.score):.3f} after"
             if after.score < best.score:

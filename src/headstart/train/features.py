@@ -87,7 +87,7 @@ class FeatureCache:
 
 
 def extract(
-    network: Network, part: str, examples: Examples, setting: TrainContext
+    network: Network, part: str, examples: Examples, context: TrainContext
 ) -> tuple[np.ndarray | None, int]:
     """The features of all examples, shape (n, width), float32, and how many the cache had; None in
     all but the main process.
@@ -98,7 +98,7 @@ def extract(
     Args:
         part: the role of the examples, for telling.
     """
-    cache = FeatureCache(network, setting.precision)
+    cache = FeatureCache(network, context.precision)
     started = time.perf_counter()
     digests = list(examples.digests)
     known = cache.read(set(digests)) if rank_and_world()[0] == 0 else {}
@@ -109,7 +109,7 @@ def extract(
             in_order(
                 [row for digest, row in first.items() if digest not in known],
                 examples.items,
-                setting.plain,
+                context.plain,
             ),
             sum(digest in known for digest in digests),
         )
@@ -121,10 +121,10 @@ def extract(
         examples.take([missing[number] for number in mine]),
         len(missing),
         cache,
-        setting,
+        context,
     )
     parts = gather_to_main((mine, own))
-    setting.tell(
+    context.tell(
         {
             "event": "features",
             "part": part,
@@ -142,17 +142,17 @@ def extract(
     return np.stack([known[digest] for digest in digests]), cached
 
 
-def seconds_to_extract(network: Network, examples: Examples, setting: TrainContext) -> float:
+def seconds_to_extract(network: Network, examples: Examples, context: TrainContext) -> float:
     """A guess at the time that `extract` will take, from a few real batches of what the cache
     lacks."""
     digests = list(examples.digests)
-    known = FeatureCache(network, setting.precision).read(set(digests))
+    known = FeatureCache(network, context.precision).read(set(digests))
     missing = [row for row, digest in enumerate(digests) if digest not in known]
     items = [examples.items[row] for row in missing[: 3 * BATCH]]
     done, seconds = 0, 0.0
-    network.to(setting.device)
+    network.to(context.device)
     started = time.perf_counter()
-    for batch in features(network, items, setting.plain, setting.device, setting.precision):
+    for batch in features(network, items, context.plain, context.device, context.precision):
         done, seconds = done + len(batch), time.perf_counter() - started
     return len(missing) * seconds / max(done, 1) / rank_and_world()[1]
 
@@ -163,18 +163,18 @@ def _compute(
     examples: Examples,
     count: int,
     cache: FeatureCache,
-    setting: TrainContext,
+    context: TrainContext,
 ) -> np.ndarray:
     """The features of this process's share of `count` examples, put into the cache as they come."""
     rows = np.zeros((0, 0), np.float32)
     done = kept = 0
     started = time.perf_counter()
-    network.to(setting.device)
+    network.to(context.device)
     try:
         for batch in features(
-            network, list(examples.items), setting.plain, setting.device, setting.precision
+            network, list(examples.items), context.plain, context.device, context.precision
         ):
-            _check(batch, examples.take(range(done, done + len(batch))), network, setting)
+            _check(batch, examples.take(range(done, done + len(batch))), network, context)
             if not done:
                 rows = np.empty((len(examples), batch.shape[1]), np.float32)
             rows[done : done + len(batch)] = batch
@@ -184,7 +184,7 @@ def _compute(
                 kept = done
             seen = min(done * rank_and_world()[1], count)
             speed = seen / (time.perf_counter() - started)
-            setting.tell(
+            context.tell(
                 {
                     "event": "extracting",
                     "part": part,
@@ -199,15 +199,15 @@ def _compute(
     return rows
 
 
-def _check(batch: np.ndarray, examples: Examples, network: Network, setting: TrainContext) -> None:
+def _check(batch: np.ndarray, examples: Examples, network: Network, context: TrainContext) -> None:
     """Refuse features that are no numbers, or of something else than what was read before."""
     for row, made in enumerate(batch):
-        assert_unchanged(examples, row, setting.plain)
+        assert_unchanged(examples, row, context.plain)
         if not np.isfinite(made).all():
             raise HeadstartError(
                 f"model: {network.spec['backbone']} makes no finite numbers of "
                 f"{examples.names[row]}; are its weights "
-                f"damaged, or is {setting.precision} too narrow for them (train.precision = "
+                f"damaged, or is {context.precision} too narrow for them (train.precision = "
                 '"fp32")?'
             )
 

@@ -27,7 +27,7 @@ BATCH = 32
 def logits(
     network: Network,
     items: Sequence[str],
-    encoder: Preprocessor,
+    preprocessor: Preprocessor,
     device: torch.device,
     precision: str,
 ) -> np.ndarray:
@@ -36,9 +36,9 @@ def logits(
 
     Where a scikit-learn classifier takes the head's place these are the features, shape (n, width).
     """
-    order = in_order(range(len(items)), items, encoder)
+    order = in_order(range(len(items)), items, preprocessor)
     mine = [order[place] for place in share_of(len(items))]
-    own = list(features(network, [items[row] for row in mine], encoder, device, precision))
+    own = list(features(network, [items[row] for row in mine], preprocessor, device, precision))
     outputs = head_outputs(
         network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)])
     )
@@ -91,7 +91,7 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
 def features(
     network: Network,
     items: Sequence[str],
-    encoder: Preprocessor,
+    preprocessor: Preprocessor,
     device: torch.device,
     precision: str,
 ) -> Iterator[np.ndarray]:
@@ -102,7 +102,7 @@ def features(
     """
     was_training = network.training
     settled = network.eval().for_inference()
-    for batch in batches(items, encoder):
+    for batch in batches(items, preprocessor):
         yield features_of(settled, batch, device, precision)
     network.train(was_training)
 
@@ -118,10 +118,10 @@ def features_of(
         return network.features(**inputs).float().cpu().numpy()
 
 
-def in_order(rows: Sequence[int], items: Sequence[str], encoder: Preprocessor) -> list[int]:
+def in_order(rows: Sequence[int], items: Sequence[str], preprocessor: Preprocessor) -> list[int]:
     """The rows of `items` in the order in which they pass through a network: by size where sizes
     differ, so that a batch needs little padding; else as they stand."""
-    sizes = encoder.sizes(items)
+    sizes = preprocessor.sizes(items)
     return sorted(rows, key=(lambda row: (sizes[row], row)) if sizes is not None else None)
 
 
@@ -144,20 +144,20 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
     return whole
 
 
-def batches(items: Sequence[str], encoder: Preprocessor) -> Iterator[dict[str, Tensor]]:
+def batches(items: Sequence[str], preprocessor: Preprocessor) -> Iterator[dict[str, Tensor]]:
     """The examples as the network reads them, BATCH at a time; threads decode ahead."""
     with readers() as pool:
         waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
         for start in range(0, len(items), BATCH):
             waiting.append(
-                [pool.submit(_read, encoder, item) for item in items[start : start + BATCH]]
+                [pool.submit(_read, preprocessor, item) for item in items[start : start + BATCH]]
             )
             if len(waiting) > 2:
-                yield encoder.collate([future.result() for future in waiting.popleft()])
+                yield preprocessor.collate([future.result() for future in waiting.popleft()])
         while waiting:
-            yield encoder.collate([future.result() for future in waiting.popleft()])
+            yield preprocessor.collate([future.result() for future in waiting.popleft()])
 
 
-def _read(encoder: Preprocessor, item: str) -> dict[str, Any]:
+def _read(preprocessor: Preprocessor, item: str) -> dict[str, Any]:
     with reading(str(item)[:200]):
-        return encoder(item)
+        return preprocessor(item)

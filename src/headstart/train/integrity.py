@@ -31,12 +31,12 @@ def reading(name: str) -> Iterator[None]:
         ) from None
 
 
-def assert_unchanged(examples: Examples, row: int, encoder: Preprocessor) -> None:
+def assert_unchanged(examples: Examples, row: int, preprocessor: Preprocessor) -> None:
     """Refuse an example whose content is not that which was looked at; it takes as long as reading
     its bytes.
 
     Raises:
         HeadstartError: it is another one now.
     """
-    if encoder.fingerprint(examples.items[row]) != examples.digests[row].hex():
+    if preprocessor.fingerprint(examples.items[row]) != examples.digests[row].hex():
         raise HeadstartError(f"{examples.names[row]}: has changed since the data was read; {AGAIN}")

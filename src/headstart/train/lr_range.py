@@ -31,7 +31,7 @@ class Sweep:
     suggestion: float
 
 
-def lr_range(network: Network, plan: Plan, setting: TrainContext) -> Sweep:
+def lr_range(network: Network, plan: Plan, context: TrainContext) -> Sweep:
     """Try rates from 1e-7 to 10 in the plan's last phase, each block at its own multiple, on a copy
     of the network whose head is new: after a phase that fitted it there is little left to fall.
 
@@ -54,9 +54,9 @@ def lr_range(network: Network, plan: Plan, setting: TrainContext) -> Sweep:
         return not math.isfinite(loss) or smooth[-1] > WORSE * min(smooth)
 
     def factor(step: int) -> float:
-        return LOWEST * growth**step / setting.options.lr
+        return LOWEST * growth**step / context.options.lr
 
-    rehearse(network, plan.tuned[-1], setting, DryRun(STEPS, factor, hear))
+    rehearse(network, plan.tuned[-1], context, DryRun(STEPS, factor, hear))
     losses = [loss for loss in smooth if math.isfinite(loss)]
     rates = [LOWEST * growth**step for step in range(len(losses))]
     return Sweep(rates, losses, _steepest(rates, losses))

@@ -60,25 +60,25 @@ class PhaseRun(TrainerCallback):
         network: Network,
         blocks: Blocks,
         phase: Phase,
-        setting: TrainContext,
+        context: TrainContext,
         course: TrainState,
         distance: L2SP | None = None,
         rehearsal: DryRun | None = None,
     ) -> None:
-        options = setting.options
-        self._network, self._phase, self._setting, self._course = network, phase, setting, course
+        options = context.options
+        self._network, self._phase, self._context, self._course = network, phase, context, course
         self._distance, self._rehearsal = distance, rehearsal
-        blocks.open(phase, setting.transfer.freeze_statistics)
+        blocks.open(phase, context.transfer.freeze_statistics)
         self._batches = Batches(
-            len(setting.train),
-            setting.batch_size,
-            setting.accumulation,
-            setting.seed,
+            len(context.train),
+            context.batch_size,
+            context.accumulation,
+            context.seed,
             course.phase,
-            setting.shard,
-            setting.augmented.sizes(setting.train.items),
-            setting.train.labels if options.sampling == "balanced" else None,
-            setting.augment,
+            context.shard,
+            context.augmented.sizes(context.train.items),
+            context.train.labels if options.sampling == "balanced" else None,
+            context.augment,
         )
         self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
         self._schedule.plateau |= course.plateau
@@ -94,23 +94,23 @@ class PhaseRun(TrainerCallback):
 
     def run(self) -> None:
         """Train to the end of the phase."""
-        setting, options, course = self._setting, self._setting.options, self._course
+        context, options, course = self._context, self._context.options, self._course
         transformers.logging.set_verbosity_error()
         left = self._batches.steps * self._phase.epochs - self._first
         arguments = TrainingArguments(
-            output_dir=str(setting.folder),
+            output_dir=str(context.folder),
             max_steps=self._rehearsal.steps if self._rehearsal else left,
             per_device_train_batch_size=max(
-                setting.batch_size // (setting.shard.world * setting.accumulation), 1
+                context.batch_size // (context.shard.world * context.accumulation), 1
             ),
-            gradient_accumulation_steps=setting.accumulation,
+            gradient_accumulation_steps=context.accumulation,
             max_grad_norm=options.max_grad_norm or 0.0,
-            seed=(setting.seed + course.phase) % 2**32,
-            bf16=setting.precision == "bf16",
-            fp16=setting.precision == "fp16",
-            use_cpu=setting.device.type == "cpu",
+            seed=(context.seed + course.phase) % 2**32,
+            bf16=context.precision == "bf16",
+            fp16=context.precision == "fp16",
+            use_cpu=context.device.type == "cpu",
             ddp_backend="gloo"
-            if setting.device.type == "cpu" and setting.shard.world > 1
+            if context.device.type == "cpu" and context.shard.world > 1
             else None,
             ddp_find_unused_parameters=False,
             remove_unused_columns=False,
@@ -124,14 +124,14 @@ class PhaseRun(TrainerCallback):
         # several GPUs are the launcher's work, never nn.DataParallel's
         arguments._n_gpu = min(arguments.n_gpu, 1)
         # whatever a launcher says
-        arguments.mixed_precision = {"fp32": "no"}.get(setting.precision, setting.precision)
-        self._network.to(setting.device)
-        loss = Loss(options, setting.class_weights, setting.device)
+        arguments.mixed_precision = {"fp32": "no"}.get(context.precision, context.precision)
+        self._network.to(context.device)
+        loss = Loss(options, context.class_weights, context.device)
         examples = TrainingSet(
-            setting.train, setting.augmented, self._network.spec["classes"], setting.kept
+            context.train, context.augmented, self._network.spec["classes"], context.kept
         )
-        loader = loader_of(examples, self._batches, options.workers, setting.device)
-        lower = None if self._rehearsal else lower_of(self._network, self._phase, setting)
+        loader = loader_of(examples, self._batches, options.workers, context.device)
+        lower = None if self._rehearsal else lower_of(self._network, self._phase, context)
         trainer = PhaseTrainer(
             self._network,
             arguments,
@@ -164,8 +164,8 @@ class PhaseRun(TrainerCallback):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise HeadstartError(
-                f"train.batch_size: found {setting.batch_size} for {len(setting.train)} training "
-                f"examples, {setting.accumulation} micro-batches and {setting.shard.world} "
+                f"train.batch_size: found {context.batch_size} for {len(context.train)} training "
+                f"examples, {context.accumulation} micro-batches and {context.shard.world} "
                 "processes, which leaves a single example to work on at once; BatchNorm needs "
                 "two. Choose a larger batch size"
             ) from None
@@ -197,15 +197,15 @@ class PhaseRun(TrainerCallback):
         self._course.meter.start()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        setting, course = self._setting, self._course
-        torch.manual_seed(seed_for(setting.seed, course.phase, course.step, setting.shard.rank, 1))
+        context, course = self._context, self._course
+        torch.manual_seed(seed_for(context.seed, course.phase, course.step, context.shard.rank, 1))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        setting, course, steps = self._setting, self._course, self._batches.steps
+        context, course, steps = self._context, self._course, self._batches.steps
         epoch = self._epoch
         course.step += 1
         done = (course.step - 1) % steps + 1
-        course.meter.step(len(setting.train) / steps)
+        course.meter.step(len(context.train) / steps)
         if course.average is not None:
             course.average.step()
         if self._rehearsal:
@@ -213,14 +213,14 @@ class PhaseRun(TrainerCallback):
             return
         if done % max(steps // 10, 1) == 0:
             self._check_loss(done)
-        setting.tell(
+        context.tell(
             {
                 "event": "step",
                 "phase": course.phase + 1,
                 "epoch": epoch + 1,
                 "epochs": self._phase.epochs,
-                "seen": round(done * len(setting.train) / steps),
-                "of": len(setting.train),
+                "seen": round(done * len(context.train) / steps),
+                "of": len(context.train),
                 "examples_per_second": course.meter.examples_per_second,
             }
         )
@@ -232,7 +232,7 @@ class PhaseRun(TrainerCallback):
         self._course.meter.stop()
         if self._rehearsal:
             return
-        setting, course, options = self._setting, self._course, self._setting.options
+        context, course, options = self._context, self._course, self._context.options
         factor = self._schedule(course.step - 1)
         row: dict[str, Any] = {
             "phase": course.phase + 1,
@@ -240,16 +240,16 @@ class PhaseRun(TrainerCallback):
             "loss": self._check_loss(self._batches.steps),
             "lr": {block: rate * factor for block, rate in self._phase.rates.items()},
         }
-        if setting.selection is not None:
-            row |= self._select(setting.selection, row)
+        if context.selection is not None:
+            row |= self._select(context.selection, row)
         self._schedule.observe(row.get("selection_loss", row["loss"]))
         row["seconds"] = time.perf_counter() - self._epoch_started
         course.history.epochs.append(row)
-        setting.tell(
+        context.tell(
             {"event": "epoch", "epochs": self._phase.epochs, **row, **course.best.so_far()}
         )
         course.over = self._epoch == self._phase.epochs
-        if options.early_stopping and setting.selection is not None and not course.over:
+        if options.early_stopping and context.selection is not None and not course.over:
             own = [
                 row
                 for row in course.history.epochs
@@ -267,7 +267,7 @@ class PhaseRun(TrainerCallback):
         self._save_if_due()
 
     def _compile(self, left: float) -> None:
-        if self._compilable and (fault := compile_steps(self._network, self._setting, left)):
+        if self._compilable and (fault := compile_steps(self._network, self._context, left)):
             self._compilable = False
             self._note(fault)
 
@@ -296,7 +296,7 @@ class PhaseRun(TrainerCallback):
         if not math.isfinite(loss):
             raise HeadstartError(
                 f"train: the loss is {loss} at step {course.step} of phase {self._phase.name!r}; "
-                f"expected a finite number. Lower train.lr (now {self._setting.options.lr:g}) or "
+                f"expected a finite number. Lower train.lr (now {self._context.options.lr:g}) or "
                 "transfer.head_lr_ratio, set "
                 'train.precision = "fp32", or look whether weights and preprocessing hold '
                 "sensible numbers"
@@ -312,14 +312,14 @@ class PhaseRun(TrainerCallback):
             return self._scored(examples, row)
 
     def _scored(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
-        setting, network = self._setting, self._network
+        context, network = self._context, self._network
         share_buffers(network)
-        scores = logits(network, examples.items, setting.plain, setting.device, setting.precision)
+        scores = logits(network, examples.items, context.plain, context.device, context.precision)
         where = {key: row[key] for key in ("phase", "epoch")}
         return self._course.best.offer(scores, examples.labels, where, network.net.state_dict())
 
     def _save_if_due(self) -> None:
-        course, checkpoints = self._course, self._setting.checkpoints
+        course, checkpoints = self._course, self._context.checkpoints
         if checkpoints is None or not checkpoints.due():
             return
         share_buffers(self._network)

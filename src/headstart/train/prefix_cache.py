@@ -68,7 +68,7 @@ class FrozenPrefix:
 
 
 @torch.no_grad()
-def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPrefix | None:
+def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPrefix | None:
     """What a phase's frozen lower blocks make of the training examples; the network is left in
     evaluation mode.
 
@@ -88,28 +88,28 @@ def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPre
         not entries
         or len(below) < 2
         or "adapters" in phase.rates
-        or setting.varied
-        or phase.epochs <= setting.shard.world
+        or context.varied
+        or phase.epochs <= context.shard.world
     ):
         return None
     network.eval()
     lower = FrozenPrefix(
         entries[0], [module for name in below[1:] for module in _within(network, name)]
     )
-    items, format = setting.train.items, FORMATS[setting.precision]
-    rows = in_order(range(len(items)), items, setting.plain)[::-1]  # the largest first
-    sizes = setting.plain.sizes(items)
+    items, format = context.train.items, FORMATS[context.precision]
+    rows = in_order(range(len(items)), items, context.plain)[::-1]  # the largest first
+    sizes = context.plain.sizes(items)
     shares = np.ones(len(items)) if sizes is None else sizes
     limit = min(psutil.virtual_memory().total // SHARE, free_memory(torch.device("cpu")) // 2)
     started = time.perf_counter()
     try:
-        with torch.autocast(setting.device.type, format, enabled=format is not None):
-            for done, batch in enumerate(batches([items[row] for row in rows], setting.plain)):
+        with torch.autocast(context.device.type, format, enabled=format is not None):
+            for done, batch in enumerate(batches([items[row] for row in rows], context.plain)):
                 own = rows[done * BATCH : (done + 1) * BATCH]
                 for row in own:
-                    assert_unchanged(setting.train, row, setting.plain)
+                    assert_unchanged(context.train, row, context.plain)
                 taken = lower.keep(
-                    network, own, {key: value.to(setting.device) for key, value in batch.items()}
+                    network, own, {key: value.to(context.device) for key, value in batch.items()}
                 )
                 if not done and taken * shares.sum() / shares[own].sum() > limit:
                     return None
@@ -121,8 +121,8 @@ def lower_of(network: Network, phase: Phase, setting: TrainContext) -> FrozenPre
                     "of": len(items),
                     "examples_per_second": speed,
                 }
-                setting.tell({"event": "extracting", **about})
-            return lower if _agrees(network, lower, [*rows[:4], *rows[-4:]], setting) else None
+                context.tell({"event": "extracting", **about})
+            return lower if _agrees(network, lower, [*rows[:4], *rows[-4:]], context) else None
     # as manifold as networks
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError):
         return None
@@ -145,10 +145,10 @@ def _within(network: Network, block: str) -> list[nn.Module]:
     return found
 
 
-def _agrees(network: Network, lower: FrozenPrefix, rows: list[int], setting: TrainContext) -> bool:
+def _agrees(network: Network, lower: FrozenPrefix, rows: list[int], context: TrainContext) -> bool:
     """Whether the network makes the same of some examples when it is entered above."""
-    inputs = setting.plain.collate([setting.plain(setting.train.items[row]) for row in rows])
-    inputs = {key: value.to(setting.device) for key, value in inputs.items()}
+    inputs = context.plain.collate([context.plain(context.train.items[row]) for row in rows])
+    inputs = {key: value.to(context.device) for key, value in inputs.items()}
     whole = network(**inputs)
     with lower.entered(torch.tensor(rows)):
         entered = network(**inputs)

@@ -24,7 +24,7 @@ from headstart.recipe import EMBEDDING, Head, Recipe
 from headstart.recipe.transfer import AUTO, FROZEN
 from headstart.registry import unknown
 from headstart.tasks import Task, task_for
-from headstart.train.prepared import Machine, Prepared, estimate, setting_of
+from headstart.train.prepared import Machine, Prepared, context_of, estimate
 from headstart.transfer.choice import choose
 from headstart.transfer.strategies import plan, strategies
 
@@ -111,7 +111,7 @@ def prepare(
             f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
             "(it has no BatchNorm); remove it"
         )
-    if recipe.augment.mixes and not isinstance(network.encoder(), Mixer):
+    if recipe.augment.mixes and not isinstance(network.preprocessor(), Mixer):
         key = "mixup" if recipe.augment.mixup else "cutmix"
         raise HeadstartError(
             f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
@@ -163,7 +163,7 @@ def _prepare_what_is_best(
     )
     with tempfile.TemporaryDirectory() as folder:
         fit = frozen_fit(
-            frozen.network, setting_of(frozen, machine, Path(folder), lambda event: None)
+            frozen.network, context_of(frozen, machine, Path(folder), lambda event: None)
         )
     tested = len(frozen.dataset.test)
     low, high = wilson(round(fit.accuracy * tested), tested)
@@ -235,7 +235,7 @@ def _accumulation(prepared: Prepared, machine: Machine) -> int:
 
 def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:
     """A batch of four examples, the largest where sizes differ."""
-    encoder, items = network.encoder(), train.items
-    sizes = encoder.sizes(items)
+    preprocessor, items = network.preprocessor(), train.items
+    sizes = preprocessor.sizes(items)
     rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
-    return encoder.collate([encoder(items[row % len(items)]) for row in rows])
+    return preprocessor.collate([preprocessor(items[row % len(items)]) for row in rows])

@@ -129,7 +129,7 @@ def class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> n
     return weights
 
 
-def setting_of(
+def context_of(
     prepared: Prepared, machine: Machine, folder: Path, tell: Callable[[dict[str, Any]], None]
 ) -> TrainContext:
     """What training needs beside network and plan.
@@ -150,8 +150,8 @@ def setting_of(
     return TrainContext(
         train=train,
         selection=prepared.selection,
-        augmented=prepared.network.encoder(prepared.policy),
-        plain=prepared.network.encoder(),
+        augmented=prepared.network.preprocessor(prepared.policy),
+        plain=prepared.network.preprocessor(),
         options=recipe.train,
         transfer=recipe.transfer,
         augment=recipe.augment,
@@ -184,7 +184,7 @@ def features_of(
                 bar.update(event["seen"], title)
 
         return extract(
-            prepared.network, role, part, setting_of(prepared, machine, Path(folder), show)
+            prepared.network, role, part, context_of(prepared, machine, Path(folder), show)
         )[0]
 
 
@@ -193,16 +193,16 @@ def estimate(prepared: Prepared, machine: Machine) -> float:
     from headstart.train.features import seconds_to_extract
 
     with tempfile.TemporaryDirectory() as folder:
-        setting = setting_of(prepared, machine, Path(folder), lambda event: None)
+        context = context_of(prepared, machine, Path(folder), lambda event: None)
         seconds = 0.0
         if len(prepared.plan.tuned) < len(prepared.plan.phases):
-            parts = setting.train + prepared.dataset.test
-            seconds += seconds_to_extract(prepared.network, parts, setting)
+            parts = context.train + prepared.dataset.test
+            seconds += seconds_to_extract(prepared.network, parts, context)
         if prepared.plan.tuned:
             from headstart.train.engine import seconds_per_epoch
 
             seconds += sum(
-                phase.epochs * seconds_per_epoch(prepared.network, phase, setting)
+                phase.epochs * seconds_per_epoch(prepared.network, phase, context)
                 for phase in prepared.plan.tuned
             )
         return seconds

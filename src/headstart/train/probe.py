@@ -41,23 +41,23 @@ STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)
 ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
 
 
-def probe(network: Network, phase: Phase, setting: TrainContext) -> History:
+def probe(network: Network, phase: Phase, context: TrainContext) -> History:
     """Fit the network's head on features of its frozen rest, in place and the same in every
     process."""
     started = time.perf_counter()
     head = Head.model_validate(network.spec["head"])
     by_gradient = head.fitting == "gradient"
-    selection = setting.selection if by_gradient else None
-    train, cached = extract(network, "train", setting.train, setting)
-    held_out, _ = extract(network, "selection", selection, setting) if selection else (None, 0)
+    selection = context.selection if by_gradient else None
+    train, cached = extract(network, "train", context.train, context)
+    held_out, _ = extract(network, "selection", selection, context) if selection else (None, 0)
 
     def fit() -> tuple[History, Any]:
         assert train is not None
         if by_gradient:
-            return _by_gradient(network, phase, train, held_out, setting), network.head.state_dict()
+            return _by_gradient(network, phase, train, held_out, context), network.head.state_dict()
         if head.is_estimator:
-            return _estimator(head, train, setting)
-        return _logistic_regression(train, setting)
+            return _estimator(head, train, context)
+        return _logistic_regression(train, context)
 
     history, fitted = broadcast_from_main(fit)
     if head.is_estimator:
@@ -69,17 +69,17 @@ def probe(network: Network, phase: Phase, setting: TrainContext) -> History:
     return history
 
 
-def frozen_fit(network: Network, setting: TrainContext) -> FrozenFit:
+def frozen_fit(network: Network, context: TrainContext) -> FrozenFit:
     """What a logistic regression on features of the frozen backbone does on the training examples,
     or some of each class where there are many; the same in every process."""
-    features, _ = extract(network, "train", setting.train, setting)
+    features, _ = extract(network, "train", context.train, context)
 
     def fit() -> FrozenFit:
         assert features is not None
-        some = _some_of_each(setting.train.labels, setting.seed)
-        values, targets = features[some], setting.train.labels[some]
+        some = _some_of_each(context.train.labels, context.seed)
+        values, targets = features[some], context.train.labels[some]
         counts = np.bincount(targets)
-        right = out_of_fold(values, targets, len(counts), setting.seed).argmax(axis=1) == targets
+        right = out_of_fold(values, targets, len(counts), context.seed).argmax(axis=1) == targets
         low, high = wilson(int(right.sum()), len(targets))
         fitted = accuracy_on_learned(values, targets)
         return FrozenFit(float(right.mean()), low, high, fitted, float(counts.max() / len(targets)))
@@ -88,7 +88,7 @@ def frozen_fit(network: Network, setting: TrainContext) -> FrozenFit:
 
 
 def _logistic_regression(
-    features: np.ndarray, setting: TrainContext
+    features: np.ndarray, context: TrainContext
 ) -> tuple[History, dict[str, Tensor]]:
     """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified
     cross-validation.
@@ -99,20 +99,20 @@ def _logistic_regression(
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import StratifiedKFold
 
-    targets = setting.train.labels
+    targets = context.train.labels
     mean, scale = features.mean(0), features.std(0)
     # a feature that never varies says nothing
     scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0
     values = features - mean
     values /= scale
-    some = _some_of_each(targets, setting.seed)
+    some = _some_of_each(targets, context.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
-    each = _weights_of_classes(setting)
+    each = _weights_of_classes(context)
     weights = None if each is None else dict(enumerate(each.tolist()))
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
         if folds >= 2:
-            splits = StratifiedKFold(folds, shuffle=True, random_state=setting.seed)
+            splits = StratifiedKFold(folds, shuffle=True, random_state=context.seed)
             search = LogisticRegressionCV(
                 Cs=STRENGTHS,
                 cv=splits,
@@ -137,15 +137,15 @@ def _logistic_regression(
     return History(fitted=f"logistic regression, C = {strength:.3g} ({chosen_by})"), state
 
 
-def _weights_of_classes(setting: TrainContext) -> np.ndarray | None:
+def _weights_of_classes(context: TrainContext) -> np.ndarray | None:
     """How much an example of each class counts in a head that is fitted as a whole, shape
     (classes,); None where all count the same.
 
     Such a head draws no examples: in place of balanced sampling it weighs them as often as that
     would draw them.
     """
-    weights, labels = setting.class_weights, setting.train.labels
-    if setting.options.sampling != "balanced":
+    weights, labels = context.class_weights, context.train.labels
+    if context.options.sampling != "balanced":
         return weights
     drawn = balanced(labels, int(labels.max()) + 1 if weights is None else len(weights))
     return drawn if weights is None else weights * drawn
@@ -163,14 +163,14 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _estimator(head: Head, features: np.ndarray, setting: TrainContext) -> tuple[History, Any]:
+def _estimator(head: Head, features: np.ndarray, context: TrainContext) -> tuple[History, Any]:
     """A scikit-learn classifier."""
-    each, targets = _weights_of_classes(setting), setting.train.labels
+    each, targets = _weights_of_classes(context), context.train.labels
     weights = None if each is None else each[targets]
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")
-            fitted = fitted_classifier(head, features, targets, weights, setting.seed)
+            fitted = fitted_classifier(head, features, targets, weights, context.seed)
     except Exception as error:  # as manifold as the classifiers
         weightless = weights is not None and not weights.all()
         hint = "; it may not take a class whose train.class_weights is 0" if weightless else ""
@@ -187,16 +187,16 @@ def _by_gradient(
     phase: Phase,
     features: np.ndarray,
     held_out: np.ndarray | None,
-    setting: TrainContext,
+    context: TrainContext,
 ) -> History:
     """The head's layers by gradient descent on features: order, rates, schedule and choice of the
     epoch as in the engine."""
-    options, device = setting.options, setting.device
+    options, device = context.options, context.device
     inputs, targets = (
-        torch.from_numpy(array).to(device) for array in (features, setting.train.labels)
+        torch.from_numpy(array).to(device) for array in (features, context.train.labels)
     )
-    balance = setting.train.labels if options.sampling == "balanced" else None
-    batches = Batches(len(targets), setting.batch_size, 1, setting.seed, 0, balance=balance)
+    balance = context.train.labels if options.sampling == "balanced" else None
+    batches = Batches(len(targets), context.batch_size, 1, context.seed, 0, balance=balance)
     network.to(device)
     blocks = Blocks(network)
     blocks.open(phase)
@@ -205,14 +205,14 @@ def _by_gradient(
     scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
     layers = sum(isinstance(layer, nn.Linear) for layer in network.head.modules())
     history = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient")
-    best, loss_of = BestEpoch(options.metric), Loss(options, setting.class_weights, device)
+    best, loss_of = BestEpoch(options.metric), Loss(options, context.class_weights, device)
     for epoch in range(phase.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
         network.head.train()
         losses = []
         for number, picks in enumerate(batches):
-            torch.manual_seed(seed_for(setting.seed, 0, epoch * batches.steps + number, 0, 1))
+            torch.manual_seed(seed_for(context.seed, 0, epoch * batches.steps + number, 0, 1))
             rows = torch.tensor([pick.row for pick in picks], device=device)
             loss = loss_of(network.head(inputs[rows]), targets[rows]).mean()
             steps.zero_grad()
@@ -233,14 +233,14 @@ def _by_gradient(
                 f"train: the loss of the head is {row['loss']} in epoch {epoch + 1}; expected a "
                 f"finite number. Lower train.lr (now {options.lr:g}) or transfer.head_lr_ratio"
             )
-        if held_out is not None and setting.selection is not None:
+        if held_out is not None and context.selection is not None:
             where = {key: row[key] for key in ("phase", "epoch")}
             scores = head_outputs(network, held_out)
-            row |= best.offer(scores, setting.selection.labels, where, network.head.state_dict())
+            row |= best.offer(scores, context.selection.labels, where, network.head.state_dict())
         schedule.observe(row.get("selection_loss", row["loss"]))
         row["seconds"] = time.perf_counter() - started
         history.epochs.append(row)
-        setting.tell({"event": "epoch", "epochs": phase.epochs, **row, **best.so_far()})
+        context.tell({"event": "epoch", "epochs": phase.epochs, **row, **best.so_far()})
         if (
             options.early_stopping
             and best.epoch

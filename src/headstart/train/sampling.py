@@ -173,9 +173,14 @@ class TrainingSet(Dataset[Sample]):
     """
 
     def __init__(
-        self, examples: Examples, encoder: Preprocessor, classes: int, kept: DecodedCache
+        self, examples: Examples, preprocessor: Preprocessor, classes: int, kept: DecodedCache
     ) -> None:
-        self._examples, self._encoder, self._classes, self._kept = examples, encoder, classes, kept
+        self._examples, self._encoder, self._classes, self._kept = (
+            examples,
+            preprocessor,
+            classes,
+            kept,
+        )
         # that of a pool of threads, where there is one
         self.map: Callable[..., Iterable[Any]] = map
 
