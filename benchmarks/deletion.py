@@ -22,8 +22,8 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from headstart.data.formats import is_image
-from headstart.data.walk import walk
+from headstart.data.file_tree import walk
+from headstart.data.image_formats import is_image
 from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.predict import load
 

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.lines import MINILM, SECONDS, headstart, sentences, written
 from benchmarks.throughput import measured
 from headstart.data.class_folders import list_classes
-from headstart.data.read import IMAGES
+from headstart.data.readers import IMAGES
 
 
 def images(data: Path, work: Path, count: int) -> Path:

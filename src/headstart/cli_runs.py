@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.data.display import printable
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.runtime.bars import Bar
 

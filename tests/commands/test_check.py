@@ -18,8 +18,8 @@ from PIL import Image
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.commands.run import run
-from headstart.data.assign import write_split, written_split
 from headstart.data.dataset import Dataset
+from headstart.data.split_file import read_split, write_split
 from headstart.errors import HeadstartError
 from headstart.tasks import task_for
 from tests.conftest import WriteRecipe, draw_images, reviews, write_table
@@ -304,7 +304,7 @@ def test_grown_data_keeps_its_parts_or_is_refused(
     )
     run(path)
     split = tmp_path / "run" / "split.parquet"
-    tested = [text for digest, label, text, part in written_split(split) if part == "test"]
+    tested = [text for digest, label, text, part in read_split(split) if part == "test"]
     before = split.read_bytes()
     relabelled = [(text, {"neg": "pos", "pos": "neg"}[label]) for text, label in rows[:1]]
     write_table(table, [*relabelled, *rows[1:68], *reviews(10, seed=23)])
@@ -316,7 +316,7 @@ def test_grown_data_keeps_its_parts_or_is_refused(
     kept = [f"data.split.file={split}", "data.split.new=train", f"output={tmp_path / 'run'}-2"]
     assert all(word in str(refused.value) for word in kept)
     again = read(path, kept)
-    then = {digest: part for digest, _, _, part in written_split(split)}
+    then = {digest: part for digest, _, _, part in read_split(split)}
     now = {digest: role for role, part in again.parts().items() for digest in part.digests}
     assert all(now[digest] == part for digest, part in then.items() if digest in now)
     assert {now[digest] for digest in set(now) - set(then)} == {"train"}

@@ -27,7 +27,7 @@ from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.data import archive, download
 from headstart.data.class_folders import Listing, list_classes
-from headstart.data.read import IMAGES, read_images
+from headstart.data.readers import IMAGES, read_images
 from headstart.data.sources import places
 from headstart.errors import HeadstartError
 from headstart.recipe import Data
@@ -551,7 +551,7 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.recipe import Data; from headstart.data.read import IMAGES;from "
+        "from headstart.recipe import Data; from headstart.data.readers import IMAGES;from "
         "headstart.data.class_folders import list_classes; from headstart.data.sources import "
         f"places;train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), "
         "IMAGES).places['train'];print(sum(map(len, list_classes(train, IMAGES).files.values())))"

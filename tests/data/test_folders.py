@@ -21,12 +21,12 @@ from PIL import Image
 
 from headstart.catalogue import read_recipe
 from headstart.data.class_folders import Listing, list_classes
-from headstart.data.formats import heif_version, is_image
+from headstart.data.image_formats import heif_version, is_image
 from headstart.data.inputs import images_at
-from headstart.data.parts import role_of
 from headstart.data.pictures import look
-from headstart.data.read import IMAGES, TEXT_FILES, read_images, read_texts
+from headstart.data.readers import IMAGES, TEXT_FILES, read_images, read_texts
 from headstart.data.sources import places
+from headstart.data.train_test_folders import role_of
 from headstart.errors import HeadstartError
 from headstart.recipe import Data
 from headstart.train.prepared import class_weights

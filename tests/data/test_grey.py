@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 from headstart.checks.duplicate_images import like_images
 from headstart.checks.duplicates import PICTURE
 from headstart.data.dataset import Examples
-from headstart.data.grey import NODATA_TAG
+from headstart.data.greyscale import NODATA_TAG
 from headstart.data.images import open_rgb
 from headstart.data.pictures import digests, look
 from headstart.models.baselines import raw_pixels_forest

@@ -10,7 +10,7 @@ from PIL import Image
 
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset
-from headstart.data.read import read_images
+from headstart.data.readers import read_images
 from headstart.errors import HeadstartError
 from tests.conftest import WriteRecipe, draw_images
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.read import read_texts
+from headstart.data.readers import read_texts
 from headstart.data.splits import (
     by_class,
     by_group,
     by_time,
     class_folds,
     group_folds,
-    moments,
     subset,
+    times_of,
 )
 from headstart.errors import HeadstartError
 from tests.conftest import WriteRecipe
@@ -145,14 +145,14 @@ def dated(*keys: str) -> Examples:
 
 
 def test_moments() -> None:
-    found = moments(
+    found = times_of(
         dated("2024-05-31", "20240531T1800", "2024-06-01T00:00:00+02:00", "20240601", "2024-06-02")
     )
     assert (np.diff(found) > 0).all()
-    assert moments(dated("3", "12.5", "20240531")).tolist() == [3, 12.5, 20240531]
+    assert times_of(dated("3", "12.5", "20240531")).tolist() == [3, 12.5, 20240531]
     np.testing.assert_array_equal(
         *(
-            moments(dated(*keys))
+            times_of(dated(*keys))
             for keys in (("20240531", "2024-05-31"), ("2024-05-31", "20240531"))
         )
     )
@@ -161,7 +161,7 @@ def test_moments() -> None:
 @pytest.mark.parametrize("keys", [("May",), ("2024-05-31", "12"), ("1", "nan"), ("1", "1e999")])
 def test_what_is_no_moment(keys: tuple[str, ...]) -> None:
     with pytest.raises(HeadstartError, match=rf"data\.columns\.time: found '{keys[-1][:40]}' of "):
-        moments(dated(*keys))
+        times_of(dated(*keys))
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_the_folds_of_a_recipe_share_out_all_examples(
         ),
         (
             ["data.columns.time=day", "data.split.test_from=2031-01-01"],
-            "all 60 examples are from before then",
+            "all 60 examples are before that time",
         ),
         (
             ["data.columns.time=same"],

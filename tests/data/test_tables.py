@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.classes import Classes
-from headstart.data.columns import choose
-from headstart.data.display import printable, twins
-from headstart.data.read import read_images
+from headstart.data.column_selection import choose
+from headstart.data.label_encoding import Classes
+from headstart.data.readers import read_images
 from headstart.data.tables import open_table
 from headstart.data.texts import of_table
+from headstart.data.unicode import printable, similar_names
 from headstart.errors import HeadstartError
 from headstart.recipe import Columns
 from headstart.report.describe import describe_parts
@@ -284,7 +284,7 @@ def test_labels_stay_as_the_data_has_them(tmp_path: Path) -> None:
 def test_names_are_twins_by_case_joints_and_what_cannot_be_seen(
     names: list[str], alike: list[list[str]]
 ) -> None:
-    assert twins(names) == alike
+    assert similar_names(names) == alike
 
 
 SPLIT = ["train"] * 12 + ["val"] * 4 + ["TEST"] * 4 + ["maybe", ""]

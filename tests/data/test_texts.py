@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.data.column import Column
+from headstart.data.arrow_column import Column
 from headstart.data.dataset import Dataset
 from headstart.data.inputs import images_at
-from headstart.data.read import read_images, read_texts
+from headstart.data.readers import read_images, read_texts
 from headstart.data.tables import open_table
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
@@ -545,9 +545,10 @@ def test_a_damaged_copy_in_the_cache_is_made_again(damage: str, tmp_path: Path) 
     else:
         file = kept if damage == "cut" else kept.with_name("about.json")
         file.write_bytes(file.read_bytes()[: 60 if damage == "cut" else 1])
-    from headstart.data import column
 
-    column._mapped.cache_clear()
+    from headstart.data import arrow_column
+
+    arrow_column._mapped.cache_clear()
     assert everything(read(table)) == before
 
 

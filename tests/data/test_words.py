@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from headstart.data.words import LETTER, has_spaced_words, pieces, regex, words
+from headstart.data.word_splitting import LETTER, has_spaced_words, regex, words, words_and_signs
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from headstart.data.words import LETTER, has_spaced_words, pieces, regex, words
 def test_vowel_signs_and_accents_belong_to_their_word(sentence: str) -> None:
     alone = sentence.split()
     assert words(", ".join(alone) + "!") == alone
-    assert pieces(f"({sentence})।") == ["(", *alone, ")", "।"]
+    assert words_and_signs(f"({sentence})।") == ["(", *alone, ")", "।"]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_vowel_signs_and_accents_belong_to_their_word(sentence: str) -> None:
 )
 def test_texts_without_signs_are_cut_as_by_scikit_learn(text: str) -> None:
     assert words(text) == re.findall(r"(?u)\b\w\w+\b", text)
-    assert pieces(text) == re.findall(r"\w+|[^\w\s]", text)
+    assert words_and_signs(text) == re.findall(r"\w+|[^\w\s]", text)
 
 
 def test_letters_are_those_of_re() -> None:

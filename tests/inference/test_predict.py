@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart.data.formats import heif_version
+from headstart.data.image_formats import heif_version
 from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import open_model
 from headstart.inference.predict import Prediction, Predictor, Unreadable

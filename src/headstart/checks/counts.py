@@ -7,10 +7,10 @@ from collections import Counter
 
 import numpy as np
 
-from headstart.data.column import Column
+from headstart.data.arrow_column import Column
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.display import quoted, twins
 from headstart.data.pictures import SIDE, pictures
+from headstart.data.unicode import quoted, similar_names
 
 # examples of a training class; the largest class as a multiple of the smallest
 FEW, UNEVEN = 20, 10.0
@@ -53,7 +53,7 @@ def class_notes(dataset: Dataset) -> list[str]:
                 f"{_some([quoted(dataset.labels[i]) for i in missing])}"
             )
     notes += filter(None, (_shift(dataset, role) for role in dataset.parts() if role != "train"))
-    for alike in twins(dataset.labels):
+    for alike in similar_names(dataset.labels):
         notes.append(
             f"classes {' and '.join(map(quoted, alike))} differ in case, spaces, hyphens or "
             "invisible signs only: one class under two names?"

@@ -14,7 +14,7 @@ from headstart.checks.duplicates import MIRRORED, PICTURE, PIXELS, Duplicates, n
 from headstart.checks.image_registration import agreement
 from headstart.checks.nearest_pairs import like_vectors
 from headstart.data.dataset import Examples
-from headstart.data.grey import common_range
+from headstart.data.greyscale import combined_range
 from headstart.data.images import open_rgb
 from headstart.data.pictures import BYTES, COLOUR_SIDE, SIDE, Picture, pictures
 
@@ -47,7 +47,7 @@ def like_images(examples: Examples) -> Duplicates:
 
 
 def _same_pixels(items: list[str], seen: list[Picture]) -> bool:
-    both = common_range(picture.grey_range for picture in seen)
+    both = combined_range(picture.grey_range for picture in seen)
     one, other = (open_rgb(item, grey_range=both).tobytes() for item in items)
     return one == other
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.checks.duplicates import COPY, GROUP, HOW, Duplicates
-from headstart.data.assign import UNUSED
 from headstart.data.dataset import Dataset, joined
+from headstart.data.split_file import UNUSED
 from headstart.data.splits import group_numbers
 from headstart.errors import HeadstartError
 

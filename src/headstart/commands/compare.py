@@ -21,8 +21,8 @@ from itertools import product
 from pathlib import Path
 
 from headstart.catalogue import read_recipe
-from headstart.data.assign import write_split
 from headstart.data.cache import write_whole
+from headstart.data.split_file import write_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.comparison import Comparison, Cost
 from headstart.recipe import Recipe, Split

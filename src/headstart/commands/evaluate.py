@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data.assign import written_split
 from headstart.data.dataset import Dataset, Examples
+from headstart.data.split_file import read_split
 from headstart.errors import HeadstartError
 from headstart.evaluate.metrics import score
 from headstart.evaluate.paired import sign_flip
@@ -194,4 +194,4 @@ def _check_unseen(part: Examples, runs: Sequence[str], roles: Sequence[str] = LE
 
 def _learned(run: str, roles: Sequence[str] = LEARNED) -> set[bytes]:
     """Contents of the examples that a run was trained on or chosen by."""
-    return {content for content, _, _, role in written_split(Path(run) / SPLIT) if role in roles}
+    return {content for content, _, _, role in read_split(Path(run) / SPLIT) if role in roles}

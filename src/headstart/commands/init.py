@@ -17,14 +17,14 @@ import numpy as np
 from headstart.catalogue import read_recipe
 from headstart.checks.leaks import Leaks
 from headstart.data.class_folders import Kind
-from headstart.data.columns import ITEMS, LABELS, example_in_header, is_number, split_of
+from headstart.data.column_selection import ITEMS, LABELS, example_in_header, is_number, split_of
 from headstart.data.dataset import Dataset
-from headstart.data.formats import is_image, is_image_name
-from headstart.data.read import IMAGES as IMAGE_FILES
-from headstart.data.read import TEXT_FILES
+from headstart.data.file_tree import walk
+from headstart.data.image_formats import has_image_extension, is_image
+from headstart.data.readers import IMAGES as IMAGE_FILES
+from headstart.data.readers import TEXT_FILES
 from headstart.data.sources import places
 from headstart.data.tables import Table, open_table
-from headstart.data.walk import walk
 from headstart.errors import HeadstartError
 from headstart.models.packaged import PACKAGED
 from headstart.recipe import Data
@@ -143,7 +143,7 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
     others = [name for name in table.columns if name != label]
     for name in others:
         given = [str(value) for value in values[name] if value]
-        if given and all(is_image_name(Path(value)) for value in given[:SEEN]):
+        if given and all(has_image_extension(Path(value)) for value in given[:SEEN]):
             return label, name, "image", f"{why}, the images as the column of their paths"
     known = [name for name in others if name.lower() in ITEMS["text"]]
     if known:

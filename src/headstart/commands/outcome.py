@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.checks.leaks import table
-from headstart.data.assign import write_split
 from headstart.data.dataset import Dataset
+from headstart.data.split_file import write_split
 from headstart.evaluate.calibration import calibrated, risk_coverage
 from headstart.evaluate.metrics import score
 from headstart.evaluate.paired import with_chances

@@ -17,8 +17,8 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.commands.plan import describe
-from headstart.data.assign import changes_since
 from headstart.data.dataset import Examples, joined
+from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Result, Scores
 from headstart.models.baselines import baselines, majority
@@ -93,20 +93,20 @@ def _replacing(prepared: Prepared) -> Prepared:
     if not (folder / SPLIT).is_file():
         return prepared
     changes = changes_since(prepared.dataset, folder / SPLIT)
-    if changes.learned:
+    if changes.leaked:
         raise HeadstartError(
-            f"output: {folder} is a run of this recipe on other data ({changes.words}), and "
-            f"{len(changes.learned)} of its {changes.tested} test examples (such as "
-            f"{changes.learned[0]}) would now be learned from, so that the figures of both could "
+            f"output: {folder} is a run of this recipe on other data ({changes.difference}), and "
+            f"{len(changes.leaked)} of its {changes.tested} test examples (such as "
+            f"{changes.leaked[0]}) would now be learned from, so that the figures of both could "
             f"not be compared. Keep its parts with data.split.file={folder / SPLIT} "
             f"data.split.new=train output={folder}-2; or split anew with output={folder}-2; or "
             f"move {folder} away"
         )
-    if not changes.words:
+    if not changes.difference:
         return prepared
     note = (
-        f"the run in {folder}, whose place this one takes, had other data: {changes.words}; its "
-        "test examples stay unseen"
+        f"the run in {folder}, whose place this one takes, had other data: {changes.difference}; "
+        "its test examples stay unseen"
     )
     return replace(prepared, dataset=prepared.dataset.with_notes(note))
 

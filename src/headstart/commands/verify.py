@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data.assign import DataChangedError, in_order_of_contents, written_split
 from headstart.data.dataset import Dataset
+from headstart.data.split_file import DataChangedError, read_split, sorted_by_content
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.finished import finished
 from headstart.inference.predict import load
@@ -42,7 +42,7 @@ def verify(run: str | Path) -> Verdict:
     try:
         done = finished(run)
     except DataChangedError as error:
-        return Verdict(False, (f"the data has changed: {error.how}",))
+        return Verdict(False, (f"the data has changed: {error.difference}",))
     folder, report, dataset = done.folder, done.report, done.dataset
     try:
         _check_manifest(folder / "manifest.json", dataset)
@@ -85,10 +85,10 @@ def _stated(folder: Path, dataset: Dataset, classes: int) -> np.ndarray:
     known = read_predictions(folder)
     values = known.probabilities.reshape(len(dataset.test), classes)
     place = {name: number for number, name in enumerate(known.names)}
-    then = sorted(example for example in written_split(folder / SPLIT) if example[3] == "test")
+    then = sorted(example for example in read_split(folder / SPLIT) if example[3] == "test")
     found = np.empty_like(values)
     for (*_, row), (_, _, name, _) in zip(
-        in_order_of_contents(dataset.test, dataset.labels), then, strict=True
+        sorted_by_content(dataset.test, dataset.labels), then, strict=True
     ):
         found[row] = values[place[name]]
     return found

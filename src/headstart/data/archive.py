@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from headstart.data.display import printable
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 MEMBERS = 5_000_000

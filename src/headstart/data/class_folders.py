@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.display import composed, printable
-from headstart.data.walk import HIDDEN, LeftOut, entries, kind_of, merge, said, walk
+from headstart.data.file_tree import HIDDEN, LeftOut, entries, kind_of, merge, said, walk
+from headstart.data.unicode import nfc, printable
 from headstart.errors import HeadstartError
 
 SHOWN = 5
@@ -91,7 +91,7 @@ def list_classes(folder: Path, kind: Kind) -> Listing:
     for place in folders:
         found, held = _examples_below(place, kind)
         merge(left_out, held)
-        name = composed(os.path.basename(place))
+        name = nfc(os.path.basename(place))
         label = printable(name)
         if not found:
             without[label] = "; ".join(said(held, place)) or "empty"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.column import Column
-from headstart.data.grey import GreyRange
+from headstart.data.arrow_column import Column
+from headstart.data.greyscale import GreyRange
 
 
 @dataclass(frozen=True)

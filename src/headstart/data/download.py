@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from headstart.data.cache import cache_folder, locked
-from headstart.data.display import printable
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 CHUNK = 2**18

@@ -1,22 +1,25 @@
-"""Image files: which ones there are, and how any of them becomes plain RGB."""
+"""Image files as plain RGB: orientation, transparency, animation and bit depth resolved."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 from contextlib import suppress
-from pathlib import Path
-from typing import BinaryIO
 
 from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
 
-from headstart.data.animation import first_visible
-from headstart.data.formats import HeifError, first_bytes, open_image
-from headstart.data.grey import GreyRange, NoValueError, is_deep, loaded, opens_deep, to_eight_bits
-from headstart.data.png import open_by_pixel_chunks
+from headstart.data import greyscale
+from headstart.data.greyscale import GreyRange, NoValueError
+from headstart.data.image_formats import (
+    HeifError,
+    ImageFile,
+    first_bytes,
+    open_image,
+    open_png_pixels,
+)
 
-WHITE = (255, 255, 255)
-UPRIGHT = {  # by EXIF orientation
+WHITE = (255, 255, 255, 255)
+TRANSPOSE = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -25,27 +28,29 @@ UPRIGHT = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # its first bytes, and those of BigTIFF
-Source = str | Path | BinaryIO | Image.Image
-# Of large pictures (beyond twice its limit Pillow raises) and of odd metadata, which is not read
-# here.
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
+ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
+MIN_VISIBLE = 0.01  # share of opaque pixels in a frame that shows something
+MAX_FRAMES, MAX_FRAME_PIXELS = 8, 20_000_000  # decoded in search of a visible frame
+Source = ImageFile | Image.Image
+# Pillow warns of large images (it raises beyond twice its limit) and of odd metadata, which is not
+# used here
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_rgb(
     source: Source, enough: int | None = None, grey_range: GreyRange | None = None
 ) -> Image.Image:
-    """The picture in a file, or an opened one, as a viewer would show it, in RGB.
+    """An image file, stream or opened image in RGB, as an image viewer shows it.
 
     Args:
-        enough: pixels of the shorter side that will do. A picture of at least twice as many is read
-            at a half, a quarter or an eighth, which of a JPEG decodes no more than that (12
-            megapixels for 448: 160 → 23 ms).
-        grey_range: of greys of more than 8 bits, the values that are shown as black and as white.
+        enough: pixels of the shorter side that suffice. An image at least twice as large is reduced
+            by a whole factor; a JPEG is then decoded at a half, a quarter or an eighth, which is
+            faster (12 megapixels for 448: 23 ms in place of 160).
+        grey_range: of high bit depth greyscale, the values shown as black and as white.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable
-        picture.
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: it holds no readable image.
     """
     if isinstance(source, Image.Image):
         return to_rgb(source, grey_range)
@@ -58,90 +63,113 @@ def open_rgb(
     return image.reduce(factor) if factor > 1 else image
 
 
-def holds_deep(source: Source) -> bool:
-    """Whether a file, or an opened picture, is of greys of more than 8 bits.
+def is_high_bit_depth(source: Source) -> bool:
+    """Whether an image file, stream or opened image is greyscale of more than 8 bits.
 
     Raises:
-        OSError, ValueError, SyntaxError, Image.DecompressionBombError: the file holds no readable
-        picture.
+        OSError, ValueError, SyntaxError, Image.DecompressionBombError: it holds no readable image.
     """
     if isinstance(source, Image.Image):
-        return opens_deep(source)
+        return greyscale.loads_high_bit_depth(source)
     with open_image(source) as file:
-        return opens_deep(file)
+        return greyscale.loads_high_bit_depth(file)
 
 
-def decoded(file: Image.Image) -> Image.Image:
-    """An opened picture with its pixels; a PNG with damaged or very large side chunks as if it had
-    none.
+def load_pixels(file: Image.Image) -> Image.Image:
+    """Decode an opened image; a PNG with damaged or very large ancillary chunks without them.
 
     Raises:
         OSError, ValueError, SyntaxError: the pixels are damaged.
     """
     if file.format == "TIFF":
         with suppress(Exception):
-            for tag in TiffTags.TAGS_V2_GROUPS:  # or Pillow follows them, wherever they point
+            for tag in TiffTags.TAGS_V2_GROUPS:  # Pillow would follow these offsets anywhere
                 file.getexif().pop(tag, None)
     try:
-        return loaded(file)
+        return greyscale.load_pixels(file)
     except Exception as error:
         stream = getattr(file, "fp", None)
         if stream is None:
             raise
-        return loaded(open_by_pixel_chunks(stream, error))
+        return greyscale.load_pixels(open_png_pixels(stream, error))
 
 
-def fault_of(error: Exception, path: str = "") -> str:
-    """Why a picture cannot be read, in words."""
+def to_rgb(file: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
+    """An opened image in RGB, as an image viewer shows it.
+
+    Turned upright by EXIF; palettes and CMYK converted; transparent parts on white; of an animation
+    the first visible frame; high bit depth greyscale by `grey_range`.
+    """
+    file = load_pixels(file)
+    transpose = _exif_transpose(file)
+    image = _first_visible_frame(file)
+    if greyscale.is_high_bit_depth(image.mode):
+        image = greyscale.to_8bit(image, grey_range)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, WHITE), rgba)
+    image = image.convert("RGB")
+    return image if transpose is None else image.transpose(transpose)
+
+
+def _exif_transpose(file: Image.Image) -> Image.Transpose | None:
+    """How to turn an image upright; None where EXIF says nothing legible."""
+    try:
+        return TRANSPOSE.get(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF raises errors of many types
+        return None
+
+
+def _first_visible_frame(file: Image.Image) -> Image.Image:
+    """The first frame of an image of which at least a hundredth of the pixels is opaque; the
+    current frame if none of the first few is."""
+    with suppress(Exception):  # a later frame is damaged or missing
+        animated = file.format in ANIMATED_FORMATS and getattr(file, "is_animated", False)
+        if animated and _opaque_share(file) < MIN_VISIBLE:
+            return _next_visible_frame(file)
+    return file
+
+
+def _next_visible_frame(file: Image.Image) -> Image.Image:
+    start, current = file.tell(), file.copy()
+    frames = min(MAX_FRAMES, max(MAX_FRAME_PIXELS // (file.width * file.height), 2))
+    with suppress(Exception):
+        for frame in range(start + 1, start + frames):
+            file.seek(frame)
+            if _opaque_share(file) >= MIN_VISIBLE:
+                return file
+    file.seek(start)
+    return current
+
+
+def _opaque_share(image: Image.Image) -> float:
+    """The share of pixels that are not transparent."""
+    if not image.has_transparency_data:
+        return 1.0
+    counts = image.convert("RGBA").getchannel("A").histogram()
+    return sum(counts[128:]) / sum(counts)
+
+
+def describe_error(error: Exception, path: str = "") -> str:
+    """Why an image cannot be read, in words."""
     if isinstance(error, HeifError | NoValueError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return f"no picture in a format that Pillow reads{_way_out(path)}"
+        return f"no picture in a format that Pillow reads{_tiff_advice(path)}"
     if isinstance(error, Image.DecompressionBombError):
         return f"over {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; resize it first"
-    said = (
-        error.strerror
-        if isinstance(error, OSError) and error.strerror
-        else f"{type(error).__name__}: {error}"
-    )
-    return said.replace(path or "\0", "file").splitlines()[0][:120]
+    reason = error.strerror if isinstance(error, OSError) else None
+    reason = reason or f"{type(error).__name__}: {error}"
+    return reason.replace(path or "\0", "file").splitlines()[0][:120]
 
 
-def _way_out(path: str) -> str:
-    """What to do with a file of a format that Pillow knows, in a variant that it does not read."""
+def _tiff_advice(path: str) -> str:
     with suppress(OSError, ValueError):
-        if first_bytes(path).startswith(TIFF):
+        if first_bytes(path).startswith(TIFF_SIGNATURES):
             return (
                 ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels together"
             )
     return ""
-
-
-def to_rgb(file: Image.Image, grey_range: GreyRange | None = None) -> Image.Image:
-    """An opened picture as a viewer would show it, in RGB.
-
-    Turned upright as EXIF says; palettes and CMYK converted; transparent parts on white; of an
-    animation the first frame that shows something; greys of more than 8 bits by `grey_range`.
-    """
-    file = decoded(file)
-    turn = _upright(file)
-    image = first_visible(file)
-    if is_deep(image.mode):
-        image = to_eight_bits(image, grey_range)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        colour = image.convert("RGBA")
-        backdrop = Image.new("RGBA", colour.size, (*WHITE, 255))
-        image = Image.alpha_composite(backdrop, colour)
-    image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
-
-
-def _upright(file: Image.Image) -> Image.Transpose | None:
-    """How to turn a decoded picture; None where EXIF says nothing, or nothing legible."""
-    try:
-        return UPRIGHT.get(file.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # EXIF is damaged in as many ways as it is written
-        return None
 
 
 def fingerprint(path: str) -> str:

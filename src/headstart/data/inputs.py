@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.data.archive import is_archive_name
-from headstart.data.columns import ITEMS, example_in_header
-from headstart.data.display import printable, quoted
-from headstart.data.formats import is_image, may_be_image
-from headstart.data.paths import ImagePaths, has_path, not_counted
+from headstart.data.column_selection import ITEMS, example_in_header
+from headstart.data.file_tree import DEAD, ODD, said, walk
+from headstart.data.image_formats import is_image, may_be_image
+from headstart.data.image_tables import ImagePaths, has_path, not_counted
 from headstart.data.tables import Table, is_table_name, open_table
 from headstart.data.texts import plain_text
-from headstart.data.walk import DEAD, ODD, said, walk
+from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
 
 STDIN, STDIN_NAME = "-", "standard input"

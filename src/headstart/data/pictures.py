@@ -16,9 +16,9 @@ import PIL
 from PIL import Image
 
 from headstart.data.cache import cache_folder
-from headstart.data.formats import heif_version, open_image
-from headstart.data.grey import GreyRange, NoValueError, is_deep, measured_range
-from headstart.data.images import decoded, fault_of, fingerprint, to_rgb
+from headstart.data.greyscale import GreyRange, NoValueError, is_high_bit_depth, value_range
+from headstart.data.image_formats import heif_version, open_image
+from headstart.data.images import describe_error, fingerprint, load_pixels, to_rgb
 from headstart.runtime.bars import Bar
 
 FORMAT = 3  # raise it when what is kept changes
@@ -100,15 +100,15 @@ def look(path: str) -> Picture:
             width, height = file.size
             mode = file.mode
             file.draft("RGB", (2 * SIDE, 2 * SIDE))
-            image = decoded(file)
-            deep = is_deep(image.mode)
-            values = measured_range(image) if deep else None
+            image = load_pixels(file)
+            deep = is_high_bit_depth(image.mode)
+            values = value_range(image) if deep else None
             if deep and values is None:
                 raise NoValueError
             shown = to_rgb(image, values)
             brightest = max(int(high) for _, high in shown.getextrema())  # type: ignore[misc]
     except Exception as error:  # Pillow's decoders raise about ten different types on broken files
-        return Picture(fault_of(error, path), 0, 0, "", bytes(BYTES))
+        return Picture(describe_error(error, path), 0, 0, "", bytes(BYTES))
     mode = image.mode if deep else mode
     low, high = values or (None, None)
     return Picture("", width, height, mode, _thumbnail(shown), low, high, brightest)

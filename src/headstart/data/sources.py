@@ -16,13 +16,13 @@ from headstart.data.archive import is_archive, is_archive_name, is_whole, notes_
 from headstart.data.cache import cache_folder, locked, make_once
 from headstart.data.class_folders import Kind
 from headstart.data.dataset import Dataset
-from headstart.data.display import composed, printable
 from headstart.data.download import download
+from headstart.data.file_tree import entries, folders_in, kind_of
 from headstart.data.hub import hub_tables
-from headstart.data.parts import Parts, descended, descent, parts_of, tables_in
 from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import KINDS, is_table_name
-from headstart.data.walk import entries, folders_in, kind_of
+from headstart.data.train_test_folders import Parts, descended, descent, parts_of, tables_in
+from headstart.data.unicode import nfc, printable
 from headstart.errors import HeadstartError
 from headstart.recipe import Data, Recipe
 
@@ -116,7 +116,7 @@ def _class_folders(parts: dict[str, Path], notes: list[str]) -> tuple[dict[str, 
     for role in sorted(parts, key=lambda role: role != "train"):
         if parts[role].is_dir():
             found[role] = descended(parts[role], classes.__contains__)
-            classes = classes or {composed(inner.name) for inner in folders_in(found[role])}
+            classes = classes or {nfc(inner.name) for inner in folders_in(found[role])}
             notes = [*notes, *descent(parts[role], found[role])]
     return found, notes
 

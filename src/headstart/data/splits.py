@@ -88,7 +88,7 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
     Raises:
         HeadstartError: all are of one time.
     """
-    times = moments(examples)
+    times = times_of(examples)
     if times.min() == times.max():
         raise HeadstartError(
             f"data.columns.time: all {len(examples)} examples are of one time "
@@ -99,7 +99,7 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
     return times >= first
 
 
-def moments(examples: Examples, *more: str) -> np.ndarray:
+def times_of(examples: Examples, *more: str) -> np.ndarray:
     """When examples, and `more` times, are from, as numbers that grow with time: all are numbers,
     or all are dates or dates and times (ISO 8601).
 
@@ -174,7 +174,7 @@ def _lots(digests: Sequence[bytes], seed: int) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-WAYS: dict[str, Callable[[Examples, float, int], np.ndarray]] = {
+MASKS: dict[str, Callable[[Examples, float, int], np.ndarray]] = {
     "class": by_class,
     "group": by_group,
     "time": by_time,

@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from headstart.data.delimited import reading_of
-from headstart.data.display import printable, quoted
-from headstart.data.utf8 import open_utf8
+from headstart.data.csv_files import reading_of
+from headstart.data.unicode import open_utf8, printable, quoted
 from headstart.errors import HeadstartError, first_line
 
 LOOKED_AT = 1000  # rows, where something is to be guessed

@@ -18,17 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from headstart.data.arrow_column import Column, arrow_table
 from headstart.data.cache import cache_folder, cache_limit, locked, make_once, make_room
 from headstart.data.class_folders import Listing
-from headstart.data.classes import check_few, label_of
-from headstart.data.column import Column, arrow_table
-from headstart.data.columns import Chosen, is_number
+from headstart.data.column_selection import Chosen, is_number
 from headstart.data.dataset import Examples
-from headstart.data.display import printable
-from headstart.data.left_out import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
-from headstart.data.parts import role_of
+from headstart.data.label_encoding import check_few, label_of
+from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
 from headstart.data.tables import LOOKED_AT, Table
-from headstart.data.utf8 import SAMPLE, is_utf16
+from headstart.data.train_test_folders import role_of
+from headstart.data.unicode import ENCODING_SAMPLE, is_utf16, printable
 from headstart.errors import HeadstartError
 
 FORMAT = 4  # raise it when what is written changes
@@ -219,7 +218,7 @@ def plain_text(value: Any, name: str) -> str | None:
         return ""
     if isinstance(value, bytes):
         try:
-            return None if is_utf16(value[:SAMPLE]) else value.decode("utf-8-sig")
+            return None if is_utf16(value[:ENCODING_SAMPLE]) else value.decode("utf-8-sig")
         except UnicodeDecodeError:
             return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from headstart.data.display import quoted
+from headstart.data.unicode import quoted
 
 
 class Part(BaseModel):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.data.display import printable
-from headstart.data.given import images_of, items_of, texts_of
-from headstart.data.images import fault_of, holds_deep
+from headstart.data.grey_range import unscaled_note
+from headstart.data.images import describe_error, is_high_bit_depth
 from headstart.data.inputs import Input
-from headstart.data.value_range import unscaled_note
+from headstart.data.python_inputs import images_of, items_of, texts_of
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import LoadedModel, open_model
 from headstart.inference.refusal import Refusal, refusal_of
@@ -280,12 +280,12 @@ class Predictor:
             return self.encode(item, tta)
         # Pillow's decoders raise about ten different types on broken files
         except Exception as error:
-            return fault_of(error, str(item))
+            return describe_error(error, str(item))
 
     def _tell_unscaled(self, item: Any) -> None:
         """Say once, on standard error, that there are greys of more than 8 bits and no range for
         them."""
-        if self._may_be_unscaled and holds_deep(item):
+        if self._may_be_unscaled and is_high_bit_depth(item):
             self._may_be_unscaled = False
             if self._untold.acquire(blocking=False):  # other threads may have come as far
                 print(f"note: {unscaled_note(_name(item))}", file=sys.stderr)

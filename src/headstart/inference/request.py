@@ -15,8 +15,8 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from headstart.data.formats import FIRST_BYTES, format_of, heif_version, open_image
-from headstart.data.images import fault_of
+from headstart.data.image_formats import FIRST_BYTES, detect_format, heif_version, open_image
+from headstart.data.images import describe_error
 
 Image.init()
 heif_version()  # registers its format
@@ -94,7 +94,7 @@ def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
     try:
         image = open_image(io.BytesIO(content), FORMATS)
     except Exception as error:  # as many types as Pillow has readers
-        known = format_of(content[:FIRST_BYTES])
+        known = detect_format(content[:FIRST_BYTES])
         if known and known not in FORMATS:
             sentence = f"image {number}: {known} is not taken here; send {', '.join(FORMATS)}"
             raise RefusedError(422, sentence) from None
@@ -110,7 +110,7 @@ def unreadable(error: Exception, number: int) -> RefusedError:
     """The answer to an image that cannot be decoded."""
     if isinstance(error, Image.DecompressionBombError):
         return RefusedError(413, f"image {number}: too many pixels")
-    return RefusedError(422, f"image {number}: cannot be read ({fault_of(error)})")
+    return RefusedError(422, f"image {number}: cannot be read ({describe_error(error)})")
 
 
 async def _files(request: Request, limits: Limits) -> list[bytes]:

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
-from headstart.data.display import printable
 from headstart.data.inputs import STDIN, Input
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.inference.predict import Prediction, Predictor, Unreadable
 from headstart.report.folder import try_lock

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.display import composed
-from headstart.data.grey import GreyRange
+from headstart.data.greyscale import GreyRange
 from headstart.data.images import open_rgb
-from headstart.data.words import has_spaced_words, words
+from headstart.data.unicode import nfc
+from headstart.data.word_splitting import has_spaced_words, words
 from headstart.errors import HeadstartError
 from headstart.registry import Registry
 
@@ -89,7 +89,7 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
 
 
 def _plain(text: str) -> str:
-    return composed(text.lower())
+    return nfc(text.lower())
 
 
 @baselines.register("glove_forest")

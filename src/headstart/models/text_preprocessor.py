@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.data.column import Column
+from headstart.data.arrow_column import Column
 
 # its threads and forked loader processes do not go together
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from headstart.data.display import quoted
+from headstart.data.unicode import quoted
 
 SAMPLE = 1_000  # lines that tell how many numbers a vector has
 LONGEST = 100_000  # bytes of a line

@@ -13,7 +13,7 @@ import torch
 from timm.models._manipulate import group_with_matcher
 from torch import Tensor, nn
 
-from headstart.data.grey import GreyRange
+from headstart.data.greyscale import GreyRange
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.adapters import put_in

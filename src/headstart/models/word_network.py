@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.data.dataset import Dataset
-from headstart.data.display import quoted
+from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head
 from headstart.models.text_preprocessor import text_digest

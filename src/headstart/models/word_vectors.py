@@ -17,9 +17,9 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from headstart.data.display import composed
 from headstart.data.hub import hub
-from headstart.data.words import pieces
+from headstart.data.unicode import nfc
+from headstart.data.word_splitting import words_and_signs
 from headstart.errors import HeadstartError, first_line
 from headstart.models.packaged import packaged
 from headstart.models.vector_files import read_file
@@ -49,7 +49,7 @@ class WordVectors:
         """The row of each word, as it is written and in Unicode's composed form."""
         rows = {word: row for row, word in enumerate(self.words)}
         for word, row in [pair for pair in rows.items() if not pair[0].isascii()]:
-            rows.setdefault(composed(word), row)
+            rows.setdefault(nfc(word), row)
         return rows
 
     def row(self, word: str) -> int | None:
@@ -137,12 +137,12 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         known, row_of = self.vectors.rows, self.vectors.row
         columns, ends, absent = [], [0], []
         for text in texts:
-            for word in composed(text.lower() if self.lower_ else text).split():
+            for word in nfc(text.lower() if self.lower_ else text).split():
                 row = known.get(word) if word.isascii() else row_of(word)
                 if row is not None:
                     columns.append(row)
                     continue
-                for piece in pieces(word):
+                for piece in words_and_signs(word):
                     row = row_of(piece)
                     if row is None and not self.lower_:  # a capital at the start of a sentence
                         row = row_of(piece.lower())

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headstart.data.dataset import Dataset
-from headstart.data.display import printable
+from headstart.data.unicode import printable
 from headstart.evaluate.results import PhaseRecord
 from headstart.recipe import Recipe
 

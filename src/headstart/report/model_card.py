@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.data.display import printable, quoted
+from headstart.data.unicode import printable, quoted
 from headstart.report.report import Report
 
 PIPELINES = {"vision": "image-classification", "text": "text-classification"}

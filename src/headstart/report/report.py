@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from headstart.data.display import quoted
+from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Calibration, Part, Result, Scores
 from headstart.evaluate.significance import DOUBTFUL, equals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headstart.checks.counts import image_notes
 from headstart.checks.duplicate_images import like_images
 from headstart.data.inputs import images_at
-from headstart.data.read import read_images
+from headstart.data.readers import read_images
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.tasks import Task, tasks
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.checks.counts import text_notes
 from headstart.checks.duplicate_texts import like_texts
 from headstart.data.inputs import texts_at
-from headstart.data.read import read_texts
+from headstart.data.readers import read_texts
 from headstart.tasks import Task, tasks
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from headstart.checks.counts import class_notes
 from headstart.checks.duplicates import remembered
 from headstart.checks.leaks import Leaks, apply_leak_policy
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.display import quoted
+from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.checks.leaks import Leaks
 from headstart.data.dataset import Dataset, Examples, joined
-from headstart.data.display import composed
+from headstart.data.unicode import nfc
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import PhaseRecord
 from headstart.recipe import Recipe
@@ -116,7 +116,7 @@ def class_weights(recipe: Recipe, train: Examples, labels: tuple[str, ...]) -> n
         return None
     if isinstance(asked, str):
         return balanced(train.labels, len(labels))
-    asked = {composed(name): weight for name, weight in asked.items()}
+    asked = {nfc(name): weight for name, weight in asked.items()}
     strangers = [name for name in asked if name not in labels]
     if strangers:
         raise HeadstartError(f"train.class_weights: {unknown('class', strangers[0], list(labels))}")

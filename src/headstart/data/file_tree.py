@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headstart.data.archive import COUNT
-from headstart.data.display import printable
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 HIDDEN, DEAD, ODD, TWICE = (

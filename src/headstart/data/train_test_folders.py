@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headstart.data.class_folders import Kind, Listing
-from headstart.data.display import composed, printable, quoted
+from headstart.data.file_tree import entries, folders_in, kind_of, walk
 from headstart.data.tables import is_table_name
-from headstart.data.walk import entries, folders_in, kind_of, walk
+from headstart.data.unicode import nfc, printable, quoted
 from headstart.errors import HeadstartError
 
 WORDS = {
@@ -84,7 +84,7 @@ def descended(folder: Path, stop: Callable[[str], object]) -> Path:
     while (
         len(inner := folders_in(folder)) == 1
         and not tables_in(folder)
-        and not stop(composed(inner[0].name))
+        and not stop(nfc(inner[0].name))
     ):
         circle = folder.resolve().is_relative_to(inner[0].resolve())
         if circle or not (folders_in(inner[0]) or tables_in(inner[0])):
@@ -175,7 +175,7 @@ def _by_role(places: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", composed(name).casefold())
+    return re.findall(r"[^\W\d_]+", nfc(name).casefold())
 
 
 def _check_one_each(folder: Path, named: Mapping[str, Sequence[Path]]) -> None:
@@ -265,7 +265,7 @@ def _shared(folders: Sequence[Path], kind: Kind) -> set[str]:
         found = [(Path(entry.path), kind_of(entry)) for entry in entries(folder)]
         if any(sort == "file" and kind.accepts(path) for path, sort in found):
             return set()
-        held += [{composed(path.name) for path, sort in found if sort == "folder"}]
+        held += [{nfc(path.name) for path, sort in found if sort == "folder"}]
     several = [names for names in held if names]
     return set.intersection(*several) if len(several) > 1 else set()
 
@@ -327,7 +327,7 @@ def _held(folder: Path, count: int, kind: Kind) -> str:
 
 
 def _folder_names(folder: Path) -> set[str]:
-    return {composed(place.name) for place in folders_in(folder)}
+    return {nfc(place.name) for place in folders_in(folder)}
 
 
 def _ways_out(folder: Path) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.utf8 import open_utf8
+from headstart.data.unicode import open_utf8
 from headstart.errors import HeadstartError, first_line
 
 SAMPLE = 1000  # rows by which the delimiter is told

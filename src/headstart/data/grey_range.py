@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headstart.data.dataset import Dataset
-from headstart.data.grey import GreyRange, common_range, is_deep
+from headstart.data.greyscale import GreyRange, combined_range, is_high_bit_depth
 from headstart.data.pictures import Picture, pictures
 
 KEY = "model.preprocessing.grey_range"
@@ -28,11 +28,11 @@ def with_grey_range(dataset: Dataset, asked: GreyRange | None) -> Dataset:
         role: [
             (name, own.grey_range)
             for name, own in zip(dataset.parts()[role].names, some, strict=True)
-            if is_deep(own.mode)
+            if is_high_bit_depth(own.mode)
         ]
         for role, some in seen.items()
     }
-    measured = common_range(own for _, own in deep["train"])
+    measured = combined_range(own for _, own in deep["train"])
     used = asked or measured
     dataset = replace(dataset, grey_range=used).with_notes(*_range_note(measured, asked))
     everything = [named for some in deep.values() for named in some]
@@ -41,7 +41,7 @@ def with_grey_range(dataset: Dataset, asked: GreyRange | None) -> Dataset:
         *_mix_note(everything, sum(map(len, seen.values())), used),
         *_dark_note(everything, used),
     ]
-    notes += _dim_note([own for own in seen["train"] if not is_deep(own.mode)])
+    notes += _dim_note([own for own in seen["train"] if not is_high_bit_depth(own.mode)])
     return dataset.with_notes(*notes, parts=about)
 
 
@@ -76,7 +76,7 @@ def _range_note(measured: GreyRange | None, asked: GreyRange | None) -> list[str
 def _mix_note(deep: list[Named], count: int, used: GreyRange | None) -> list[str]:
     if len(deep) in (0, count):
         return []
-    own = common_range(values for _, values in deep)
+    own = combined_range(values for _, values in deep)
     shown = (
         f"Values {_words(used)} of them are shown as black to white ({KEY})" if used else OWN_SCALE
     )

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from headstart.data.class_folders import Listing
-from headstart.data.classes import check_few, label_of
-from headstart.data.columns import Chosen
-from headstart.data.display import printable, quoted
-from headstart.data.formats import is_image_name
-from headstart.data.left_out import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
-from headstart.data.parts import role_of
+from headstart.data.column_selection import Chosen
+from headstart.data.file_tree import entries
+from headstart.data.image_formats import has_image_extension
+from headstart.data.label_encoding import check_few, label_of
+from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
 from headstart.data.tables import Table
-from headstart.data.walk import entries
+from headstart.data.train_test_folders import role_of
+from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
 
 LONGEST = 4096  # characters of a path
@@ -67,7 +67,7 @@ class ImagePaths:
         place = self.folder / name
         if "\\" in name and not place.exists():
             place = self.folder / name.replace("\\", "/")
-        if is_image_name(place) or place.is_file():
+        if has_image_extension(place) or place.is_file():
             return str(place), ""
         found = self._images_in(place.parent).get(place.name, [])
         if len(found) > 1:
@@ -79,7 +79,7 @@ class ImagePaths:
         if folder not in self._stems:
             stems: dict[str, list[str]] = {}
             for entry in entries(folder) if folder.is_dir() else ():
-                if is_image_name(path := Path(entry.name)):
+                if has_image_extension(path := Path(entry.name)):
                     stems.setdefault(path.stem, []).append(entry.name)
             self._stems[folder] = stems
         return self._stems[folder]

@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.assign import assign_roles
 from headstart.data.class_folders import Kind, Listing, list_classes
-from headstart.data.classes import Classes
-from headstart.data.columns import Chosen, choose, split_of
+from headstart.data.column_selection import Chosen, choose, split_of
 from headstart.data.dataset import Dataset, Examples
-from headstart.data.display import printable, twins
-from headstart.data.formats import is_image
-from headstart.data.left_out import LeftRows, leave_out, left_out_notes, reasons
-from headstart.data.other_tasks import other_tasks
-from headstart.data.parts import check_no_parts, only_class
-from headstart.data.paths import images_folder, list_table
+from headstart.data.grey_range import with_grey_range
+from headstart.data.image_formats import is_image
+from headstart.data.image_tables import images_folder, list_table
+from headstart.data.label_encoding import Classes
 from headstart.data.pictures import digests, pictures
+from headstart.data.skipped import LeftRows, leave_out, left_out_notes, reasons
 from headstart.data.sources import naming_archives, places
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
-from headstart.data.value_range import with_grey_range
+from headstart.data.train_test_folders import check_no_parts, only_class
+from headstart.data.train_test_split import train_test_split
+from headstart.data.unicode import printable, similar_names
+from headstart.data.unsupported_tasks import other_tasks
 from headstart.errors import HeadstartError
 from headstart.recipe import Columns, Recipe
 
@@ -223,7 +223,7 @@ def _finished(
         parts = {
             role: replace(part, keys=_groups(part, data.groups)) for role, part in parts.items()
         }
-    dataset = assign_roles(parts, labels, recipe)
+    dataset = train_test_split(parts, labels, recipe)
     if data.limit is not None:
         _enough(dataset.train, labels, Path("data.limit"), "examples")
     dataset = replace(dataset, column=column)
@@ -337,7 +337,7 @@ def _enough(
     if small:
         alike = [
             f". Is {' = '.join(map(printable, names))} one class under {len(names)} names?"
-            for names in twins(labels)
+            for names in similar_names(labels)
         ]
         raise HeadstartError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at "

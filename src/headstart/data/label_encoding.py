@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from headstart.data.display import label_name, printable, quoted
+from headstart.data.unicode import label_name, printable, quoted
 from headstart.errors import HeadstartError
 
 BOOLEANS, DIGITS = ("true", "false"), ("1", "0")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.data.columns import Chosen, is_tag, pair
-from headstart.data.display import quoted
-from headstart.data.formats import is_image_name
+from headstart.data.column_selection import Chosen, is_tag, pair
+from headstart.data.image_formats import has_image_extension
 from headstart.data.tables import Table
+from headstart.data.unicode import quoted
 
 ORDERED = re.compile(
     r"(stars?|ratings?|scores?|grades?|levels?|severity|overall)(_.*)?", re.IGNORECASE
@@ -112,7 +112,7 @@ def _given(values: list[Any]) -> list[str]:
 
 
 def _names_image(value: str) -> bool:
-    return len(value) < 1024 and is_image_name(Path(value))
+    return len(value) < 1024 and has_image_extension(Path(value))
 
 
 def _is_prose(values: list[Any]) -> bool:

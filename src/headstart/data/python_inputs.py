@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from headstart.data.display import printable
 from headstart.data.inputs import Input, images_in, some, text_of, texts_in
 from headstart.data.tables import KINDS
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 FILES = (".txt", *KINDS)  # endings of files that hold texts

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from headstart.data.display import quoted
-from headstart.data.parts import role_of
 from headstart.data.tables import Table
+from headstart.data.train_test_folders import role_of
+from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.recipe import Columns
 

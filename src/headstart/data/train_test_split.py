@@ -1,0 +1,106 @@
+"""The parts of a data set: a test and a validation part are split off where the data has none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.data.dataset import Dataset, Examples
+from headstart.data.split_file import split_by_file
+from headstart.data.splits import MASKS, class_folds, group_folds, subset, times_of
+from headstart.errors import HeadstartError
+from headstart.recipe import Recipe
+
+VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
+
+
+def train_test_split(
+    parts: dict[str, Examples], labels: tuple[str, ...], recipe: Recipe
+) -> Dataset:
+    """Split the test off the training part, take the subset of data.limit, split off the
+    validation, each where needed.
+
+    A validation share of 0 means no validation part. Examples that data.split.file names get the
+    parts that they have there.
+
+    Raises:
+        HeadstartError: there are too few examples, groups or times to give some to each part.
+    """
+    data = recipe.data
+    if data.split.file is not None:
+        return split_by_file(parts, labels, recipe)
+    notes = []
+    train, unused = parts["train"], None
+    if "test" in parts:
+        _check_no_test_share(parts["test"], recipe)
+    else:
+        train, parts["test"] = _split_off(train, _test_mask(train, recipe), "data.test")
+    total = len(train)
+    if data.limit is not None and data.limit < total:
+        chosen = np.isin(np.arange(total), subset(train, data.limit, recipe.seed))
+        unused, train = _split_off(train, chosen, "data.limit")
+        notes.append(
+            f"data.limit: {len(train)} of {total} training examples, chosen at random by class"
+        )
+    share = None if isinstance(data.validation, str) else data.validation
+    no_validation = share == 0 or recipe.train.select_on == "test"
+    if "validation" in parts and (share is not None or no_validation):
+        reason = (
+            f"data.validation is {share:g}" if share is not None else 'train.select_on is "test"'
+        )
+        notes.append(
+            f"the given validation part, {len(parts.pop('validation'))} examples, is not used, "
+            f"since {reason}"
+        )
+    if "validation" not in parts and not no_validation:
+        share = VALIDATION_SHARE if share is None else share
+        mask = MASKS[data.by](train, share, recipe.seed + 1)
+        train, parts["validation"] = _split_off(train, mask, "data.validation")
+    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).with_notes(
+        *notes
+    )
+
+
+def _check_no_test_share(test: Examples, recipe: Recipe) -> None:
+    data = recipe.data
+    if isinstance(data.test, float) or data.split.folds or data.split.test_from:
+        key = f"data.test: {data.test}" if isinstance(data.test, float) else "data.split"
+        raise HeadstartError(
+            f"{key} asks for a share of the training part, but the data brings a test part of "
+            f"{len(test)} examples; remove it, or name the training part alone with data.train"
+        )
+
+
+def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
+    """Which examples are the test, shape (n,), bool."""
+    data, split, seed = recipe.data, recipe.data.split, recipe.seed
+    if split.test_from is not None:
+        *times, start = times_of(train, split.test_from)
+        later = np.array(times) >= start
+        if later.all() or not later.any():
+            raise HeadstartError(
+                f"data.split.test_from: all {len(train)} examples are "
+                f"{'from that time on' if later.all() else 'before that time'}; found "
+                f"{split.test_from}, expected a time within theirs"
+            )
+        return later
+    if split.folds is None:
+        share = data.test if isinstance(data.test, float) else TEST_SHARE
+        return MASKS[data.by](train, share, seed)
+    if data.by == "time":
+        raise HeadstartError(
+            "data.split.folds: cross-validation would test on examples older than those for "
+            'training; remove it, or set by = "class"'
+        )
+    folds = group_folds if data.by == "group" else class_folds
+    return np.equal(folds(train, split.folds, seed), split.fold)
+
+
+def _split_off(train: Examples, mask: np.ndarray, key: str) -> tuple[Examples, Examples]:
+    """(the examples outside the mask, those in it)."""
+    if mask.all() or not mask.any():
+        problem = "nothing would stay for training" if mask.all() else "nothing can be set aside"
+        raise HeadstartError(
+            f"{key}: {problem} of {len(train)} examples (a class of one example keeps it); give "
+            "more examples or other shares (data.test, data.validation)"
+        )
+    return train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask))
