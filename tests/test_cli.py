@@ -121,11 +121,11 @@ BAD = {
         "brings its own weights",
     ),
     "a rate for a forest": (
-        {"evaluate": {"beside": [{"name": "raw_pixels_forest", "lr": 0.1}]}},
+        {"evaluate": {"baselines": [{"name": "raw_pixels_forest", "lr": 0.1}]}},
         "raw_pixels_forest trains no network",
     ),
     "a baseline of another kind": (
-        {"evaluate": {"beside": ["word_counts"]}},
+        {"evaluate": {"baselines": ["word_counts"]}},
         "unknown strategy or baseline",
     ),
 }
@@ -175,3 +175,10 @@ def test_a_terminated_run_cleans_up(write_recipe: WriteRecipe, tmp_path: Path) -
     process.communicate(timeout=60)
     assert process.returncode == 143
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == []
+
+
+def test_an_old_name_of_a_key_is_a_note(write_recipe: WriteRecipe, capsys: Capture) -> None:
+    assert call("plan", write_recipe(), "train.select_on=test", "train.lr=-1") == 2
+    note, error = capsys.readouterr().err.splitlines()
+    assert note == "note: train.select_on is now called train.selection; the old name still works"
+    assert error.startswith("error: ")

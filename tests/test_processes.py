@@ -46,7 +46,7 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
     # BatchNorm sees each process's share of a batch, so figures differ a little
     statistics = backbone == "test_resnet"
     train = {"accumulation": 1 if statistics else 2, "epochs": 4, "optimizer": "sgd", "lr": 0.05}
-    beside = {"beside": ["raw_pixels_forest"]}
+    beside = {"baselines": ["raw_pixels_forest"]}
     path = write_recipe(
         model={"backbone": backbone}, train=train, augment={"policy": "crop_flip"}, evaluate=beside
     )
@@ -128,7 +128,7 @@ def test_two_processes_share_a_classifier(
         model={"weights": str(weights), "head": {"classifier": "RandomForestClassifier"}},
         transfer={"strategy": "fine_tune"},
         train={"epochs": 1},
-        evaluate={"beside": ["feature_extraction"]},
+        evaluate={"baselines": ["feature_extraction"]},
     )
     assert start(path, None, 2) == [0, 0]
     (forest,) = Report.read(tmp_path / "run").beside

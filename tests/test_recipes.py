@@ -68,7 +68,7 @@ def test_every_recipe_can_be_planned(
             else []
         )
         small += given or [f"data.source={review_tables}"]
-        small += ["data.columns.text=text", "evaluate.beside=[]", "data.validation=0.2"]
+        small += ["data.columns.text=text", "evaluate.baselines=[]", "data.validation=0.2"]
     small += ["train.workers=0", f"output={tmp_path / 'run'}"]
     with pytest.raises(SystemExit) as stopped:
         main(["plan", str(path), *small])

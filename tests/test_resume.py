@@ -229,7 +229,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 def test_what_had_finished_is_not_done_again(recipe: Callable[..., Path]) -> None:
     beside = recipe("texts", epochs=1)
-    beside.write_text(beside.read_text().replace("[evaluate]", '[evaluate]\nbeside = ["scratch"]'))
+    beside.write_text(
+        beside.read_text().replace("[evaluate]", '[evaluate]\nbaselines = ["scratch"]')
+    )
     assert start(beside, ("between", 0, 0)) == [KILLED]
     assert start(beside, None) == [0]
     said = beside.with_suffix(".0.log").read_text()
@@ -282,12 +284,15 @@ def test_changed_data_begins_anew(
 
 def test_a_failing_rival_costs_no_result(write_recipe: WriteRecipe) -> None:
     beside = [{"name": "scratch", "lr": 90.0}, {"name": "raw_pixels_forest"}]
-    report = run(write_recipe(evaluate={"beside": beside}, train={"optimizer": "sgd", "epochs": 8}))
+    report = run(
+        write_recipe(evaluate={"baselines": beside}, train={"optimizer": "sgd", "epochs": 8})
+    )
     assert [result.name for result in report.beside] == ["raw_pixels_forest"]
     assert any(
-        note.startswith("evaluate.beside: scratch gave no result: train") for note in report.notes
+        note.startswith("evaluate.baselines: scratch gave no result: train")
+        for note in report.notes
     )
-    assert "note: evaluate.beside: scratch gave no result" in report.summary()
+    assert "note: evaluate.baselines: scratch gave no result" in report.summary()
 
 
 def test_trouble_that_would_come_again_leaves_no_checkpoint(recipe: Callable[..., Path]) -> None:

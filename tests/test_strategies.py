@@ -418,7 +418,9 @@ def test_a_strategy_does_not_stand_beside_itself(kind: str, make: Make) -> None:
         rivals = ["feature_extraction", {"name": "fine_tune", "lr": 1e-3}, "fine_tune", "scratch"]
         return [
             (one.name, one.lr)
-            for one in make(kind, strategy, evaluate={"beside": rivals}).recipe.evaluate.beside
+            for one in make(
+                kind, strategy, evaluate={"baselines": rivals}
+            ).recipe.evaluate.baselines
         ]
 
     assert beside("fine_tune") == [

@@ -38,7 +38,7 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
         model={"preprocessing": {"max_length": 8}},
         transfer={"strategy": "fine_tune"},
         train={"epochs": 6, "lr": 3e-3},
-        evaluate={"beside": ["scratch", "feature_extraction", "tfidf_logistic_regression"]},
+        evaluate={"baselines": ["scratch", "feature_extraction", "tfidf_logistic_regression"]},
     )
     code, out, err = command(capsys, "run", str(path))
     assert code == 0, err
@@ -95,7 +95,7 @@ def test_padding_and_order_change_no_prediction(write_recipe: WriteRecipe, tmp_p
 def test_the_page_says_what_chose_the_epoch_of_each_result(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
-    beside = {"beside": ["fine_tune"]}
+    beside = {"baselines": ["fine_tune"]}
     path = write_recipe(
         task="text_classification", transfer={"strategy": "feature_extraction"}, evaluate=beside
     )
@@ -206,9 +206,9 @@ def test_other_embedders_under_a_forest(
     ("override", "said"),
     [
         ("transfer.strategy=fine_tune", "keeps its embedder frozen; found strategy 'fine_tune'"),
-        ('evaluate.beside=["scratch"]', "keeps its embedder frozen; found strategy 'scratch'"),
+        ('evaluate.baselines=["scratch"]', "keeps its embedder frozen; found strategy 'scratch'"),
         ("model.preprocessing.pooling=cls", "pooling: found 'cls'; expected mean or tfidf"),
-        ("evaluate.beside=raw_pixels_forest", "raw_pixels_forest"),
+        ("evaluate.baselines=raw_pixels_forest", "raw_pixels_forest"),
         ("model.backbone=gone.bin", "no file gone.bin"),
     ],
 )
@@ -328,7 +328,7 @@ def test_chinese_characters_stay_intact(
         model={"backbone": str(chinese)},
         transfer={"strategy": "fine_tune"},
         train={"epochs": 8, "lr": 3e-3},
-        evaluate={"beside": ["tfidf_logistic_regression"]},
+        evaluate={"baselines": ["tfidf_logistic_regression"]},
     )
     code, out, err = command(capsys, "run", str(path))
     assert code == 0, err
@@ -359,7 +359,7 @@ def test_two_processes_train_a_text_network_as_one_does(
         model={"backbone": str(quiet)},
         transfer={"strategy": "fine_tune"},
         train={"optimizer": "sgd", "lr": 0.02, "epochs": 2},
-        evaluate={"beside": ["feature_extraction"]},
+        evaluate={"baselines": ["feature_extraction"]},
     )
     found: list[dict[str, torch.Tensor]] = []
     reports: list[Report] = []

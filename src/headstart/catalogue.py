@@ -30,7 +30,7 @@ def _names() -> dict[str, list[str]]:
     return {
         "task": tasks.names(),
         "strategy": [*strategies.names(), AUTO],
-        "beside": [*strategies.names(), *baselines.names()],
+        "baseline": [*strategies.names(), *baselines.names()],
         "classifier": sklearn_head.names(),
         "metric": metrics.names(),
     }
@@ -44,7 +44,7 @@ def recipe_schema() -> dict[str, Any]:
     names, parts = _names(), schema["$defs"]
     schema["properties"]["task"]["enum"] = names["task"]
     parts["Transfer"]["properties"]["strategy"]["enum"] = names["strategy"]
-    parts["Beside"]["properties"]["name"]["enum"] = names["beside"]
+    parts["Baseline"]["properties"]["name"]["enum"] = names["baseline"]
     parts["Train"]["properties"]["metric"]["enum"] = names["metric"]
     parts["Head"]["properties"]["classifier"]["anyOf"][0]["enum"] = names["classifier"]
     return schema

@@ -8,6 +8,9 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,6 +18,7 @@ import typer
 
 from headstart import cli_runs
 from headstart.errors import HeadstartError
+from headstart.recipe.renamed import RenamedKeyWarning
 from headstart.runtime.allocator import collect_less, keep_freed_memory, leave
 from headstart.runtime.threads import share_cores
 
@@ -63,7 +67,7 @@ def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     prepared = prepare(checked, machine)
     typer.echo(describe(prepared, machine, detailed=True))
     seconds = estimate(prepared, machine)
-    more = "; what stands beside comes on top" if checked.evaluate.beside else ""
+    more = "; what stands beside comes on top" if checked.evaluate.baselines else ""
     typer.echo(
         f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real "
         f"batches{more}"
@@ -264,6 +268,7 @@ def main(arguments: list[str] | None = None) -> None:
     collect_less()
     # so that what is half-written goes away
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         app(arguments)
     except HeadstartError as error:
@@ -272,6 +277,16 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         _stop(f"{error.filename or 'file system'}: {error.strerror or error}")
+
+
+def _show_warning(
+    show: Callable[..., None], message: Warning | str, category: type[Warning], *where: object
+) -> None:
+    """Print the warnings of headstart as notes, without the line of code that they come from."""
+    if not issubclass(category, RenamedKeyWarning):
+        show(message, category, *where)
+    elif os.environ.get("RANK", "0") == "0":
+        print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def _stop(message: str) -> None:

@@ -1,5 +1,7 @@
-"""The one exception whose message is written for the person at the keyboard, and how others are
-quoted in it."""
+"""Errors whose message is written for the person at the keyboard, and how the errors of other
+packages are quoted in them."""
+
+import re
 
 
 class HeadstartError(Exception):
@@ -10,11 +12,26 @@ class HeadstartError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        # what a loader's process raises comes to the main one as the text of a traceback, of which
-        # this is the last line
-        super().__init__(message.rpartition(f"{__name__}.HeadstartError: ")[2].rstrip())
+        # an error of a loader process arrives as the text of a traceback that ends with it
+        super().__init__(re.split(rf"{__name__}\.\w+: ", message)[-1].rstrip())
+
+
+class RecipeError(HeadstartError):
+    """A recipe, or a value for it on the command line, is wrong or names something unknown."""
+
+
+class DataError(HeadstartError):
+    """Examples cannot be read, are damaged, or do not fit the recipe."""
+
+
+class BackboneError(HeadstartError):
+    """A pretrained network cannot be found, is damaged, or does not fit the recipe."""
+
+
+class RunError(HeadstartError):
+    """A run cannot go on, or the folder of a finished run is missing, damaged or in use."""
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """What somebody else's error says, cut to one line, for use inside a message of ours."""
+    """The first line of another package's error, cut to `most` characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:most]

@@ -38,7 +38,7 @@ FILES = {
 def test_a_run_leaves_everything_behind_and_loads_again(
     write_recipe: WriteRecipe, tmp_path: Path, photos: Path
 ) -> None:
-    beside = {"evaluate": {"beside": [{"name": "fine_tune", "epochs": 1}, "raw_pixels_forest"]}}
+    beside = {"evaluate": {"baselines": [{"name": "fine_tune", "epochs": 1}, "raw_pixels_forest"]}}
     # fine_tune from a local file stands beside, so the run touches pretrained weights too
     path = write_recipe(transfer={"strategy": "scratch"}, **beside)
     weights = tmp_path / "w.pth"
@@ -173,7 +173,7 @@ def test_a_run_that_another_process_writes_is_left_alone(write_recipe: WriteReci
 
 def test_selecting_on_the_test_part_is_said(write_recipe: WriteRecipe) -> None:
     report = headstart.run(
-        write_recipe(data={"validation": 0.0}, train={"select_on": "test", "epochs": 1})
+        write_recipe(data={"validation": 0.0}, train={"selection": "test", "epochs": 1})
     )
     assert "validation" not in report.counts
     assert "test accuracy (selected on this set)" in report.summary()
@@ -253,7 +253,7 @@ def test_a_rival_that_cannot_be_had_is_said_before_anything_trains(
 
     monkeypatch.setattr(engine, "tune", lambda *_: pytest.fail("training has begun"))
     with pytest.raises(HeadstartError, match="could not be had from the hub"):
-        headstart.run(write_recipe(evaluate={"beside": ["fine_tune"]}))
+        headstart.run(write_recipe(evaluate={"baselines": ["fine_tune"]}))
 
 
 def test_no_run_no_model_no_report(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_test_of_one_class_and_a_majority_learned_from_training(
     ) == 3
     assert call("evaluate", tmp_path / "run") == 0
     assert "are of one class, 'pos'" in capsys.readouterr().out
-    on_test = [f"output={tmp_path}/other", "train.select_on=test", "data.validation=0.0"]
+    on_test = [f"output={tmp_path}/other", "train.selection=test", "data.validation=0.0"]
     for metric in ("auroc", "matthews"):
         with pytest.raises(
             HeadstartError, match=f"train.metric: {metric} is not defined on the test part"
@@ -301,7 +301,7 @@ def test_two_of_one_name_beside_have_a_table_each(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
     beside = [{"name": "scratch", "lr": 1e-2}, {"name": "scratch", "lr": 1e-4}]
-    headstart.run(write_recipe(train={"epochs": 1}, evaluate={"beside": beside}))
+    headstart.run(write_recipe(train={"epochs": 1}, evaluate={"baselines": beside}))
     found = sorted(path.name for path in (tmp_path / "run" / "predictions").iterdir())
     assert found == ["scratch-2.csv", "scratch.csv"]
 

@@ -64,7 +64,7 @@ def test_a_flat_folder_gives_all_three_parts(tmp_path: Path, write_recipe: Write
 
 def test_no_validation_part_when_none_is_wanted(write_recipe: WriteRecipe) -> None:
     assert sizes(read(write_recipe(), "data.validation=0")) == {"train": 30, "test": 18}
-    assert sizes(read(write_recipe(), "data.validation=0", "train.select_on=test")) == {
+    assert sizes(read(write_recipe(), "data.validation=0", "train.selection=test")) == {
         "train": 30,
         "test": 18,
     }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from headstart.catalogue import read_recipe, recipe_schema
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RecipeError
+from headstart.recipe import Search
+from headstart.recipe.renamed import RenamedKeyWarning
+from headstart.report.folder import RECIPE, check_free, checkpoints_of
 
 MINIMAL = (
     'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
@@ -68,9 +75,9 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("data.validation=1.5", "data.validation: found 1.5; expected less than 1"),
         ("transfer.freeze=stem", "belongs to strategy 'partial'"),
         ("transfer.strategy=partial", "exactly one of transfer.last_blocks"),
-        ("train.select_on=test data.validation=0.2", "set data.validation = 0.0"),
+        ("train.selection=test data.validation=0.2", "set data.validation = 0.0"),
         ("model.head.dropout=[0.1,0.2,0.3]", "dropout has 3 values"),
-        ("evaluate.beside=['scrach']", "did you mean 'scratch'?"),
+        ("evaluate.baselines=['scrach']", "did you mean 'scratch'?"),
         ("data.train=x", "keep one of them"),
         (
             "model.preprocessing.grey_range=[5,5]",
@@ -104,7 +111,7 @@ def test_overrides_are_toml_values_and_bare_words_strings(tmp_path: Path) -> Non
         ("train.batch_size=automatic", "found 'automatic'; expected a valid integer, or 'auto'"),
         ("data.source=https://example.org/photos.zip", "its checksum is needed: add sha256"),
         ("data.sha256=beef", "data.sha256: found 'beef'; expected 64 hexadecimal digits"),
-        ("evaluate.beside=['partial']", "exactly one of transfer.last_blocks"),
+        ("evaluate.baselines=['partial']", "exactly one of transfer.last_blocks"),
     ],
 )
 def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:
@@ -198,7 +205,7 @@ def test_how_a_head_is_fitted(tmp_path: Path) -> None:
         {"n_estimators": 9},
         True,
     )
-    rival = read_recipe(path, [forest, 'evaluate.beside=["feature_extraction"]'])
+    rival = read_recipe(path, [forest, 'evaluate.baselines=["feature_extraction"]'])
     assert (rival.head().is_estimator, rival.head().options) == (False, {})
     assert rival.with_changes(transfer={"strategy": "feature_extraction"}).head().is_estimator
 
@@ -206,3 +213,55 @@ def test_how_a_head_is_fitted(tmp_path: Path) -> None:
 def test_checksums_in_capitals(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, MINIMAL), [f"data.sha256={'AB' * 32}"])
     assert recipe.data.sha256 == "ab" * 32
+
+
+def test_old_names_of_keys_still_work_with_a_note(tmp_path: Path) -> None:
+    new = write(tmp_path, MINIMAL + '[evaluate]\nbaselines = ["scratch"]\n')
+    recipe = read_recipe(new, ["train.selection=test", "data.validation=0.0"])
+    old = write(tmp_path, MINIMAL + '[evaluate]\nbeside = ["scratch"]\n')
+    with pytest.warns(RenamedKeyWarning) as notes:
+        again = read_recipe(old, ["train={select_on='test'}", "data.validation=0.0"])
+    assert again == recipe
+    assert [str(note.message) for note in notes] == [
+        "evaluate.beside is now called evaluate.baselines; the old name still works",
+        "train.select_on is now called train.selection; the old name still works",
+    ]
+    with pytest.warns(RenamedKeyWarning, match=r"evaluate\.beside is now called"):
+        assert read_recipe(new, ["evaluate.beside=[]"]).evaluate.baselines == ()
+    space = {"space": {"evaluate.beside": [["scratch"], []]}}
+    with pytest.warns(RenamedKeyWarning, match=r"evaluate\.beside is now called"):
+        assert Search.model_validate(space).space == {"evaluate.baselines": [["scratch"], []]}
+    fields = recipe.resolved()
+    fields["evaluate"]["beside"] = fields["evaluate"].pop("baselines")
+    fields["train"]["select_on"] = fields["train"].pop("selection")
+    del fields["output"]
+    stated = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    assert recipe.digest() == stated, "as an earlier version states it"
+
+
+def test_a_key_under_both_its_names_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    both = ["evaluate.beside=[]", "evaluate.baselines=[]"]
+    message = r"evaluate\.beside is the old name of evaluate\.baselines, and both are given"
+    with pytest.raises(RecipeError, match=f"command line: {message}; remove evaluate.beside"):
+        read_recipe(path, both)
+    path = write(tmp_path, f"{MINIMAL}[evaluate]\nbeside = []\nbaselines = []\n")
+    with pytest.raises(RecipeError, match=rf"cats\.toml: {message}"):
+        read_recipe(path)
+    with pytest.raises(ValueError, match=message):
+        Search.model_validate({"space": {key.partition("=")[0]: [1] for key in both}})
+
+
+def test_runs_under_the_old_names_are_those_of_the_same_recipe(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, MINIMAL), [f'output="{tmp_path}/run"'])
+    text = tomli_w.dumps(recipe.resolved())
+    old = text.replace("baselines =", "beside =").replace("\nselection =", "\nselect_on =")
+    assert old != text
+    for folder in (tmp_path / "run", checkpoints_of(recipe)):
+        folder.mkdir()
+        (folder / RECIPE).write_text(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_free(recipe)
+        with pytest.raises(HeadstartError, match=r"train\.selection: 'validation' there, 'test'"):
+            check_free(recipe.with_changes(train={"selection": "test"}))

@@ -302,7 +302,7 @@ def test_beside_fine_tuning_and_the_other_way_round(
             model={"weights": str(weights), "head": forest},
             transfer={"strategy": main},
             train={"epochs": 1},
-            evaluate={"beside": [other]},
+            evaluate={"baselines": [other]},
         )
         report = headstart.run(path, [f"output={path.parent / main}"])
         by_name = {result.name: result for result in (report.main, *report.beside)}
@@ -317,6 +317,6 @@ def test_beside_fine_tuning_and_the_other_way_round(
             write_recipe(
                 model={"weights": str(weights)},
                 transfer={"strategy": "fine_tune"},
-                evaluate={"beside": [{"name": "feature_extraction", "epochs": 3}]},
+                evaluate={"baselines": [{"name": "feature_extraction", "epochs": 3}]},
             )
         )

@@ -173,7 +173,7 @@ def _cells(
     for name, recipe in read:
         for seed in range(first.seed, first.seed + seeds):
             one = recipe.with_changes(
-                data={"split": Split(file=str(split))}, evaluate={"beside": ()}
+                data={"split": Split(file=str(split))}, evaluate={"baselines": ()}
             )
             one = one.model_copy(update={"seed": seed, "search": None})
             home = folder / "cells" / f"{_slug(name)}-seed{seed}-{one.digest()[:8]}"

@@ -248,7 +248,7 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
     lines += [
         "",
         "[evaluate]",
-        f'beside = ["feature_extraction", "{plain}"]            # what the rest has to beat',
+        f'baselines = ["feature_extraction", "{plain}"]         # what the rest has to beat',
     ]
     return "\n".join(lines) + "\n"
 

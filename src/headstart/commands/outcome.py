@@ -45,7 +45,7 @@ def report_of(
     recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
     clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
     labels = dataset.test.labels[clean]
-    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.select_on == "test")
+    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.selection == "test")
     calibration = None
     if held_out is not None and dataset.validation is not None:
         test = dataset.test.labels, probabilities
@@ -71,7 +71,7 @@ def report_of(
         if len(leaked) and len(clean)
         else None,
         calibration=calibration,
-        selected_on=recipe.train.select_on if chosen else None,
+        selected_on=recipe.train.selection if chosen else None,
         main=result,
         beside=with_chances(probabilities, beside, dataset.test.labels),
     )

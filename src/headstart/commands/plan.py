@@ -19,7 +19,7 @@ def fetch(recipe: Recipe) -> str:
     task = task_for(recipe.task, recipe.model.backbone)
     dataset = task.read(recipe)
     lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
-    others = [other.name for other in recipe.evaluate.beside if other.name in strategies.names()]
+    others = [other.name for other in recipe.evaluate.baselines if other.name in strategies.names()]
     if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
         network, _ = task.network(recipe.model, dataset, True)
         lines.append(

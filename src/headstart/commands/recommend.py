@@ -133,7 +133,7 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     recipe = recipe.with_changes(
         transfer={"strategy": "scratch" if chance else FROZEN},
         model={"head": Head()},
-        evaluate={"beside": ()},
+        evaluate={"baselines": ()},
     )
     prepared = prepare(
         recipe, machine, read_checked(recipe, task_for(recipe.task, recipe.model.backbone))

@@ -22,7 +22,7 @@ from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Result, Scores
 from headstart.models.baselines import baselines, majority
-from headstart.recipe import Beside, Recipe
+from headstart.recipe import Baseline, Recipe
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
 from headstart.report.folder import SPLIT, check_free, checkpoints_of, run_directory
 from headstart.report.progress import Progress
@@ -60,7 +60,7 @@ def run(
     from headstart.runtime.processes import wait
 
     prepared = _replacing(prepare(recipe, machine))
-    rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.beside]
+    rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.baselines]
     say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
     say.text(describe(prepared, machine))
     with (
@@ -125,7 +125,7 @@ def _beside(
                 found.append(_baseline(rival, prepared, say))
         except HeadstartError as error:
             name = rival.recipe.transfer.strategy if isinstance(rival, Prepared) else rival
-            failed.append(f"evaluate.beside: {name} gave no result: {error}")
+            failed.append(f"evaluate.baselines: {name} gave no result: {error}")
             say.tell({"event": "note", "note": failed[-1]})
     return found, failed
 
@@ -248,7 +248,7 @@ def _merge_if_asked(prepared: Prepared) -> None:
         merge(prepared.network)
 
 
-def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | str:
+def _rival(other: Baseline, prepared: Prepared, machine: Machine) -> Prepared | str:
     """Another strategy on the same split, ready to train, so that its troubles show before the main
     one has trained; or the name of a baseline."""
     if other.name not in strategies.names():
@@ -261,7 +261,7 @@ def _rival(other: Beside, prepared: Prepared, machine: Machine) -> Prepared | st
     )
     if train and not rival.chooses_an_epoch:
         raise HeadstartError(
-            f"evaluate.beside: {other.name} fits its head as a whole; remove its lr and epochs"
+            f"evaluate.baselines: {other.name} fits its head as a whole; remove its lr and epochs"
         )
     return rival
 

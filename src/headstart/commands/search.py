@@ -68,11 +68,11 @@ def search(
             f"{path}: has no [search]; name the fields to vary, such as [search.space] train.lr "
             "= { low = 1e-5, high = 1e-3, log = true }"
         )
-    if recipe.data.validation == 0 or recipe.train.select_on == "test":
+    if recipe.data.validation == 0 or recipe.train.selection == "test":
         raise HeadstartError(
             "search: needs a validation part to compare by, or the test would choose the recipe; "
             "set data.validation = 0.15 "
-            'and train.select_on = "validation"'
+            'and train.selection = "validation"'
         )
     _check(path, overrides, recipe.search.space)
     machine = start()

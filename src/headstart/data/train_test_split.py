@@ -42,10 +42,10 @@ def train_test_split(
             f"data.limit: {len(train)} of {total} training examples, chosen at random by class"
         )
     share = None if isinstance(data.validation, str) else data.validation
-    no_validation = share == 0 or recipe.train.select_on == "test"
+    no_validation = share == 0 or recipe.train.selection == "test"
     if "validation" in parts and (share is not None or no_validation):
         reason = (
-            f"data.validation is {share:g}" if share is not None else 'train.select_on is "test"'
+            f"data.validation is {share:g}" if share is not None else 'train.selection is "test"'
         )
         notes.append(
             f"the given validation part, {len(parts.pop('validation'))} examples, is not used, "

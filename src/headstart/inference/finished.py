@@ -8,6 +8,7 @@ from pathlib import Path
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset
 from headstart.recipe import Recipe, Split
+from headstart.recipe.renamed import without_warnings
 from headstart.report.folder import RECIPE, SPLIT
 from headstart.report.report import Report
 from headstart.tasks import task_for
@@ -36,7 +37,8 @@ def finished(run: str | Path, test: str | None = None) -> Finished:
     """
     folder = Path(run)
     report = Report.read(folder)
-    recipe = read_recipe(folder / RECIPE)
+    with without_warnings():
+        recipe = read_recipe(folder / RECIPE)
     data = (
         {"split": recipe.data.split.model_copy(update={"file": str(folder / SPLIT)})}
         if test is None

@@ -68,7 +68,7 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
         train = vectorizer.fit_transform(dataset.train.items)
     except ValueError as error:
         raise HeadstartError(
-            f"evaluate.beside: tfidf_logistic_regression finds no words in the texts ({error})"
+            f"evaluate.baselines: tfidf_logistic_regression finds no words in the texts ({error})"
         ) from None
     labels = dataset.train.labels
     folds = min(3, int(np.bincount(labels)[np.unique(labels)].min()))

@@ -1,7 +1,7 @@
 """The recipe: what each table and key means and may be. Imports no torch."""
 
 from headstart.recipe.data import Columns, Data, Split
-from headstart.recipe.evaluation import Beside, Evaluate
+from headstart.recipe.evaluation import Baseline, Evaluate
 from headstart.recipe.model import Head, Model, Preprocessing
 from headstart.recipe.recipe import EMBEDDING, Recipe
 from headstart.recipe.search import Range, Search
@@ -13,7 +13,7 @@ __all__ = [
     "EMBEDDING",
     "Adapters",
     "Augment",
-    "Beside",
+    "Baseline",
     "Columns",
     "Data",
     "Evaluate",

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from headstart.recipe.section import Section, registered, several
 
 
-class Beside(Section):
+class Baseline(Section):
     """A strategy or a plain baseline to run on the same split; a bare name is short for `{ name = …
     }`."""
 
@@ -24,15 +24,15 @@ class Beside(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
-        return registered("beside", name, info)
+        return registered("baseline", name, info)
 
 
 class Evaluate(Section):
     """What is measured, and against what."""
 
-    beside: several(  # type: ignore[valid-type]
+    baselines: several(  # type: ignore[valid-type]
         Annotated[
-            Beside,
+            Baseline,
             BeforeValidator(lambda value: {"name": value} if isinstance(value, str) else value),
         ]
     ) = ()

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headstart.recipe.data import Data
-from headstart.recipe.evaluation import Beside, Evaluate
+from headstart.recipe.evaluation import Baseline, Evaluate
 from headstart.recipe.model import Head, Model
+from headstart.recipe.renamed import with_current_names, with_first_names
 from headstart.recipe.search import Search
 from headstart.recipe.section import Section, registered
 from headstart.recipe.training import NO_EFFECT_ON_RESULT, Augment, Train
@@ -51,6 +52,11 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _present_names(cls, given: object) -> object:
+        return with_current_names(given) if isinstance(given, dict) else given
+
+    @model_validator(mode="before")
+    @classmethod
     def _embedders_stay_frozen(cls, given: Any) -> Any:
         if not isinstance(given, dict) or given.get("task") != EMBEDDING:
             return given
@@ -72,7 +78,7 @@ class Recipe(Section):
     def strategies(self) -> tuple[str, ...]:
         """All that are to train: the recipe's own strategy, and what stands beside it (baselines
         among them)."""
-        return (self.transfer.strategy, *(other.name for other in self.evaluate.beside))
+        return (self.transfer.strategy, *(other.name for other in self.evaluate.baselines))
 
     @model_validator(mode="after")
     def _transfer(self) -> Recipe:
@@ -126,15 +132,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _roles(self) -> Recipe:
-        if self.train.select_on == "test" and self.data.validation:
+        if self.train.selection == "test" and self.data.validation:
             raise ValueError(
-                "train.select_on = 'test' leaves a validation part without a role; set "
-                "data.validation = 0.0 or train.select_on = 'validation'"
+                "train.selection = 'test' leaves a validation part without a role; set "
+                "data.validation = 0.0 or train.selection = 'validation'"
             )
         if (
             self.train.early_stopping
             and self.data.validation == 0
-            and self.train.select_on == "validation"
+            and self.train.selection == "validation"
         ):
             raise ValueError(
                 f"train.early_stopping: found {self.train.early_stopping} and data.validation = "
@@ -154,11 +160,11 @@ class Recipe(Section):
         )
 
     @property
-    def rivals(self) -> tuple[Beside, ...]:
+    def rivals(self) -> tuple[Baseline, ...]:
         """What stands beside the recipe's own strategy, which never stands beside itself."""
-        own = self.transfer.strategy
+        strategy, baselines = self.transfer.strategy, self.evaluate.baselines
         return tuple(
-            other for other in self.evaluate.beside if other.name != own or other.lr or other.epochs
+            other for other in baselines if other.name != strategy or other.lr or other.epochs
         )
 
     def head(self) -> Head:
@@ -193,6 +199,7 @@ class Recipe(Section):
 
     def digest(self) -> str:
         """SHA-256 of the resolved recipe less the run directory: equal for recipes that ask for the
-        same thing."""
-        fields = {key: value for key, value in self.resolved().items() if key != "output"}
+        same thing, also under names that a key had in an earlier version."""
+        fields = with_first_names(self.resolved())
+        del fields["output"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

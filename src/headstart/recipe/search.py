@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from headstart.recipe.renamed import check_given_once, current_name
 from headstart.recipe.section import Name, Section
 
 # by which trials are compared
-YARDSTICK = ("train.metric", "train.select_on", "data.validation", "data.test")
+YARDSTICK = ("train.metric", "train.selection", "data.validation", "data.test")
 
 
 class Range(Section):
@@ -93,7 +94,11 @@ class Search(Section):
                 "expected at least one field to vary, such as train.lr = { low = 1e-5, high = "
                 "1e-3, log = true }"
             )
-        return dict(_by_dotted_name("", space)) if isinstance(space, dict) else space
+        if not isinstance(space, dict):
+            return space
+        values = dict(_by_dotted_name("", space))
+        check_given_once(values)
+        return {current_name(key): value for key, value in values.items()}
 
     @model_validator(mode="after")
     def _has_choices(self) -> Search:

@@ -40,6 +40,6 @@ def registered(kind: str, name: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get(kind)
     if known is not None and name not in known:
         raise ValueError(
-            unknown("strategy or baseline" if kind == "beside" else kind, name, sorted(known))
+            unknown("strategy or baseline" if kind == "baseline" else kind, name, sorted(known))
         )
     return name

@@ -121,7 +121,7 @@ class Train(Section):
     early_stopping: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         None, description="a phase ends after so many epochs without a better metric"
     )
-    select_on: Literal["validation", "test"] = Field(
+    selection: Literal["validation", "test"] = Field(
         "validation",
         description="the held-out part that chooses the epoch; 'test' is reported as 'selected "
         "on this set'",

@@ -45,8 +45,8 @@ def describe(
     varied = {"policy": recipe.augment.policy} if recipe.augment.policy else {}
     if more := recipe.non_defaults() | varied:
         lines.append("with       " + ", ".join(f"{key} {value}" for key, value in more.items()))
-    if recipe.evaluate.beside:
-        lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.beside)}")
+    if recipe.evaluate.baselines:
+        lines.append(f"beside     {', '.join(other.name for other in recipe.evaluate.baselines)}")
     text = "\n".join(lines)
     return text + "\n" + _tables(dataset, sizes, phases) if detailed else text
 

@@ -15,6 +15,7 @@ import tomli_w
 
 from headstart.errors import HeadstartError
 from headstart.recipe import Recipe
+from headstart.recipe.renamed import with_current_names, without_warnings
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
 
 # what lies in it under these names
@@ -38,7 +39,7 @@ def check_free(recipe: Recipe) -> None:
         return
     way_out = "Give another place with output=NAME, or move this one away"
     try:
-        theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        theirs = _read_recipe(folder)
     except (OSError, ValueError):
         raise HeadstartError(
             f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}"
@@ -81,7 +82,7 @@ def _check_unfinished(recipe: Recipe) -> None:
             "away, or give another place with output=NAME"
         )
     try:
-        theirs = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        theirs = _read_recipe(folder)
     except (OSError, ValueError):  # then the checkpoints themselves tell whose they are
         return
     ours = recipe.resolved()
@@ -96,6 +97,11 @@ def _check_unfinished(recipe: Recipe) -> None:
             f"({_few(differing)}). Undo the change to go on with that run; or begin anew: delete "
             f"{folder}, or give another place with output=NAME"
         )
+
+
+def _read_recipe(folder: Path) -> dict[str, Any]:
+    with without_warnings():
+        return with_current_names(tomllib.loads((folder / RECIPE).read_text(encoding="utf-8")))
 
 
 def _few(differing: list[str]) -> str:

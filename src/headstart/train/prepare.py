@@ -69,7 +69,7 @@ def prepare(
 
     if recipe.transfer.strategy == AUTO:
         return _prepare_what_is_best(recipe, machine, read)
-    recipe = recipe.with_changes(evaluate={"beside": recipe.rivals})
+    recipe = recipe.with_changes(evaluate={"baselines": recipe.rivals})
     task = task_for(recipe.task, recipe.model.backbone)
     if recipe.task == EMBEDDING and not recipe.transfer.frozen:
         raise HeadstartError(
@@ -82,17 +82,17 @@ def prepare(
             f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
             f"{', '.join(task.policies)}"
         )
-    for other in recipe.evaluate.beside:
+    for other in recipe.evaluate.baselines:
         if other.name in strategies.names():
             continue
         if other.name not in task.baselines:
             raise HeadstartError(
-                "evaluate.beside: "
+                "evaluate.baselines: "
                 f"{unknown(f'baseline of {recipe.task}', other.name, sorted(task.baselines))}"
             )
         if other.lr or other.epochs:
             raise HeadstartError(
-                f"evaluate.beside: {other.name} trains no network; remove its lr and epochs"
+                f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
             )
     dataset, leaks = read or read_checked(recipe, task)
     torch.manual_seed(recipe.seed)
@@ -202,7 +202,7 @@ def _check_metric(prepared: Prepared) -> None:
     ):
         raise HeadstartError(
             f"train.metric: {prepared.recipe.train.metric} is not defined on the "
-            f"{prepared.recipe.train.select_on} part, whose "
+            f"{prepared.recipe.train.selection} part, whose "
             f"{len(part)} examples are all of {quoted(prepared.dataset.labels[part.labels[0]])}. "
             'Set train.metric = "loss" or "accuracy", or give that part examples of other classes'
         )

@@ -86,7 +86,7 @@ class Prepared:
         if not self.chooses_an_epoch:
             return None
         return (
-            self.dataset.test if self.recipe.train.select_on == "test" else self.dataset.validation
+            self.dataset.test if self.recipe.train.selection == "test" else self.dataset.validation
         )
 
     @property
