@@ -22,8 +22,7 @@ from benchmarks.suite import Bench, suite
 from headstart.commands.compare import compare
 from headstart.data.cache import write_whole
 from headstart.errors import HeadstartError
-from headstart.evaluate.comparison import Comparison
-from headstart.report.comparison_page import Compared, write_comparisons
+from headstart.report.comparison import Comparison, ComparisonSection, write_comparison_page
 
 NOTE = (
     "Accuracy is the mean over the seeds, its interval over examples and seeds; p is against the "
@@ -54,7 +53,7 @@ def measured(bench: Bench, output: Path) -> Comparison:
     return compare(paths, seeds=bench.seeds)[0]
 
 
-def in_words(part: Compared) -> str:
+def in_words(part: ComparisonSection) -> str:
     """A set's part of the results, in Markdown."""
     found = part.comparison
     failed = "".join(f"\n\nFailed: {line}" for line in found.failed)
@@ -84,13 +83,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
     asked = parser.parse_args()
     output = asked.output / ("quick" if asked.quick else "full")
-    parts: list[Compared] = []
+    parts: list[ComparisonSection] = []
     started = time.perf_counter()
     for bench in suite(asked.data.resolve(), asked.quick):
         if asked.suite in (bench.suite, "all"):
             print(f"\n{bench.name}", flush=True)
             parts.append(
-                Compared(bench.name, measured(bench, output), f"Published: {bench.published}")
+                ComparisonSection(
+                    bench.name, measured(bench, output), f"Published: {bench.published}"
+                )
             )
             command = f"python -m benchmarks --data DIR{' --quick' if asked.quick else ''}"
             words = [
@@ -100,7 +101,7 @@ def main() -> None:
                 *map(in_words, parts),
             ]
             write_whole(output / "RESULTS.md", "\n".join(words))
-            write_comparisons(
+            write_comparison_page(
                 "Results", f"{command}: {machine(output)}. {NOTE}", parts, output / "RESULTS.html"
             )
             print(in_words(parts[-1]), flush=True)

@@ -17,10 +17,9 @@ import pytest
 from headstart.cli import main
 from headstart.commands.compare import compare
 from headstart.errors import HeadstartError
-from headstart.evaluate.comparison import Comparison, Row
-from headstart.evaluate.results import Figure
+from headstart.evaluate.results import Estimate
 from headstart.recipe.file import split_values
-from headstart.report.comparison import _difference, _figure
+from headstart.report.comparison import Comparison, ComparisonRow, _accuracy, _differences
 from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
 from tests.conftest import WriteRecipe
@@ -154,9 +153,9 @@ def test_recipes_of_other_data_are_not_compared(
         compare([str(one), str(two)])
 
 
-def row(name: str, points: float, p: float | None, seconds: float) -> Row:
-    return Row(
-        name=name, seeds=(0,), accuracy=Figure(value=0.9 - points / 100, low=0.8, high=0.95),
+def row(name: str, points: float, p: float | None, seconds: float) -> ComparisonRow:
+    return ComparisonRow(
+        name=name, seeds=(0,), accuracy=Estimate(value=0.9 - points / 100, low=0.8, high=0.95),
         by_seed=(0.9,), macro_f1=0.9,
         log_loss=0.3, points=points, p=p, seconds=seconds, peak_bytes=10**9, model_bytes=10**7,
         trainable=10,
@@ -172,20 +171,20 @@ def test_the_verdict_tells_chance_from_difference() -> None:
     assert Comparison(n=400, rows=rows, failed=()).verdict() == (
         "lp_ft has the highest accuracy, 0.900 [0.800, 0.950] (n = 400). feature_extraction is "
         "1.2 points lower, p = 0.31: not distinguishable; it takes 1/40 of the time. scratch is "
-        "20.0 points lower, p < 0.001: behind by more than chance. Of those that cannot be told "
-        "from the best, feature_extraction costs the least."
+        "20.0 points lower, p < 0.001: more than chance. The fastest that is not distinguishable "
+        "is feature_extraction."
     )
 
 
 def test_seeds_widen_the_interval_and_different_numbers_of_them_compare() -> None:
     random = np.random.default_rng(0)
     steady = np.repeat(random.random((300, 1)) < 0.8, 3, axis=1)
-    assert _figure(steady, 400).high - _figure(steady, 400).low == pytest.approx(
+    assert _accuracy(steady, 400).high - _accuracy(steady, 400).low == pytest.approx(
         4 * 0.4 / 300**0.5, rel=0.15
     )
     unsteady = np.stack([random.random(300) < share for share in (0.6, 0.8, 0.95)], axis=1)
-    assert _figure(unsteady, 400).high - _figure(unsteady, 400).low > 0.2
-    assert not _difference(steady, steady[:, :2]).any()
+    assert _accuracy(unsteady, 400).high - _accuracy(unsteady, 400).low > 0.2
+    assert not _differences(steady, steady[:, :2]).any()
 
 
 def test_what_cannot_be_compared_is_said_before_anything_is_trained(

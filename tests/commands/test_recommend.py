@@ -12,7 +12,7 @@ from headstart.cli import main
 from headstart.commands.recommend import Ranked, _marked, recommend
 from headstart.errors import HeadstartError
 from headstart.evaluate.logme import logme
-from headstart.evaluate.results import Figure
+from headstart.evaluate.results import Estimate
 from tests.conftest import WriteRecipe
 
 
@@ -76,7 +76,7 @@ def test_backbones_are_ranked(
 
 def test_stars_mark_what_nothing_beats_in_both() -> None:
     def row(name: str, probe: float, seconds: float) -> Ranked:
-        return Ranked(name, 0.0, Figure(value=probe, low=0, high=1), seconds, 1)
+        return Ranked(name, 0.0, Estimate(value=probe, low=0, high=1), seconds, 1)
 
     rows = [row("good and slow", 0.9, 2.0), row("fast", 0.7, 0.5), row("neither", 0.6, 1.0)]
     assert [_marked(one, rows).pareto for one in rows] == [True, True, False]

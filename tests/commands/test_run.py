@@ -18,7 +18,7 @@ from headstart.catalogue import read_recipe
 from headstart.commands import outcome
 from headstart.commands import run as run_module
 from headstart.errors import HeadstartError
-from headstart.evaluate.paired import holm, sign_flip
+from headstart.evaluate.paired_tests import holm, sign_flip_test
 from headstart.report.report import Report
 from tests.conftest import MakeRun, WriteRecipe, reviews, write_table
 from tests.test_cli import call
@@ -68,7 +68,7 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     for result in report.beside:
         theirs = list(csv.DictReader((folder / "predictions" / f"{result.name}.csv").open()))
         assert list(theirs[0]) == list(rows[0])
-        chances.append(sign_flip(right - [row["label"] == row["predicted"] for row in theirs]))
+        chances.append(sign_flip_test(right - [row["label"] == row["predicted"] for row in theirs]))
     assert [result.p for result in report.beside] == holm(chances)
     assert "p " in report.verdict()
     model = headstart.load(folder)

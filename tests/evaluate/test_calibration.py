@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.evaluate.calibration import at, calibrated, risk_coverage, temperature
+from headstart.evaluate.calibration import (
+    apply_temperature,
+    evaluate_calibration,
+    fit_temperature,
+    risk_coverage,
+)
 from headstart.evaluate.intervals import above_noise, resampled
-from headstart.evaluate.metrics import softmax
-from headstart.evaluate.weighted import Weighted
+from headstart.evaluate.metrics import WeightedMetrics, softmax
 
 
 def drawn(n: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -16,16 +20,16 @@ def drawn(n: int, sharpness: float, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     random = np.random.default_rng(seed)
     true = softmax(random.normal(size=(n, 3)) * 1.5)
     truth = (random.random((n, 1)) > true.cumsum(1)).sum(1)
-    return truth, at(true, 1 / sharpness)
+    return truth, apply_temperature(true, 1 / sharpness)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 def test_the_temperature_undoes_what_made_probabilities_too_sharp(sharpness: float) -> None:
-    assert temperature(*drawn(20_000, sharpness)) == pytest.approx(sharpness, rel=0.05)
+    assert fit_temperature(*drawn(20_000, sharpness)) == pytest.approx(sharpness, rel=0.05)
 
 
 def test_it_makes_the_calibration_error_of_others_small() -> None:
-    found = calibrated(
+    found = evaluate_calibration(
         drawn(3_000, 3.0), drawn(3_000, 3.0, seed=1), ("a", "b", "c"), 100, majority=0
     )
     assert found.temperature == pytest.approx(3, rel=0.1)
@@ -40,10 +44,10 @@ def test_the_interval_of_a_calibration_error_holds_the_true_one_and_its_estimate
     of 100."""
     held = 0
     for seed in range(200):
-        weighted = Weighted(*drawn(500, sharpness, seed))
+        weighted = WeightedMetrics(*drawn(500, sharpness, seed))
         value = float(weighted(np.ones((1, 500)))[0, -1])
         resamples = resampled(weighted, 500, 150)[:, -1]
-        low, high = above_noise(value, resamples, weighted.calibration_error_by_chance(150))
+        low, high = above_noise(value, resamples, weighted.simulated_calibration_errors(150))
         assert low < value < high
         held += low <= true <= high
     assert 0.91 <= held / 200 <= 0.99
@@ -57,7 +61,7 @@ def test_risk_and_coverage_by_hand() -> None:
 
 
 def test_thresholds_keep_the_error_they_promise() -> None:
-    found = calibrated(
+    found = evaluate_calibration(
         drawn(20_000, 1.0), drawn(20_000, 1.0, seed=1), ("a", "b", "c"), 100, majority=0
     )
     assert [row.wanted for row in found.thresholds] == sorted(

@@ -17,7 +17,8 @@ from sklearn.metrics import (
 )
 
 from headstart.evaluate.intervals import bootstrap, wilson
-from headstart.evaluate.metrics import metrics, score, softmax
+from headstart.evaluate.metrics import metrics, softmax
+from headstart.evaluate.scores import score
 
 LABELS = ("a", "b", "c")
 

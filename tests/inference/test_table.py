@@ -19,7 +19,7 @@ import pytest
 
 import headstart
 from headstart.errors import HeadstartError
-from headstart.evaluate.calibration import at
+from headstart.evaluate.calibration import apply_temperature
 from headstart.inference.table import write_table as write_table_of
 from headstart.report.predictions import read_predictions
 from tests.conftest import MakeRun, reviews, write_table
@@ -111,7 +111,7 @@ def test_what_is_too_uncertain_is_refused(
     run, texts = make_run("text"), [text for text, _ in reviews(30, seed=4)]
     calibration = headstart.Report.read(run).calibration
     assert calibration is not None
-    right = at(headstart.load(run).probabilities(texts), calibration.temperature)
+    right = apply_temperature(headstart.load(run).probabilities(texts), calibration.temperature)
     least = float(np.median(right.max(1)))
     out = tmp_path / f"p{kind}"
     table = write_table(tmp_path / "t.tsv", [(text, "") for text in texts])

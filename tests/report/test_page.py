@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.commands.run import run
-from headstart.evaluate.results import Figure
+from headstart.evaluate.results import Estimate
 from headstart.models.text import TextNetwork
 from headstart.models.vision import VisionNetwork
 from headstart.report.pages import axis_of
@@ -61,7 +61,7 @@ def test_an_axis_shows_all_intervals_as_large_as_can_be(
     intervals: list[tuple[float, float]], ends: tuple[float, float]
 ) -> None:
     assert axis_of(
-        [Figure(value=low, low=low, high=high) for low, high in intervals]
+        [Estimate(value=low, low=low, high=high) for low, high in intervals]
     ) == pytest.approx(ends)
 
 

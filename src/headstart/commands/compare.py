@@ -24,10 +24,14 @@ from headstart.catalogue import read_recipe
 from headstart.data.cache import write_whole
 from headstart.data.split_file import write_split
 from headstart.errors import HeadstartError
-from headstart.evaluate.comparison import Comparison, Cost
 from headstart.recipe import Recipe, Split
-from headstart.report.comparison import compared
-from headstart.report.comparison_page import Compared, write_comparisons
+from headstart.report.comparison import (
+    Comparison,
+    ComparisonSection,
+    Cost,
+    compare_runs,
+    write_comparison_page,
+)
 from headstart.report.folder import MODEL, SPLIT, check_free, try_lock
 from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
@@ -103,13 +107,13 @@ def compare(
             failed.append(f"{cell.name}, seed {cell.seed}: {_failure(cell)}")
     if not runs:
         raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
-    found = compared(runs, tuple(failed), cells[0].recipe.evaluate.bootstrap)
+    found = compare_runs(runs, tuple(failed), cells[0].recipe.evaluate.bootstrap)
     write_whole(folder / "comparison.json", found.model_dump_json(indent=2) + "\n")
     lines = [found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]
     write_whole(folder / "comparison.md", "\n\n".join(lines) + "\n")
     about = f"{cells[0].recipe.data.source or cells[0].recipe.data.train}; {found.n} test examples"
-    write_comparisons(
-        folder.stem, about, [Compared(folder.stem, found)], folder / "comparison.html"
+    write_comparison_page(
+        folder.stem, about, [ComparisonSection(folder.stem, found)], folder / "comparison.html"
     )
     return found, folder
 

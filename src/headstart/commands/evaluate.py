@@ -12,9 +12,9 @@ import numpy as np
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.split_file import read_split
 from headstart.errors import HeadstartError
-from headstart.evaluate.metrics import score
-from headstart.evaluate.paired import sign_flip
+from headstart.evaluate.paired_tests import sign_flip_test
 from headstart.evaluate.results import Scores
+from headstart.evaluate.scores import score
 from headstart.inference.finished import finished
 from headstart.inference.predict import Predictor, load
 from headstart.models.baselines import majority
@@ -131,7 +131,12 @@ def measure(
     difference = (mean.argmax(1) == truth).astype(int) - (best.argmax(1) == truth).astype(int)
     average = score(truth, mean, labels, resamples, most)
     return Measured(
-        len(truth), scores, average, tuple(shares.tolist()), sign_flip(difference), tuple(notes)
+        len(truth),
+        scores,
+        average,
+        tuple(shares.tolist()),
+        sign_flip_test(difference),
+        tuple(notes),
     )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from headstart.checks.leaks import table
 from headstart.data.dataset import Dataset
 from headstart.data.split_file import write_split
-from headstart.evaluate.calibration import calibrated, risk_coverage
-from headstart.evaluate.metrics import score
-from headstart.evaluate.paired import with_chances
+from headstart.evaluate.calibration import evaluate_calibration, risk_coverage
+from headstart.evaluate.paired_tests import with_p_values
 from headstart.evaluate.results import Result
+from headstart.evaluate.scores import score
 from headstart.models.baselines import majority
 from headstart.report.examples import examples
 from headstart.report.folder import MODEL, SPLIT
@@ -50,7 +50,7 @@ def report_of(
     if held_out is not None and dataset.validation is not None:
         test = dataset.test.labels, probabilities
         known = dataset.validation.labels, held_out
-        calibration = calibrated(
+        calibration = evaluate_calibration(
             known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset)
         )
     return Report(
@@ -73,7 +73,7 @@ def report_of(
         calibration=calibration,
         selected_on=recipe.train.selection if chosen else None,
         main=result,
-        beside=with_chances(probabilities, beside, dataset.test.labels),
+        beside=with_p_values(probabilities, beside, dataset.test.labels),
     )
 
 

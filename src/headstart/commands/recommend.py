@@ -16,7 +16,7 @@ from headstart.data.cache import write_whole
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
-from headstart.evaluate.results import Figure
+from headstart.evaluate.results import Estimate
 from headstart.recipe import Head
 from headstart.recipe.transfer import FROZEN
 from headstart.tasks import task_for
@@ -35,7 +35,7 @@ class Ranked:
 
     name: str
     logme: float
-    probe: Figure
+    probe: Estimate
     seconds: float
     parameters: int
     pareto: bool = False
@@ -149,7 +149,7 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     return Ranked(
         name=name,
         logme=logme(features, train.labels),
-        probe=Figure(value=float(right.mean()), low=low, high=high),
+        probe=Estimate(value=float(right.mean()), low=low, high=high),
         seconds=_seconds(lambda: _computed(prepared, machine, some)) / len(some),
         parameters=sum(prepared.sizes.values()),
     )

@@ -286,7 +286,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.
 
 def _score(prepared: Prepared, probabilities: np.ndarray) -> Scores:
     """Of a result on the test part."""
-    from headstart.evaluate.metrics import score
+    from headstart.evaluate.scores import score
 
     dataset, resamples = prepared.dataset, prepared.recipe.evaluate.bootstrap
     return score(dataset.test.labels, probabilities, dataset.labels, resamples, majority(dataset))

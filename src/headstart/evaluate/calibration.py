@@ -1,21 +1,19 @@
-"""Whether probabilities mean what they say, and what a model that may refuse to answer would get
-right."""
+"""Calibration: temperature scaling, and the accuracy of a model that may refuse to answer."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from headstart.evaluate.intervals import wilson
-from headstart.evaluate.metrics import score
-from headstart.evaluate.results import Calibration, Figure, Threshold
-from headstart.evaluate.weighted import SMALLEST
+from headstart.evaluate.metrics import EPSILON, softmax
+from headstart.evaluate.results import Calibration, Threshold
+from headstart.evaluate.scores import proportion, score
 
-WANTED = (0.01, 0.02, 0.05, 0.1)  # errors that a threshold is looked for
+TARGET_ERRORS = (0.01, 0.02, 0.05, 0.1)  # error rates for which a threshold is searched
 
 
-def temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature that makes log loss least (Guo et al. 2017): above 1 a model was too sure of
-    itself.
+def fit_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """The temperature with the lowest log loss (Guo et al. 2017); above 1 the model was
+    overconfident.
 
     Args:
         truth: labels of held-out examples, shape (n,). probabilities: shape (n, classes).
@@ -24,74 +22,75 @@ def temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
     rows = np.arange(len(truth))
 
-    def loss(logarithm: float) -> float:
-        tempered = at(probabilities, float(np.exp(logarithm)))
-        return float(-np.log(np.maximum(tempered[rows, truth], SMALLEST)).mean())
+    def loss(log_temperature: float) -> float:
+        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(scaled[rows, truth], EPSILON)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
-def at(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities whose logits are divided by a temperature, shape (n, classes)."""
-    logits = np.log(np.maximum(probabilities, SMALLEST)) / temperature
-    raised = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(raised / raised.sum(1, keepdims=True))
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities after their logits are divided by a temperature, shape (n, classes)."""
+    return softmax(np.log(np.maximum(probabilities, EPSILON)) / temperature)
 
 
 def risk_coverage(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(share of examples answered, error among them), shape (n,) each, when the least certain are
-    refused one after the other (El-Yaniv & Wiener 2010)."""
+    """(share of examples answered, error rate among them), shape (n,) each, for the 1, 2, … n most
+    confident predictions (El-Yaniv & Wiener 2010)."""
     order = np.argsort(-probabilities.max(1), kind="stable")
-    wrong = np.cumsum((probabilities.argmax(1) != truth)[order])
+    errors = np.cumsum((probabilities.argmax(1) != truth)[order])
     answered = np.arange(1, len(truth) + 1)
-    return answered / len(truth), wrong / answered
+    return answered / len(truth), errors / answered
 
 
-def calibrated(
-    held_out: tuple[np.ndarray, np.ndarray],
+def evaluate_calibration(
+    validation: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     labels: tuple[str, ...],
     resamples: int,
     majority: int,
 ) -> Calibration:
-    """What temperature scaling and refusing would be worth, both settled on the held-out part and
-    measured on the test part.
+    """Temperature and thresholds for refusing to answer, fitted on the validation part and measured
+    on the test part.
 
     Args:
-        held_out: labels, shape (n,), and probabilities, shape (n, classes), of examples that
+        validation: labels, shape (n,), and probabilities, shape (n, classes), of examples that
             training has not seen. test: the same of the test part.
+        labels, resamples, majority: as for `score`.
     """
-    best = temperature(*held_out)
-    held_out, test = ((truth, at(probabilities, best)) for truth, probabilities in (held_out, test))
+    temperature = fit_temperature(*validation)
+    validation, test = (
+        (truth, apply_temperature(probabilities, temperature))
+        for truth, probabilities in (validation, test)
+    )
     scaled = score(*test, labels, resamples, majority)
+    thresholds = (_threshold(validation, test, target) for target in TARGET_ERRORS)
     return Calibration(
-        temperature=best,
+        temperature=temperature,
         calibration_error=scaled.calibration_error,
         log_loss=scaled.log_loss,
-        thresholds=tuple(
-            found for wanted in WANTED if (found := _threshold(held_out, test, wanted))
-        ),
+        thresholds=tuple(threshold for threshold in thresholds if threshold),
     )
 
 
 def _threshold(
-    held_out: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], wanted: float
+    validation: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], target: float
 ) -> Threshold | None:
-    """The least probability from which on no more than the wanted share of held-out answers is
-    wrong."""
-    truth, probabilities = held_out
-    _, errors = risk_coverage(truth, probabilities)
-    fine = np.flatnonzero(errors <= wanted)
-    if not len(fine):
+    """The lowest probability at which the error rate on the validation part is at most `target`."""
+    truth, probabilities = validation
+    reached = np.flatnonzero(risk_coverage(truth, probabilities)[1] <= target)
+    if not len(reached):
         return None
-    least = float(np.sort(-probabilities.max(1), kind="stable")[fine[-1]] * -1)
-    answered = test[1].max(1) >= least
-    wrong = int((test[1].argmax(1) != test[0])[answered].sum())
-    n, count = len(answered), int(answered.sum())
-    coverage = Figure(value=count / n, **dict(zip(("low", "high"), wilson(count, n), strict=True)))
+    probability = float(np.sort(-probabilities.max(1), kind="stable")[reached[-1]] * -1)
+    truth, probabilities = test
+    answered = probabilities.max(1) >= probability
+    count = int(answered.sum())
     if not count:
         return None
-    error = Figure(
-        value=wrong / count, **dict(zip(("low", "high"), wilson(wrong, count), strict=True))
+    errors = int((probabilities.argmax(1) != truth)[answered].sum())
+    return Threshold(
+        wanted=target,
+        probability=probability,
+        coverage=proportion(count, len(answered)),
+        error=proportion(errors, count),
     )
-    return Threshold(wanted=wanted, probability=least, coverage=coverage, error=error)

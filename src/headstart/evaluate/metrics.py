@@ -1,129 +1,157 @@
-"""What a classifier's probabilities are worth on a held-out part."""
+"""Classification metrics: under example weights (for the bootstrap), and the registry of metrics
+that can select an epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from headstart.evaluate.intervals import (
-    above_noise,
-    bootstrap,
-    logistic,
-    percentiles,
-    resampled,
-    wilson,
-)
-from headstart.evaluate.results import ClassScore, Figure, Scores
-from headstart.evaluate.weighted import NAMES, Weighted, auroc, average_precision
+from headstart.evaluate.intervals import BLOCK
 from headstart.registry import Registry
 
-CALIBRATION = NAMES.index("calibration_error")
-TOP = 5  # guesses of the top-k accuracy, where there are more classes than that
-# weights that may be summed in the order of scores, for the interval of the average precision
-SORTED = 200_000_000
+EPSILON = 1e-12  # smallest probability in a log loss, so that it stays finite
+BINS = 15  # of confidence, for the calibration error
 
 
-def score(
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    labels: tuple[str, ...],
-    resamples: int,
-    majority: int,
-) -> Scores:
-    """All figures with their 95 % intervals, a row for each class, and the majority baseline.
-
-    Shares have Wilson's interval, the area under the ROC curve that of DeLong et al. (1988), the
-    calibration error one that is corrected for its bias, the others a bootstrap's. Of examples of
-    one class Matthews' correlation and the areas under both curves are not defined.
+class WeightedMetrics:
+    """Metrics of a classifier on n examples as a function of example weights. A bootstrap resample
+    is a vector of weights, so that all resamples are computed by array arithmetic.
 
     Args:
         truth: label of each example, shape (n,), ints.
         probabilities: shape (n, classes).
-        labels: class names, in the order of the columns.
-        resamples: of the bootstrap.
-        majority: the most frequent class of the training data, by its number.
     """
-    n, classes = probabilities.shape
-    predicted = probabilities.argmax(1)
-    counts = np.bincount(truth, minlength=classes)
-    hits = np.bincount(truth[predicted == truth], minlength=classes)
-    guesses = np.bincount(predicted, minlength=classes)
-    weighted, once = Weighted(truth, probabilities), np.ones((1, n))
-    values, drawn = weighted(once)[0], resampled(weighted, n, resamples)
-    low, high = percentiles(drawn)
-    low[CALIBRATION], high[CALIBRATION] = above_noise(
-        values[CALIBRATION], drawn[:, CALIBRATION], weighted.calibration_error_by_chance(resamples)
-    )
-    ends = zip(NAMES, values.tolist(), low.tolist(), high.tolist(), strict=True)
-    figures: dict[str, Any] = {
-        name: _figure(*found) if np.isfinite(found[0]) else None for name, *found in ends
-    }
-    area, error = auroc(truth, probabilities)
-    return Scores(
-        n=n,
-        accuracy=_share(int(hits.sum()), n),
-        **figures,
-        auroc=_figure(area, *logistic(area, error)) if np.isfinite(area) else None,
-        average_precision=_average_precision(truth, probabilities, resamples)
-        if np.isfinite(area)
-        else None,
-        top_5=_share(int(_among_the_first(truth, probabilities, TOP).sum()), n)
-        if classes > TOP
-        else None,
-        majority_class=labels[majority],
-        majority_accuracy=float(counts[majority] / n),
-        classes=tuple(
-            ClassScore(
-                name=name,
-                n=int(counts[k]),
-                precision=float(hits[k] / guesses[k]) if guesses[k] else None,
-                recall=_share(int(hits[k]), int(counts[k])) if counts[k] else None,
-                f1=float(2 * hits[k] / (counts[k] + guesses[k]))
-                if counts[k] + guesses[k]
-                else None,
-            )
-            for k, name in enumerate(labels)
-        ),
-    )
+
+    NAMES = ("balanced_accuracy", "macro_f1", "matthews", "log_loss", "calibration_error")
+
+    def __init__(self, truth: np.ndarray, probabilities: np.ndarray) -> None:
+        predicted, rows = probabilities.argmax(1), np.arange(len(truth))
+        classes = probabilities.shape[1]
+        self._losses = -np.log(np.maximum(probabilities[rows, truth], EPSILON))
+        self._confusion = _GroupSums(truth * classes + predicted)
+        true_class, predicted_class = np.divmod(self._confusion.groups, classes)
+        self._truth, self._predicted = np.eye(classes)[true_class], np.eye(classes)[predicted_class]
+        self._correct = self._truth * (true_class == predicted_class)[:, None]
+        self._confidence = probabilities[rows, predicted]
+        self._bins = _GroupSums(np.minimum((self._confidence * BINS).astype(np.int64), BINS - 1))
+        self._gaps = (predicted == truth) - self._confidence
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """The metrics in `NAMES`, shape (r, 5), under weights of shape (r, n).
+
+        Balanced accuracy is the mean recall over the classes with examples. Macro-F1 is the mean
+        over the classes with examples or predictions. Matthews' coefficient is Gorodkin's (2004)
+        for several classes: NaN if all examples are of one class, 0 if all predictions are. The
+        calibration error is that of Guo et al. (2017), over 15 bins of equal width.
+        """
+        counts = self._confusion.sums(weights)
+        n = counts.sum(1)
+        correct, truth, predicted = (
+            counts @ columns for columns in (self._correct, self._truth, self._predicted)
+        )
+        recall = _mean_ratio(correct, truth, truth > 0)
+        f1 = _mean_ratio(2 * correct, truth + predicted, truth + predicted > 0)
+        covariance = n * correct.sum(1) - (truth * predicted).sum(1)
+        variances = (n**2 - (truth**2).sum(1)) * (n**2 - (predicted**2).sum(1))
+        undefined = np.where((truth > 0).sum(1) > 1, 0.0, np.nan)
+        matthews = np.divide(covariance, np.sqrt(variances), out=undefined, where=variances > 0)
+        gaps = np.abs(self._bins.sums(weights * self._gaps)).sum(1) / n
+        return np.stack([recall, f1, matthews, weights @ self._losses / n, gaps], axis=1)
+
+    def simulated_calibration_errors(self, resamples: int) -> np.ndarray:
+        """Calibration errors, shape (resamples,), of simulated labels for which the probabilities
+        are exactly right: what sampling noise alone gives (Bröcker & Smith 2007)."""
+        random, n = np.random.default_rng(0), len(self._confidence)
+        errors = []
+        for start in range(0, resamples, step := max(BLOCK // n, 1)):
+            correct = random.random((min(step, resamples - start), n)) < self._confidence
+            errors.append(np.abs(self._bins.sums(correct - self._confidence)).sum(1) / n)
+        return np.concatenate(errors)
 
 
-def _average_precision(
-    truth: np.ndarray, probabilities: np.ndarray, resamples: int
-) -> Figure | None:
-    """None where its interval would take minutes."""
-    n, classes = probabilities.shape
-    affordable = min(resamples, SORTED // (n * classes))
-    if affordable < 100:
-        return None
+class _GroupSums:
+    """Sums of weights over the examples of each group; `groups` are the sorted distinct keys."""
 
-    def area(weights: np.ndarray) -> np.ndarray:
-        return average_precision(truth, probabilities, weights)[:, None]
+    def __init__(self, keys: np.ndarray) -> None:
+        self._order = np.argsort(keys, kind="stable")
+        self.groups, self._starts = np.unique(keys[self._order], return_index=True)
 
-    low, high = bootstrap(area, n, affordable)
-    return _figure(float(area(np.ones((1, n)))[0, 0]), float(low[0]), float(high[0]))
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(weights[:, self._order], self._starts, axis=1)
 
 
-def _among_the_first(truth: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
-    """Whether the label of each example is among its k likeliest classes, shape (n,)."""
-    own = np.take_along_axis(probabilities, truth[:, None], 1)
-    return (probabilities > own).sum(1) < k
+def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    """The mean ratio of each row over the classes for which it is defined."""
+    ratios = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=defined)
+    return ratios.sum(1) / np.maximum(defined.sum(1), 1)
 
 
-def _share(hits: int, n: int) -> Figure:
-    return _figure(hits / n, *wilson(hits, n))
+def auroc(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """The area under the ROC curve, one class against the rest, averaged over the classes with
+    examples, and its standard error (DeLong et al. 1988); both NaN if only one class has examples.
+
+    Args:
+        truth: shape (n,). scores: shape (n, classes); higher means more likely.
+    """
+    from scipy.stats import rankdata
+
+    areas, influence = [], np.zeros(len(truth))
+    labels = np.unique(truth) if scores.shape[1] > 2 else [1]
+    for label in labels:
+        positive = truth == label
+        n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+        if not n_positive or not n_negative:
+            continue
+        ranks = rankdata(scores[:, label])
+        # share of negatives below each positive, and of positives above each negative
+        below = (ranks[positive] - rankdata(scores[positive, label])) / n_negative
+        above = 1 - (ranks[~positive] - rankdata(scores[~positive, label])) / n_positive
+        area = float(below.mean())
+        areas.append(area)
+        influence[positive] += (below - area) / n_positive
+        influence[~positive] += (above - area) / n_negative
+    if not areas:
+        return np.nan, np.nan
+    return float(np.mean(areas)), float(np.sqrt((influence**2).sum())) / len(areas)
 
 
-def _figure(value: float, low: float, high: float) -> Figure:
-    return Figure(value=float(value), low=float(low), high=float(high))
+def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average precision, one class against the rest, averaged over the classes with weight: shape
+    (r,) for weights of shape (r, n), NaN where no class has any. With two classes it is that of the
+    second class."""
+    labels: list[int] = np.unique(truth).tolist() if scores.shape[1] > 2 else [1]
+    by_class = []
+    for label in labels:
+        # groups of equal scores, the highest first
+        groups = _GroupSums(-np.unique(scores[:, label], return_inverse=True)[1])
+        true_positives = np.cumsum(groups.sums(weights * (truth == label)), axis=1)
+        retrieved = np.cumsum(groups.sums(weights), axis=1)
+        precision = np.divide(
+            true_positives, retrieved, out=np.zeros_like(true_positives), where=retrieved > 0
+        )
+        gains = np.diff(true_positives, axis=1, prepend=0.0)
+        positives = true_positives[:, -1]
+        areas = (gains * precision).sum(1)
+        undefined = np.full_like(positives, np.nan)
+        by_class.append(np.divide(areas, positives, out=undefined, where=positives > 0))
+    values = np.array(by_class)
+    defined = ~np.isnan(values)
+    means = np.where(defined, values, 0.0).sum(0) / np.maximum(defined.sum(0), 1)
+    return np.where(defined.any(0), means, np.nan)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of shape (n, classes) from logits, in float64."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 metrics: Registry[Metric] = Registry("metric")
-"""What may choose an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score, the
-higher the better."""
-NEED_TWO_CLASSES = ("auroc", "matthews")  # metrics that are not defined on examples of one class
+"""Metrics that can select an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score;
+higher is better."""
+NEED_TWO_CLASSES = ("auroc", "matthews")  # not defined if all examples are of one class
 
 
 @metrics.register("accuracy")
@@ -134,26 +162,26 @@ def accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
 
 @metrics.register("balanced_accuracy")
 def balanced_accuracy(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Mean recall over the classes that occur."""
-    return _of(truth, logits, "balanced_accuracy")
+    """Mean recall over the classes with examples."""
+    return _unweighted("balanced_accuracy", truth, logits)
 
 
 @metrics.register("macro_f1")
 def macro_f1(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Mean F1 over the classes that occur, as label or as guess."""
-    return _of(truth, logits, "macro_f1")
+    """Mean F1 over the classes with examples or predictions."""
+    return _unweighted("macro_f1", truth, logits)
 
 
 @metrics.register("matthews")
 def matthews(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Matthews' correlation coefficient of labels and guesses."""
-    return _of(truth, logits, "matthews")
+    """Matthews' correlation coefficient of labels and predictions."""
+    return _unweighted("matthews", truth, logits)
 
 
 @metrics.register("auroc")
 def area_under_roc(truth: np.ndarray, logits: np.ndarray) -> float:
-    """Area under the ROC curve of each class that occurs against the rest, on average (NaN where
-    only one occurs)."""
+    """Area under the ROC curve, one class against the rest, averaged (NaN if only one class has
+    examples)."""
     return auroc(truth, softmax(logits))[0]
 
 
@@ -164,11 +192,6 @@ def loss(truth: np.ndarray, logits: np.ndarray) -> float:
     return float(np.mean(shifted[np.arange(len(truth)), truth] - np.log(np.exp(shifted).sum(1))))
 
 
-def _of(truth: np.ndarray, logits: np.ndarray, name: str) -> float:
-    return float(Weighted(truth, softmax(logits))(np.ones((1, len(truth))))[0, NAMES.index(name)])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of shape (n, classes) from logits, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+def _unweighted(name: str, truth: np.ndarray, logits: np.ndarray) -> float:
+    values = WeightedMetrics(truth, softmax(logits))(np.ones((1, len(truth))))[0]
+    return float(values[WeightedMetrics.NAMES.index(name)])

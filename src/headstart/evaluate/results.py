@@ -1,5 +1,4 @@
-"""What was measured, as plain frozen values: figures with their intervals, scores, and the result
-of a strategy."""
+"""Result types: estimates with intervals, scores, calibration, and the result of a strategy."""
 
 from __future__ import annotations
 
@@ -10,11 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from headstart.data.unicode import quoted
 
 
-class Part(BaseModel):
+class FrozenModel(BaseModel):
+    """The base of all results: immutable, and strict about its fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Figure(Part):
+class Estimate(FrozenModel):
     """A measured value and its 95 % interval."""
 
     value: float
@@ -22,13 +23,12 @@ class Figure(Part):
     high: float
 
     def __str__(self) -> str:
-        known = f"{self.low:.3f}, {self.high:.3f}" if self.low < self.high else "no interval"
-        return f"{self.value:.3f} [{known}]"
+        ends = f"{self.low:.3f}, {self.high:.3f}" if self.low < self.high else "no interval"
+        return f"{self.value:.3f} [{ends}]"
 
     @property
     def interval(self) -> str:
-        """Its ends, in words; none where resampled examples all come to the same, which tells
-        nothing of others."""
+        """The interval in words; there is none if all resamples give the same value."""
         return (
             f"{self.low:.3f} to {self.high:.3f}"
             if self.low < self.high
@@ -36,80 +36,80 @@ class Figure(Part):
         )
 
 
-class ClassScore(Part):
-    """One class: how many examples, and precision, recall and F1 (None where nothing defines
-    them)."""
+class ClassScore(FrozenModel):
+    """One class: number of examples, precision, recall and F1 (None where undefined)."""
 
     name: str
     n: int
     precision: float | None
-    recall: Figure | None
+    recall: Estimate | None
     f1: float | None
 
 
-class Scores(Part):
-    """A classifier on n held-out examples, beside the guess that always names the most frequent
-    class of the training data.
+class Scores(FrozenModel):
+    """The scores of a classifier on n held-out examples, and the accuracy of always predicting the
+    most frequent class of the training data.
 
-    None where a figure is not defined or its interval would take minutes.
+    A score is None if it is not defined or its interval would take minutes.
     """
 
     n: int
-    accuracy: Figure
-    balanced_accuracy: Figure
-    macro_f1: Figure
-    matthews: Figure | None
-    log_loss: Figure
-    calibration_error: Figure
-    auroc: Figure | None
-    average_precision: Figure | None
-    top_5: Figure | None
+    accuracy: Estimate
+    balanced_accuracy: Estimate
+    macro_f1: Estimate
+    matthews: Estimate | None
+    log_loss: Estimate
+    calibration_error: Estimate
+    auroc: Estimate | None
+    average_precision: Estimate | None
+    top_5: Estimate | None
     majority_class: str
     majority_accuracy: float
     classes: tuple[ClassScore, ...]
 
     @property
     def undefined(self) -> str | None:
-        """A sentence on the figures that examples of one class do not define; None where there are
-        several."""
-        occurring = [row.name for row in self.classes if row.n]
-        if len(occurring) > 1:
+        """A sentence on the scores that are not defined if all examples are of one class; None if
+        there are several classes."""
+        names = [row.name for row in self.classes if row.n]
+        if len(names) > 1:
             return None
         return (
-            f"all {self.n} test examples are of one class, {quoted(occurring[0])}: Matthews' "
+            f"all {self.n} test examples are of one class, {quoted(names[0])}: Matthews' "
             "correlation, the area under the ROC curve and the average precision are not "
             "defined, and accuracy is the recall of that class"
         )
 
     def worst_class(self) -> ClassScore | None:
-        """The class with the lowest recall among those that occur, if there is any difference."""
-        seen = {row.recall.value: row for row in reversed(self.classes) if row.recall is not None}
-        return seen[min(seen)] if len(seen) > 1 else None
+        """The class with the lowest recall, if recalls differ."""
+        by_recall = {row.recall.value: row for row in reversed(self.classes) if row.recall}
+        return by_recall[min(by_recall)] if len(by_recall) > 1 else None
 
 
-class Threshold(Part):
-    """The least probability, at the temperature, that keeps the held-out error at `wanted`, and
-    what it gives on the test part: the share of examples answered, and the error among them."""
+class Threshold(FrozenModel):
+    """The lowest probability (after temperature scaling) at which the error rate on the validation
+    part is at most `wanted`, and on the test part the share of examples answered and their error
+    rate."""
 
     wanted: float
     probability: float
-    coverage: Figure
-    error: Figure
+    coverage: Estimate
+    error: Estimate
 
 
-class Calibration(Part):
-    """A temperature fitted on the held-out part, the test part's figures with it, and thresholds
+class Calibration(FrozenModel):
+    """A temperature fitted on the validation part, the test part's scores with it, and thresholds
     for refusing to answer."""
 
     temperature: float
-    calibration_error: Figure
-    log_loss: Figure
+    calibration_error: Estimate
+    log_loss: Estimate
     thresholds: tuple[Threshold, ...]
 
 
-class PhaseRecord(Part):
-    """A phase as it was planned: its rates by block, epochs and trainable parameters, and whether
-    it is a probe."""
+class PhaseRecord(FrozenModel):
+    """A phase of the plan: its learning rates by block, epochs and trainable parameters, and
+    whether it is a probe."""
 
     name: str
     rates: dict[str, float]
@@ -119,12 +119,11 @@ class PhaseRecord(Part):
     trainable: int
 
 
-class Result(Part):
+class Result(FrozenModel):
     """One strategy or baseline on the test part.
 
-    `p` of a result beside the main one is the chance of a difference between them as large as this
-    if there were none (exact sign flips of paired answers, corrected by Holm for how many stand
-    beside).
+    `p` of a baseline is the p-value of its difference from the main result (exact paired sign-flip
+    test, Holm-corrected for the number of baselines).
     """
 
     name: str

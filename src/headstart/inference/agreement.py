@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.evaluate.paired import difference_interval, sign_flip
+from headstart.evaluate.paired_tests import difference_interval, sign_flip_test
 
 LARGEST = 1e-3  # difference of two probabilities that a file in float32 may show
 INT8_LOST = 0.02  # share of examples that may get another label in 8 bits, rounded up
@@ -97,7 +97,7 @@ class Agreement:
         points = 100 * float(differences.mean())
         return (
             f"; accuracy {file.mean():.3f}, of the run {run.mean():.3f} ({points:+.1f} points "
-            f"[{low:+.1f}, {high:+.1f}], p = {sign_flip(differences):.2g})"
+            f"[{low:+.1f}, {high:+.1f}], p = {sign_flip_test(differences):.2g})"
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.evaluate.calibration import at
+from headstart.evaluate.calibration import apply_temperature
 from headstart.inference.loaded_model import ONNX
 from headstart.report.report import Report
 
@@ -24,7 +24,7 @@ class Refusal:
 
     def tempered(self, probabilities: np.ndarray) -> np.ndarray:
         """Probabilities at the temperature, shape (n, classes)."""
-        return at(probabilities, self.temperature)
+        return apply_temperature(probabilities, self.temperature)
 
 
 def refusal_of(runs: list[str | Path], least: float) -> Refusal:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from headstart.evaluate.results import Figure
+from headstart.evaluate.results import Estimate
 
 SIDE, EXCERPT = 160, 400  # of a picture in pixels, of a text in characters
 
@@ -26,7 +26,7 @@ def render(template: str, **values: Any) -> str:
     return pages.get_template(template).render(axis_of=axis_of, **values)
 
 
-def axis_of(figures: Sequence[Figure]) -> tuple[float, float]:
+def axis_of(figures: Sequence[Estimate]) -> tuple[float, float]:
     """The ends of an axis, in tenths, that shows all intervals as large as can be."""
     high = max(math.ceil(10 * max(figure.high for figure in figures)), 1)
     low = min(math.floor(10 * min(figure.low for figure in figures)), high - 1)

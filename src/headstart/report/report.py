@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
-from headstart.evaluate.results import Calibration, Part, Result, Scores
-from headstart.evaluate.significance import DOUBTFUL, equals
+from headstart.evaluate.paired_tests import ALPHA, p_equals
+from headstart.evaluate.results import Calibration, FrozenModel, Result, Scores
 
 FILE = "metrics.json"
 
 
-class Report(Part):
+class Report(FrozenModel):
     """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is
     measured against."""
 
@@ -78,8 +78,8 @@ class Report(Part):
                 tested = f"; the intervals {'do not overlap' if apart else 'overlap'}"
             else:
                 tested = (
-                    f", p {equals(other.p)}: "
-                    f"{'more than chance' if other.p <= DOUBTFUL else 'not distinguishable'}"
+                    f", {p_equals(other.p)}: "
+                    f"{'more than chance' if other.p <= ALPHA else 'not distinguishable'}"
                 )
             sentences.append(f"{self.main.name} is {by} {other.name}{tested}.")
         return " ".join(sentences)

@@ -9,20 +9,21 @@ import pytest
 from scipy.stats import binomtest
 
 from headstart.evaluate.intervals import wilson
-from headstart.evaluate.metrics import score, softmax
-from headstart.evaluate.paired import difference_interval, holm, sign_flip
+from headstart.evaluate.metrics import softmax
+from headstart.evaluate.paired_tests import difference_interval, holm, sign_flip_test
+from headstart.evaluate.scores import score
 
 
 def test_of_one_run_each_it_is_mcnemars_exact_test() -> None:
     differences = np.array([1] * 9 + [-1] * 3 + [0] * 40)
-    assert sign_flip(differences) == pytest.approx(binomtest(9, 12, 0.5).pvalue)
-    assert sign_flip(np.zeros(5, int)) == 1.0
+    assert sign_flip_test(differences) == pytest.approx(binomtest(9, 12, 0.5).pvalue)
+    assert sign_flip_test(np.zeros(5, int)) == 1.0
 
 
 def test_of_several_runs_it_is_every_change_of_signs() -> None:
     differences = np.array([2, 1, -1, 3, 0, 2, 1, 1])
     sums = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=len(differences))]
-    assert sign_flip(differences) == pytest.approx(
+    assert sign_flip_test(differences) == pytest.approx(
         np.mean(np.array(sums) >= abs(differences.sum()))
     )
 
@@ -37,7 +38,7 @@ def test_false_alarms_are_no_more_than_promised() -> None:
     alarms = 0
     for _ in range(1_000):
         ours, theirs = (random.random(400) < 0.8 for _ in range(2))
-        alarms += sign_flip(ours.astype(int) - theirs.astype(int)) <= 0.05
+        alarms += sign_flip_test(ours.astype(int) - theirs.astype(int)) <= 0.05
     assert 0.01 < alarms / 1_000 <= 0.06
 
 
