@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
     "errors", "registry", "recipe", "runtime", "data", "transfer", "evaluate", "models", "checks",
-    "tasks", "catalogue",
+    "modalities", "tasks", "catalogue",
     "train", "report", "inference", "commands", "cli_runs", "cli",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from headstart.commands.run import learn
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.models.adapters import TARGETS, merge
-from headstart.tasks import tasks
+from headstart.tasks import task_of
 from headstart.train.forward import logits
 from headstart.train.phase import PhaseRun
 from headstart.train.prepare import prepare
@@ -136,7 +136,8 @@ def test_a_saved_network_gives_what_the_trained_one_gave(
         "the head did not move"
     )
     network.save(tmp_path / "model")
-    again = tasks.get(kind)[network.spec["kind"]]().load(tmp_path / "model", network.spec)
+    modality = task_of(kind, network.spec["kind"]).modality
+    again = modality.load(tmp_path / "model", network.spec)
     device = torch.device("cpu")
     ours, theirs = (
         logits(n, dataset.test.items, n.preprocessor(), device, "fp32") for n in (network, again)
@@ -181,7 +182,7 @@ def test_adapters_beside_other_weights_are_refused(
     with pytest.raises(
         HeadstartError, match="holds other weights than those the adapters were trained beside"
     ):
-        tasks.get(KINDS[0])["vision"]().load(tmp_path / "model", spec)
+        task_of(KINDS[0], "vision").modality.load(tmp_path / "model", spec)
 
 
 def test_a_backbone_without_layers_to_adapt_says_which_it_has(

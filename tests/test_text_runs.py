@@ -141,25 +141,26 @@ def test_two_equal_text_runs_are_equal_to_the_bit(
 
 
 @pytest.mark.parametrize(
-    ("classifier", "options"),
+    ("classifier", "options", "task"),
     [
-        ("RandomForestClassifier", {"n_estimators": 20}),
-        ("logistic_regression", {}),
-        ("LinearSVC", {}),
-        ("HistGradientBoostingClassifier", {"max_iter": 10}),
+        ("RandomForestClassifier", {"n_estimators": 20}, "embedding_classification"),
+        ("logistic_regression", {}, "text_classification"),
+        ("LinearSVC", {}, "embedding_classification"),
+        ("HistGradientBoostingClassifier", {"max_iter": 10}, "text_classification"),
     ],
 )
 def test_words_under_a_classifier(
     classifier: str,
     options: dict[str, Any],
+    task: str,
     write_recipe: WriteRecipe,
     word2vec: Path,
     tmp_path: Path,
 ) -> None:
     head = {"classifier": classifier, **({"options": options} if options else {})}
     path = write_recipe(
-        task="embedding_classification",
-        transfer=None,
+        task=task,
+        transfer={"strategy": "feature_extraction"},
         model={"backbone": str(word2vec), "head": head},
         train={},
     )
@@ -229,7 +230,7 @@ def test_bad_embedding_recipes(
         ("augment.policy=crop", "augment.policy: found 'crop'; text_classification has none"),
         ("data.columns.text=txt", "has no column 'txt'; it has text, label"),
         ("model.preprocessing.max_length=999", "allows texts of at most 64 tokens"),
-        ("model.backbone=packaged:glove_6b_50d", "is of the kind 'word_vectors'"),
+        ("model.backbone=packaged:glove_6b_50d", "nothing to train; set transfer.strategy"),
         ("data.source=sample:docstring", "docstrings"),
         ("data.limit=1", "data.limit"),
     ],

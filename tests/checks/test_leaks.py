@@ -15,7 +15,6 @@ from headstart.checks.leaks import Leaks, table
 from headstart.commands.run import run
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
-from headstart.tasks import task_for
 from headstart.train.prepare import read_checked
 from tests.conftest import WriteRecipe, reviews, write_table
 
@@ -45,7 +44,7 @@ def read(write_recipe: WriteRecipe, source: Path, **data: object) -> tuple[Datas
         task="text_classification", data={"source": str(source), "validation": 0.0, **data}
     )
     recipe = read_recipe(path)
-    return read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
+    return read_checked(recipe)
 
 
 def test_leaks_are_named_and_the_score_without_them_given(

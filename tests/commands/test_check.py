@@ -413,7 +413,7 @@ def test_a_damaged_split_is_refused(
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Dataset:
     recipe = read_recipe(path, overrides)
-    return task_for(recipe.task, recipe.model.backbone).read(recipe)
+    return task_for(recipe.task, recipe.model.backbone).modality.read(recipe)
 
 
 def test_the_same_split_again(write_recipe: WriteRecipe, tmp_path: Path, photos: Path) -> None:

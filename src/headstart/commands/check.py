@@ -56,9 +56,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
     )
     recipe = asked.with_changes(data={"leaks": "report"})
-    task = task_for(recipe.task, recipe.model.backbone)
-    dataset, leaks = read_checked(recipe, task)
-    like = remembered(task.like, joined(dataset.parts().values()))
+    modality = task_for(recipe.task, recipe.model.backbone).modality
+    dataset, leaks = read_checked(recipe)
+    like = remembered(modality.duplicates, joined(dataset.parts().values()))
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
     if leaks.leaks and asked.data.leaks == "drop":
@@ -109,7 +109,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
         shown = CheckPage(source, tuple(lines), dataset, found, doubts, recipe.seed)
-        varied = frozen.network.preprocessor(recipe.augment.policy or task.policies[0])
+        varied = frozen.network.preprocessor(recipe.augment.policy or modality.policies[0])
         write_check_page(shown, frozen.network.preprocessor(), varied, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
     elif page:

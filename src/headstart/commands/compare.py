@@ -171,7 +171,7 @@ def _cells(
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(begun, asked_for)
         draft = split.with_name(f".{SPLIT}.{uuid.uuid4().hex}")  # another process may be at it too
-        write_split(task_for(first.task, first.model.backbone).read(first), draft)
+        write_split(task_for(first.task, first.model.backbone).modality.read(first), draft)
         draft.rename(split)
     cells = []
     for name, recipe in read:

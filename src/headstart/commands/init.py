@@ -28,7 +28,6 @@ from headstart.data.tables import Table, open_table
 from headstart.errors import HeadstartError
 from headstart.models.packaged import PACKAGED
 from headstart.recipe import Data
-from headstart.tasks import task_for
 from headstart.train.prepare import read_checked
 
 IMAGES, TEXTS = "image_classification", "text_classification"
@@ -64,7 +63,7 @@ def propose(source: str) -> str:
         path = Path(folder) / "draft.toml"
         path.write_text(draft, encoding="utf-8")
         recipe = read_recipe(path)
-    dataset, leaks = read_checked(recipe, task_for(found.task, recipe.model.backbone))
+    dataset, leaks = read_checked(recipe)
     return _recipe(source, found, dataset, leaks)
 
 

@@ -16,12 +16,12 @@ def fetch(recipe: Recipe) -> str:
     """
     from headstart.report.describe import describe_parts
 
-    task = task_for(recipe.task, recipe.model.backbone)
-    dataset = task.read(recipe)
+    modality = task_for(recipe.task, recipe.model.backbone).modality
+    dataset = modality.read(recipe)
     lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
     others = [other.name for other in recipe.evaluate.baselines if other.name in strategies.names()]
     if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
-        network, _ = task.network(recipe.model, dataset, True)
+        network, _ = modality.network(recipe.model, dataset, True)
         lines.append(
             f"backbone   {recipe.model.backbone}: weights with SHA-256 "
             f"{network.spec['pretrained']['sha256']}"

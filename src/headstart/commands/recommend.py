@@ -19,7 +19,6 @@ from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
 from headstart.recipe import Head
 from headstart.recipe.transfer import FROZEN
-from headstart.tasks import task_for
 from headstart.train.prepare import prepare, read_checked
 from headstart.train.prepared import Machine, Prepared, features_of, start
 
@@ -135,9 +134,7 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
         model={"head": Head()},
         evaluate={"baselines": ()},
     )
-    prepared = prepare(
-        recipe, machine, read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
-    )
+    prepared = prepare(recipe, machine, read_checked(recipe))
     train = prepared.dataset.train
     features = _features(prepared, machine, train, chance)
     right = (

@@ -173,7 +173,8 @@ def _try(
 
     assert recipe.search
     space, wanted = recipe.search.space, recipe.search.trials
-    shared = None if any(key.split(".")[0] in ("data", "seed") for key in space) else _read(recipe)
+    changes_data = any(key.split(".")[0] in ("data", "seed") for key in space)
+    shared = None if changes_data else read_checked(recipe)
 
     def attempt(trial: optuna.Trial) -> float:
         chosen = [_override(key, _suggest(trial, key, values)) for key, values in space.items()]
@@ -214,12 +215,6 @@ def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [
         trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs
     ]
-
-
-def _read(recipe: Recipe) -> tuple[Dataset, Leaks]:
-    from headstart.tasks import task_for
-
-    return read_checked(recipe, task_for(recipe.task, recipe.model.backbone))
 
 
 def _suggest(trial: optuna.Trial, key: str, values: Range | list[Any]) -> Any:

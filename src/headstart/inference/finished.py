@@ -44,5 +44,5 @@ def finished(run: str | Path, test: str | None = None) -> Finished:
         if test is None
         else {"split": Split(), "test": test, "limit": None}
     )
-    dataset = task_for(recipe.task, recipe.model.backbone).read(recipe.with_changes(data=data))
-    return Finished(folder, recipe, report, dataset)
+    modality = task_for(recipe.task, recipe.model.backbone).modality
+    return Finished(folder, recipe, report, modality.read(recipe.with_changes(data=data)))

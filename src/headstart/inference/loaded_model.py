@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.errors import HeadstartError, first_line
 from headstart.report.folder import MODEL
-from headstart.tasks import Task, tasks
+from headstart.tasks import Task, task_of
 
 if TYPE_CHECKING:
     from headstart.models.network import Network
@@ -104,8 +104,8 @@ def open_model(source: str | Path) -> LoadedModel:
     folder = Path(source) / MODEL
     try:
         spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        task = tasks.get(spec["task"])[spec["kind"]]()
-        return NetworkModel(str(source), task, task.load(folder, spec))
+        task = task_of(spec["task"], spec["kind"])
+        return NetworkModel(str(source), task, task.modality.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(
             f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found "

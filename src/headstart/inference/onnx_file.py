@@ -28,7 +28,7 @@ from headstart.inference.exportable import (
     varying,
 )
 from headstart.inference.loaded_model import NetworkModel, check_labels
-from headstart.tasks import tasks
+from headstart.tasks import task_of
 
 SPEC, TOKENIZER = "headstart", "headstart_tokenizer"  # in the file's metadata
 
@@ -59,7 +59,7 @@ class OnnxModel:
                 )
             self.spec: dict[str, Any] = json.loads(held[SPEC])
             check_labels(self.spec)
-            self.task = tasks.get(self.spec["task"])[self.spec["kind"]]()
+            self.task = task_of(self.spec["task"], self.spec["kind"])
             self.preprocessor = self._encoder(held)
             self._names = [given.name for given in self._session.get_inputs()]
             self._try_out()

@@ -81,7 +81,7 @@ class Predictor:
         first = members[0]
         self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
         for other in members[1:]:
-            if other.task is not first.task:
+            if other.task.modality is not first.task.modality:
                 raise HeadstartError(
                     f"{other.source}: is a run of {other.spec['task']}, and {first.source} of "
                     f"{first.spec['task']}; only models of one task can be averaged"
@@ -138,7 +138,7 @@ class Predictor:
     def gather(self, paths: Sequence[str]) -> Iterator[Input]:
         """The examples that arguments of the command line stand for: files, folders, tables, "-"
         for standard input, texts."""
-        return self.task.gather(paths, self.spec.get("column"))
+        return self.task.modality.from_paths(paths, self.spec.get("column"))
 
     def found(self, items: Iterable[Any]) -> Iterator[Input]:
         """The examples that items in Python stand for."""

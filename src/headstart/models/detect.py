@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ from headstart.errors import HeadstartError
 from headstart.models.packaged import packaged
 
 EXPORTED = (".onnx", ".pt2")
+KINDS = ("vision", "text", "word_vectors")
 
 
-def kind_of(backbone: str) -> str:
-    """ "vision", "text" or "word_vectors", by the package, the file, a folder's config.json, or
-    timm's list of names.
+def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
+    """The one of `kinds` that the package, the file, a folder's config.json or timm's list of names
+    states; the first of them where it is another one, whose loader then says what is wrong.
 
     Raises:
         HeadstartError: a package or folder that holds none of them, a run or an exported file.
@@ -23,9 +25,12 @@ def kind_of(backbone: str) -> str:
     from headstart.models.word_vectors import is_word_vectors
 
     if backbone.startswith("packaged:"):
-        return packaged(backbone.removeprefix("packaged:")).kind
-    if is_word_vectors(backbone):
+        kind = packaged(backbone.removeprefix("packaged:")).kind
+        return kind if kind in kinds else kinds[0]
+    if "word_vectors" in kinds and is_word_vectors(backbone):
         return "word_vectors"
+    if "vision" not in kinds:
+        return "text"
     folder = local_folder(backbone)
     if folder is not None:
         config = _config(folder)
@@ -76,7 +81,7 @@ def _instead(run: Path, spec: dict[str, Any]) -> str:
 
 def _config(folder: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return config if isinstance(config, dict) else None

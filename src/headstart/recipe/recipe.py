@@ -23,7 +23,7 @@ from headstart.recipe.section import Section, registered
 from headstart.recipe.training import NO_EFFECT_ON_RESULT, Augment, Train
 from headstart.recipe.transfer import AUTO, FROZEN, PROBES, Transfer
 
-EMBEDDING = "embedding_classification"
+FROZEN_TASKS = ("embedding_classification",)  # which feature_extraction is the strategy of
 ALWAYS_SHOWN = (
     "strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy",
     *NO_EFFECT_ON_RESULT,
@@ -58,12 +58,12 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _embedders_stay_frozen(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("task") != EMBEDDING:
+        if not isinstance(given, dict) or given.get("task") not in FROZEN_TASKS:
             return given
         transfer = given.get("transfer", {})
         if not isinstance(transfer, dict) or "strategy" in transfer:
             return given
-        return {**given, "transfer": {**transfer, "strategy": "feature_extraction"}}
+        return {**given, "transfer": {**transfer, "strategy": FROZEN}}
 
     @field_validator("output")
     @classmethod

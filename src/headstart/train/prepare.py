@@ -19,11 +19,12 @@ from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.evaluate.results import PhaseRecord
+from headstart.modalities import Modality
 from headstart.models import sklearn_head
-from headstart.recipe import EMBEDDING, Head, Recipe
+from headstart.recipe import FROZEN_TASKS, Head, Recipe
 from headstart.recipe.transfer import AUTO, FROZEN
 from headstart.registry import unknown
-from headstart.tasks import Task, task_for
+from headstart.tasks import task_for
 from headstart.train.prepared import Machine, Prepared, context_of, estimate
 from headstart.transfer.choice import choose
 from headstart.transfer.strategies import plan, strategies
@@ -36,19 +37,20 @@ if TYPE_CHECKING:
 FEW = 50  # examples
 
 
-def read_checked(recipe: Recipe, task: Task) -> tuple[Dataset, Leaks]:
+def read_checked(recipe: Recipe) -> tuple[Dataset, Leaks]:
     """The recipe's data with what the checks say of it, and what its parts share; data.leaks is
     done to it.
 
     Raises:
         HeadstartError: the data cannot be read, or has leaks that the recipe calls fatal.
     """
-    dataset = task.read(recipe)
+    modality = task_for(recipe.task, recipe.model.backbone).modality
+    dataset = modality.read(recipe)
     everything = joined(dataset.parts().values())
     checked, leaks = apply_leak_policy(
-        dataset, remembered(task.like, everything), recipe.data.leaks
+        dataset, remembered(modality.duplicates, everything), recipe.data.leaks
     )
-    return checked.with_notes(*class_notes(checked), *task.notes(everything)), leaks
+    return checked.with_notes(*class_notes(checked), *modality.notes(everything)), leaks
 
 
 def prepare(
@@ -67,38 +69,34 @@ def prepare(
     from headstart.train.memory import batch_size
     from headstart.train.precision import choose_precision
 
+    task = task_for(recipe.task, recipe.model.backbone)
+    modality = task.modality
+    _check_frozen(recipe, modality)
     if recipe.transfer.strategy == AUTO:
         return _prepare_what_is_best(recipe, machine, read)
     recipe = recipe.with_changes(evaluate={"baselines": recipe.rivals})
-    task = task_for(recipe.task, recipe.model.backbone)
-    if recipe.task == EMBEDDING and not recipe.transfer.frozen:
-        raise HeadstartError(
-            f"task: {EMBEDDING} keeps its embedder frozen; found strategy "
-            f"{recipe.transfer.strategy!r}: remove it, or choose a task whose name does not "
-            "begin with embedding"
-        )
-    if recipe.augment.policy not in (None, *task.policies):
+    if recipe.augment.policy not in (None, *modality.policies):
         raise HeadstartError(
             f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
-            f"{', '.join(task.policies)}"
+            f"{', '.join(modality.policies)}"
         )
     for other in recipe.evaluate.baselines:
         if other.name in strategies.names():
             continue
-        if other.name not in task.baselines:
+        if other.name not in modality.baselines:
             raise HeadstartError(
                 "evaluate.baselines: "
-                f"{unknown(f'baseline of {recipe.task}', other.name, sorted(task.baselines))}"
+                f"{unknown(f'baseline of {recipe.task}', other.name, sorted(modality.baselines))}"
             )
         if other.lr or other.epochs:
             raise HeadstartError(
                 f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
             )
-    dataset, leaks = read or read_checked(recipe, task)
+    dataset, leaks = read or read_checked(recipe)
     torch.manual_seed(recipe.seed)
     head = recipe.head()
     asked = recipe.with_changes(model={"head": head})
-    network, notes = task.network(asked.model, dataset, recipe.transfer.pretrained)
+    network, notes = modality.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
         sklearn_head.try_out(head, network.spec["width"], len(dataset.labels))
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
@@ -149,6 +147,26 @@ def prepare(
         )
         prepared = replace(prepared, dataset=prepared.dataset.with_notes(note))
     return replace(prepared, accumulation=_accumulation(prepared, machine))
+
+
+def _check_frozen(recipe: Recipe, modality: Modality) -> None:
+    """
+    Raises:
+        HeadstartError: the recipe trains a backbone that has to stay as it is.
+    """
+    strategy = recipe.transfer.strategy
+    if recipe.transfer.frozen:
+        return
+    if recipe.task in FROZEN_TASKS:
+        raise HeadstartError(
+            f"task: {recipe.task} keeps its embedder frozen; found strategy {strategy!r}: remove "
+            "it, or choose a task whose name does not begin with embedding"
+        )
+    if not modality.tunable:
+        raise HeadstartError(
+            f"transfer.strategy: found {strategy!r}, but {recipe.model.backbone} has nothing to "
+            f'train; set transfer.strategy = "{FROZEN}"'
+        )
 
 
 def _prepare_what_is_best(

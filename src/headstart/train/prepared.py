@@ -78,7 +78,7 @@ class Prepared:
     @property
     def policy(self) -> str:
         """How training examples are varied."""
-        return self.recipe.augment.policy or self.task.policies[0]
+        return self.recipe.augment.policy or self.task.modality.policies[0]
 
     @property
     def selection(self) -> Examples | None:
