@@ -20,8 +20,8 @@ import tomli_w
 
 from benchmarks.suite import Bench, suite
 from headstart.commands.compare import compare
-from headstart.data.cache import write_whole
 from headstart.errors import HeadstartError
+from headstart.files import write_text
 from headstart.report.comparison import Comparison, ComparisonSection, write_comparison_page
 
 NOTE = (
@@ -48,7 +48,7 @@ def measured(bench: Bench, output: Path) -> Comparison:
     for way, recipe in bench.recipes(output).items():
         path = output / "recipes" / bench.name / f"{way}.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, tomli_w.dumps(recipe))
+        write_text(path, tomli_w.dumps(recipe))
         paths.append(str(path))
     return compare(paths, seeds=bench.seeds)[0]
 
@@ -100,7 +100,7 @@ def main() -> None:
                 "",
                 *map(in_words, parts),
             ]
-            write_whole(output / "RESULTS.md", "\n".join(words))
+            write_text(output / "RESULTS.md", "\n".join(words))
             write_comparison_page(
                 "Results", f"{command}: {machine(output)}. {NOTE}", parts, output / "RESULTS.html"
             )

@@ -10,8 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
-    "errors", "registry", "recipe", "runtime", "data", "transfer", "evaluate", "models", "checks",
-    "modalities", "tasks", "catalogue",
+    "errors", "registry", "files", "recipe", "runtime", "data", "transfer", "evaluate", "models",
+    "checks", "modalities", "tasks", "catalogue",
     "train", "report", "inference", "commands", "cli_runs", "cli",
 ]  # fmt: skip
 

@@ -216,7 +216,7 @@ def test_a_cache_that_cannot_be_written_is_no_trouble(
 def test_what_killed_writers_left_is_swept_in_time() -> None:
     cache = FeatureCache(pretrained(), "fp32")
     cache.folder.mkdir(parents=True)
-    old, new = cache.folder / ".old.draft", cache.folder / ".new.draft"
+    old, new = cache.folder / ".old.headstart-draft", cache.folder / ".new.headstart-draft"
     for draft in (old, new):
         draft.write_bytes(b"half")
     os.utime(old, (0, time.time() - STALE_SECONDS - 5))
@@ -253,7 +253,7 @@ def test_two_writers_and_kill_leave_no_wrong_row() -> None:
         for writer in writers:
             writer.kill()
             writer.join()
-        drafts += len(list(cache.folder.glob(".*.draft")))
+        drafts += len(list(cache.folder.glob(".*.headstart-draft*")))
         found = cache.read(set(DIGESTS))
         seen += len(found)
         for digest, row in found.items():

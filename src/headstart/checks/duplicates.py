@@ -4,7 +4,6 @@ by content."""
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from headstart.data.cache import cache_folder
 from headstart.data.dataset import Examples
+from headstart.files import atomic
 
 FORMAT = 4  # raise it when what counts as alike changes
 
@@ -70,8 +70,7 @@ def remembered(find: Callable[[Examples], Duplicates], examples: Examples) -> Du
 
 
 def _keep(found: Duplicates, path: Path) -> None:
-    draft = path.with_name(f".{uuid.uuid4().hex}.npz")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(draft, content=found.content, pairs=found.pairs, how=found.how)
-        draft.rename(path)
+        with atomic(path) as draft:
+            np.savez(draft, content=found.content, pairs=found.pairs, how=found.how)

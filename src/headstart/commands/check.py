@@ -18,9 +18,9 @@ from headstart.checks.label_errors import suspects
 from headstart.checks.leaks import Leaks, copies, find_leaks, table
 from headstart.checks.nearest_pairs import like_vectors
 from headstart.commands.init import propose
-from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
+from headstart.files import write_text
 from headstart.recipe import Head, Recipe
 from headstart.recipe.transfer import FROZEN
 from headstart.report.check_page import CheckPage, write_check_page
@@ -101,11 +101,11 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
             "errors, and the first ones are worth a look"
         )
     folder = _folder(recipe)
-    write_whole(
+    write_text(
         folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)])
     )
     header = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]
-    write_whole(folder / "suspects.csv", _csv(header, doubts))
+    write_text(folder / "suspects.csv", _csv(header, doubts))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
         shown = CheckPage(source, tuple(lines), dataset, found, doubts, recipe.seed)

@@ -12,7 +12,6 @@ import resource
 import signal
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,9 +20,9 @@ from itertools import product
 from pathlib import Path
 
 from headstart.catalogue import read_recipe
-from headstart.data.cache import write_whole
 from headstart.data.split_file import write_split
 from headstart.errors import HeadstartError
+from headstart.files import atomic, try_lock, write_text
 from headstart.recipe import Recipe, Split
 from headstart.report.comparison import (
     Comparison,
@@ -32,7 +31,7 @@ from headstart.report.comparison import (
     compare_runs,
     write_comparison_page,
 )
-from headstart.report.folder import MODEL, SPLIT, check_free, try_lock
+from headstart.report.folder import MODEL, SPLIT, check_free
 from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
 from headstart.tasks import task_for
@@ -108,9 +107,9 @@ def compare(
     if not runs:
         raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
     found = compare_runs(runs, tuple(failed), cells[0].recipe.evaluate.bootstrap)
-    write_whole(folder / "comparison.json", found.model_dump_json(indent=2) + "\n")
+    write_text(folder / "comparison.json", found.model_dump_json(indent=2) + "\n")
     lines = [found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)]
-    write_whole(folder / "comparison.md", "\n\n".join(lines) + "\n")
+    write_text(folder / "comparison.md", "\n\n".join(lines) + "\n")
     about = f"{cells[0].recipe.data.source or cells[0].recipe.data.train}; {found.n} test examples"
     write_comparison_page(
         folder.stem, about, [ComparisonSection(folder.stem, found)], folder / "comparison.html"
@@ -169,10 +168,9 @@ def _cells(
         )
     if not split.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(begun, asked_for)
-        draft = split.with_name(f".{SPLIT}.{uuid.uuid4().hex}")  # another process may be at it too
-        write_split(task_for(first.task, first.model.backbone).modality.read(first), draft)
-        draft.rename(split)
+        write_text(begun, asked_for)
+        with atomic(split) as draft:  # another process may write it too
+            write_split(task_for(first.task, first.model.backbone).modality.read(first), draft)
     cells = []
     for name, recipe in read:
         for seed in range(first.seed, first.seed + seeds):
@@ -254,7 +252,7 @@ def _made(cell: PlannedRun) -> str:
     if _is_done(cell):
         return str(Report.read(cell.run).test.accuracy)
     if not (cell.folder / FAILED).exists():
-        write_whole(
+        write_text(
             cell.folder / FAILED,
             f"its process ended with exit code {child.exitcode}; was there enough memory?",
         )
@@ -272,9 +270,9 @@ def _run(cell: PlannedRun) -> None:
         check_free(cell.recipe)
         report = run(cell.recipe)
     except HeadstartError as error:
-        write_whole(cell.folder / FAILED, str(error))
+        write_text(cell.folder / FAILED, str(error))
         sys.exit(2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     size = sum(path.stat().st_size for path in (cell.run / MODEL).rglob("*") if path.is_file())
     cost = Cost(seconds=report.main.seconds, peak_bytes=peak, model_bytes=size)
-    write_whole(cell.folder / COST, cost.model_dump_json())
+    write_text(cell.folder / COST, cost.model_dump_json())

@@ -3,7 +3,6 @@ says."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import HeadstartError, first_line
+from headstart.files import atomic, remove
 from headstart.inference.agreement import Agreement
 from headstart.inference.finished import finished
 from headstart.inference.loaded_model import NetworkModel
@@ -84,17 +84,12 @@ def export(
         member.to_float32()
         exact = before.probabilities(checked)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.headstart-draft{path.suffix}")
-    _remove(draft)
-    try:
+    with atomic(path, exclusive=True) as draft:
         answers = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
         found = [Agreement(answer, exact, own, precision, labels) for answer in answers.values()]
         for agreement in found:
             agreement.check(run, f"{to} int8" if int8 else to, int8)
         sizes = [_bytes(draft), _bytes(Path(run) / "model")]
-        draft.rename(path)
-    finally:
-        _remove(draft)
     return Exported(
         path, max(found, key=lambda one: one.largest), sizes[0], sizes[1], tuple(answers)
     )
@@ -152,7 +147,7 @@ def _onnx(
             else:
                 quantize_texts(whole, draft)
         finally:
-            _remove(whole)
+            remove(whole)
     return {
         f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)
     }
@@ -205,10 +200,3 @@ WRITERS = {"onnx": _onnx, "torch_export": _torch_export, "hf": _hf}
 def _bytes(path: Path) -> int:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -12,11 +12,11 @@ from statistics import median
 import numpy as np
 
 from headstart.catalogue import read_recipe
-from headstart.data.cache import write_whole
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
+from headstart.files import write_text
 from headstart.recipe import Head
 from headstart.recipe.transfer import FROZEN
 from headstart.train.prepare import prepare, read_checked
@@ -107,7 +107,7 @@ def recommend(
     found = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
     table = output.with_name(f"{output.name}.recommend.md")
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(
+    write_text(
         table,
         "\n\n".join([found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)])
         + "\n",

@@ -21,8 +21,8 @@ import tomli_w
 
 from headstart.catalogue import read_recipe
 from headstart.commands.run import learn
-from headstart.data.cache import locked, write_whole
 from headstart.errors import HeadstartError, first_line
+from headstart.files import lock, write_text
 from headstart.recipe import Recipe
 from headstart.recipe.search import Range
 from headstart.report.progress import Progress
@@ -128,7 +128,7 @@ def _study(recipe: Recipe, folder: Path) -> optuna.Study:
     storage = recipe.search.storage or _sqlite(folder / "study.db")
     try:
         # two processes that make its tables at once get in each other's way
-        with locked(folder / ".lock"):
+        with lock(folder / ".lock"):
             database = optuna.storages.get_storage(storage)
         return optuna.create_study(
             storage=database,
@@ -307,7 +307,7 @@ def _written(
         "trials that came to an end"
     )
     header = f"# headstart run {folder}/best.toml\n# {claim}\n# {', '.join(chosen)}\n\n"
-    write_whole(folder / "best.toml", header + tomli_w.dumps(resolved))
+    write_text(folder / "best.toml", header + tomli_w.dumps(resolved))
     table = io.StringIO()
     rows = csv.writer(table)
     rows.writerow(
@@ -325,7 +325,7 @@ def _written(
         if state == "fail" and "error" not in trial.user_attrs:
             state = "interrupted"
         rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
-    write_whole(folder / "trials.csv", table.getvalue())
+    write_text(folder / "trials.csv", table.getvalue())
     return SearchResult(
         folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study))
     )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from headstart.errors import HeadstartError
+from headstart.files import atomic, lock, remove
 
 DEFAULT_GIGABYTES = 20.0
 # after which an unfinished file or folder is taken for that of a killed process
@@ -39,46 +36,24 @@ def cache_limit() -> int:
         ) from None
 
 
-def make_once(target: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder `target`, filled by `fill` if it is not there yet.
+def make_once(
+    folder: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], bool] = Path.is_dir
+) -> Path:
+    """The folder, filled by `fill` if it is not there or not whole.
 
-    It is filled under another name and renamed when it is whole, so neither a second process nor a
-    killed one ever shows a half-filled folder.
+    One process fills it, and it appears only when it is whole.
 
     Raises:
         HeadstartError: the cache cannot be written.
     """
-    if target.is_dir():
-        return target
-    with _writing(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}-*"):  # by a process that was killed
-        if time.time() - _last_used(left) > STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        fill(draft)
-        draft.chmod(0o755)
-        try:
-            draft.rename(target)
-        except OSError:
-            if not target.is_dir():  # anything but "another process was first"
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return target
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a text file under another name and move it to its place, also while other processes do
-    the same."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.draft")
-    try:
-        draft.write_text(content, encoding="utf-8", newline="")
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    if not is_whole(folder):
+        with cache_lock(folder):
+            if not is_whole(folder):
+                remove(folder)
+                with atomic(folder, exclusive=True) as draft:
+                    draft.mkdir()
+                    fill(draft)
+    return folder
 
 
 def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
@@ -95,7 +70,7 @@ def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
     for folder in sorted(set(folders) - {keep}, key=_last_used):
         if spare >= 0:
             break
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         spare += sizes[folder]
     return spare >= 0
 
@@ -113,32 +88,18 @@ def _last_used(folder: Path) -> float:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process after the other run the block; systems without file locks let all of them.
+def cache_lock(path: Path) -> Iterator[None]:
+    """Let one process after the other work on a file or folder of the cache.
 
     Raises:
         HeadstartError: the cache cannot be written.
     """
-    with _writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = path.open("w")
-    with opened as file:
+    with ExitStack() as stack:
         try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
+            stack.enter_context(lock(path.with_name(f"{path.name}.lock")))
+        except OSError as error:
+            raise HeadstartError(
+                f"HEADSTART_CACHE: {path.parent} cannot be written ({error.strerror}); set it to a "
+                "folder that can"
+            ) from None
         yield
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """What the system says against writing within becomes a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise HeadstartError(
-            f"HEADSTART_CACHE: {folder} cannot be written ({error.strerror}); set it to a folder "
-            "that can"
-        ) from None

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from headstart.data.cache import cache_folder, locked
+from headstart.data.cache import cache_folder, cache_lock
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
@@ -45,7 +45,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
     folder = cache_folder() / "downloads"
     name = checksums.get("sha256") or checksums["sha1"]
     target, part = folder / name, folder / f"{name}.part"
-    with locked(folder / f"{name}.lock"):
+    with cache_lock(target):
         if target.exists() and not _wrong(target, checksums):
             return target
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -67,7 +67,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
                 "changed or was damaged on its way, so it was deleted unopened; if its publisher "
                 "has replaced it, put the new checksum into the recipe"
             )
-        part.rename(target)
+        part.replace(target)
     return target
 
 

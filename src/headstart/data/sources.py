@@ -6,14 +6,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 
 from headstart.data.archive import is_archive, is_archive_name, is_whole, notes_on, unpack
-from headstart.data.cache import cache_folder, locked, make_once
+from headstart.data.cache import cache_folder, make_once
 from headstart.data.class_folders import Kind
 from headstart.data.dataset import Dataset
 from headstart.data.download import download
@@ -171,12 +170,5 @@ def _local_archive(archive: Path) -> Path:
 
 
 def _unpacked(name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of an archive's content in the cache, filled by one process unless it is there and
-    whole."""
-    folder = cache_folder() / UNPACKED / name
-    if not is_whole(folder):
-        with locked(folder.with_suffix(".lock")):
-            if not is_whole(folder):
-                shutil.rmtree(folder, ignore_errors=True)
-                make_once(folder, fill)
-    return folder
+    """The folder of an archive's content in the cache."""
+    return make_once(cache_folder() / UNPACKED / name, fill, is_whole)

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.data.arrow_column import Column, arrow_table
-from headstart.data.cache import cache_folder, cache_limit, locked, make_once, make_room
+from headstart.data.cache import cache_folder, cache_limit, cache_lock, make_room
 from headstart.data.class_folders import Listing
 from headstart.data.column_selection import Chosen, is_number
 from headstart.data.dataset import Examples
@@ -29,6 +28,7 @@ from headstart.data.tables import LOOKED_AT, Table
 from headstart.data.train_test_folders import role_of
 from headstart.data.unicode import ENCODING_SAMPLE, is_utf16, printable
 from headstart.errors import HeadstartError
+from headstart.files import atomic, remove
 
 FORMAT = 4  # raise it when what is written changes
 ROWS = 10_000  # of a chunk
@@ -128,14 +128,16 @@ def _kept(
     """The records from the cache, written to it on first use."""
     key = hashlib.sha256(json.dumps([FORMAT, *address]).encode()).hexdigest()[:32]
     folder = cache_folder() / "texts" / key
-    with locked(folder.with_suffix(".lock")):
+    with cache_lock(folder):
         try:
             return _opened(folder, keyed)
         # not there, or damaged
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         make_room(folder.parent, folder, size, cache_limit())
-        make_once(folder, lambda draft: _write(records, draft, where, keyed))
+        with atomic(folder, exclusive=True) as draft:
+            draft.mkdir()
+            _write(records, draft, where, keyed)
         return _opened(folder, keyed)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from headstart.data.inputs import STDIN, Input
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
+from headstart.files import atomic, beside, try_lock
 from headstart.inference.predict import Prediction, Predictor, Unreadable
-from headstart.report.folder import try_lock
 from headstart.report.predictions import AFTER, BEFORE, Row, columns, row_of, write_csv
 
 ROWS = 10_000  # of a table in memory
@@ -50,11 +50,9 @@ def write_table(
     if out.exists():
         raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part, lock, draft = (
-        out.with_name(f".{out.name}.headstart-{kind}") for kind in ("part", "lock", "draft")
-    )
-    with try_lock(lock) as ours:
-        if not ours:
+    part = beside(out, "part")
+    with try_lock(beside(out, "lock")) as mine:
+        if not mine:
             raise HeadstartError(
                 f"--out: another process is writing {out}; wait for it, or give another name"
             )
@@ -66,20 +64,16 @@ def write_table(
         ]
         if STDIN in paths:  # what comes there cannot be told from what came before
             part.unlink(missing_ok=True)
-        try:
-            found = predictor.gather(paths)
-            done = _begun(part, _key(predictor, paths, top, tta), header)
-            with _gone_on_with(part), part.open("a", encoding="utf-8") as file:
-                for outcome in predictor.stream(_new(found, done), tta):
-                    file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
-                    seen()
+        found = predictor.gather(paths)
+        done = _begun(part, _key(predictor, paths, top, tta), header)
+        with _gone_on_with(part), part.open("a", encoding="utf-8") as file:
+            for outcome in predictor.stream(_new(found, done), tta):
+                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
+                seen()
+        with atomic(out, exclusive=True) as draft:
             WRITERS[out.suffix](_rows(part), header, draft)
             told = [("error" in row, row.get("refused", False)) for row in _rows(part)]
-            draft.rename(out)
-            part.unlink()
-        finally:
-            draft.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
+        part.unlink()
     return len(told), sum(error for error, _ in told), sum(refused for _, refused in told)
 
 

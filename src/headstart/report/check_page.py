@@ -12,8 +12,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from headstart.checks.leaks import Leaks, Pair
-from headstart.data.cache import write_whole
 from headstart.data.dataset import Dataset
+from headstart.files import write_text
 from headstart.report.pages import figure, render
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_check_page(
     content = render(
         "check.html", page=page, classes=classes, pairs=pairs, doubts=doubts, figures=figures
     )
-    write_whole(path, content)
+    write_text(path, content)
 
 
 def _worst(leaks: Leaks) -> list[Pair]:

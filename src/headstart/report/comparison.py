@@ -10,12 +10,12 @@ from statistics import median
 
 import numpy as np
 
-from headstart.data.cache import write_whole
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import bootstrap
 from headstart.evaluate.paired_tests import ALPHA, format_p, holm, p_equals, sign_flip_test
 from headstart.evaluate.results import Estimate, FrozenModel
 from headstart.evaluate.scores import proportion
+from headstart.files import write_text
 from headstart.report.pages import render
 from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
@@ -246,4 +246,4 @@ def write_comparison_page(
         format_bytes=format_bytes,
         format_p=format_p,
     )
-    write_whole(path, content)
+    write_text(path, content)

@@ -7,13 +7,14 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from headstart.errors import HeadstartError
+from headstart.files import atomic, beside, remove, try_lock
 from headstart.recipe import Recipe
 from headstart.recipe.renamed import with_current_names, without_warnings
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
@@ -53,7 +54,7 @@ def check_free(recipe: Recipe) -> None:
 
 def checkpoints_of(recipe: Recipe) -> Path:
     """Where an unfinished run of a recipe keeps what it goes on from."""
-    return _beside(Path(recipe.output), "checkpoints")
+    return beside(Path(recipe.output), "checkpoints")
 
 
 @contextmanager
@@ -110,10 +111,6 @@ def _few(differing: list[str]) -> str:
     )
 
 
-def _beside(place: Path, part: str) -> Path:
-    return place.with_name(f".{place.name}.headstart-{part}")
-
-
 def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
     found = []
     for key in sorted({*theirs, *ours} - ({"output"} if not prefix else set())):
@@ -131,91 +128,59 @@ def _shown(value: Any) -> str:
 
 @contextmanager
 def run_directory(recipe: Recipe) -> Iterator[Path]:
-    """A new folder to write a run into; it becomes the run directory when the block ends, and
-    vanishes if it fails.
+    """Yield a new folder to write a run into. It becomes the run directory when the block ends, in
+    place of an earlier run of the same recipe, and is removed if the block fails.
 
-    Checkpoints beside it stay if the block is interrupted, and vanish with its end or a trouble
-    that would come again.
+    Checkpoints beside it stay if the block is interrupted. They are removed when it ends, and after
+    an error that would come again.
 
     Raises:
-        HeadstartError: another process is writing the same run.
+        HeadstartError: another process is writing the same run, or the folder cannot be made.
     """
     place = Path(recipe.output)
-    draft, old, lock, checkpoints = (
-        _beside(place, part) for part in ("draft", "old", "lock", "checkpoints")
-    )
-    with _locked(lock, place):
+    old = beside(place, "old")
+    with _locked(place):
         check_free(recipe)  # another run may have ended there meanwhile
-        _make(draft, place)
-        try:
-            (draft / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")
-            checkpoints.mkdir(exist_ok=True)
-            shutil.copyfile(draft / RECIPE, checkpoints / RECIPE)
+        with _checkpoints(recipe), atomic(place, exclusive=True) as draft:
+            draft.mkdir()
+            shutil.copyfile(checkpoints_of(recipe) / RECIPE, draft / RECIPE)
             yield draft
-            shutil.rmtree(old, ignore_errors=True)
+            remove(old)
             if place.exists():
                 place.rename(old)
-            draft.rename(place)
-            shutil.rmtree(old, ignore_errors=True)
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        except HeadstartError:
-            shutil.rmtree(checkpoints, ignore_errors=True)
-            raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-            if checkpoints.is_dir() and not any(path.is_dir() for path in checkpoints.iterdir()):
-                shutil.rmtree(checkpoints, ignore_errors=True)  # there is nothing to go on from
-
-
-def _make(draft: Path, place: Path) -> None:
-    shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
-    try:
-        draft.mkdir()
-    except OSError as error:
-        raise _cannot(place, error) from None
-
-
-def _cannot(place: Path, error: OSError) -> HeadstartError:
-    return HeadstartError(
-        f"output: {place} cannot be made ({error.filename}: {error.strerror}); give another "
-        "place with output=NAME"
-    )
+        remove(old)
 
 
 @contextmanager
-def _locked(path: Path, place: Path) -> Iterator[None]:
+def _checkpoints(recipe: Recipe) -> Iterator[None]:
+    """The folder of checkpoints while a run is written: kept if it is interrupted and there is
+    something to go on from."""
+    folder = checkpoints_of(recipe)
+    folder.mkdir(exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise _cannot(place, error) from None
-    with try_lock(path) as ours:
-        if not ours:
+        (folder / RECIPE).write_text(tomli_w.dumps(recipe.resolved()), encoding="utf-8")
+        yield
+        remove(folder)
+    except HeadstartError:
+        remove(folder)
+        raise
+    finally:
+        if folder.is_dir() and not any(path.is_dir() for path in folder.iterdir()):
+            remove(folder)
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(try_lock(beside(place, "lock")))
+        except OSError as error:
+            raise HeadstartError(
+                f"output: {place} cannot be made ({error.filename}: {error.strerror}); give "
+                "another place with output=NAME"
+            ) from None
+        if not mine:
             raise HeadstartError(
                 f"output: another process is writing {place}; wait for it or give output=NAME"
             )
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
-
-
-@contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Whether this process, and no other, works on what a file stands for; where a system has no
-    file locks, always."""
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        # or loader processes that outlive a killed run hold the lock
-        os.register_at_fork(after_in_child=file.close)
-        yield True
+        yield

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from headstart.evaluate.results import Result
+from headstart.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,9 +41,8 @@ def plot_rates(
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    draft = path.with_name(f".{path.name}.draft")
-    figure.savefig(draft, dpi=120, format="png")
-    draft.rename(path)
+    with atomic(path) as draft:
+        figure.savefig(draft, dpi=120, format="png")
 
 
 def learning_curves(result: Result) -> Markup:

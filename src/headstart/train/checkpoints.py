@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headstart.files import atomic, remove
 from headstart.runtime.processes import broadcast_from_main, rank_and_world
 
 STATE = "state.json"
@@ -68,14 +68,12 @@ class Checkpoints:
         A disk that is full costs the checkpoint, not the run.
         """
         if rank_and_world()[0] == 0:
-            draft = self._folder / f".{name}.draft"
             try:
-                self._write(draft, dict(state), tensors)
-                draft.rename(self._folder / name)
+                with atomic(self._folder / name, exclusive=True) as draft:
+                    self._write(draft, dict(state), tensors)
                 for old in self._whole()[KEPT:]:
-                    shutil.rmtree(old, ignore_errors=True)
+                    remove(old)
             except (OSError, SafetensorError) as error:
-                shutil.rmtree(draft, ignore_errors=True)
                 self._tell({"event": "note", "note": f"no checkpoint could be written: {error}"})
         self._saved = time.monotonic()
 
@@ -85,7 +83,7 @@ class Checkpoints:
 
     def _clear(self) -> None:
         for folder in self._whole():
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
     def _whole(self) -> list[Path]:
         """Folders that were renamed, the newest first."""
@@ -98,7 +96,6 @@ class Checkpoints:
     def _write(
         self, draft: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
-        shutil.rmtree(draft, ignore_errors=True)  # what a killed run left
         draft.mkdir(parents=True)
         files = {}
         for group, values in tensors.items():
@@ -148,7 +145,7 @@ class Checkpoints:
                     f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
                 )
                 self._tell({"event": "note", "note": note})
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
         return None
 
 

@@ -26,6 +26,7 @@ from safetensors.numpy import load, save
 from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.files import atomic
 from headstart.models.network import Network
 from headstart.runtime.processes import broadcast_from_main, gather_to_main, rank_and_world
 from headstart.train.context import TrainContext
@@ -74,16 +75,12 @@ class FeatureCache:
         room; a cache that cannot be written is left alone."""
         names = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
         content = save({"digests": names, "features": rows}, {"sha256": _checksum(names, rows)})
-        draft = self.folder / f".{uuid.uuid4().hex}.draft"
-        try:
+        with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder)
             if make_room(self.folder.parent, self.folder, len(content), cache_limit()):
-                draft.write_bytes(content)
-                draft.rename(self.folder / f"{uuid.uuid4().hex}.safetensors")
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
+                with atomic(self.folder / f"{uuid.uuid4().hex}.safetensors") as draft:
+                    draft.write_bytes(content)
 
 
 def extract(
@@ -238,7 +235,7 @@ def _checksum(names: np.ndarray, rows: np.ndarray) -> str:
 
 def _sweep(folder: Path) -> None:
     """Delete what writers left that were killed long ago."""
-    for draft in folder.glob(".*.draft"):
+    for draft in folder.glob(".*.headstart-draft*"):
         with suppress(OSError):
             if time.time() - draft.stat().st_mtime > STALE_SECONDS:
                 draft.unlink()

@@ -14,8 +14,9 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from headstart.data.cache import cache_folder, write_whole
+from headstart.data.cache import cache_folder
 from headstart.errors import HeadstartError
+from headstart.files import atomic
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.runtime.depthwise import fp32_depthwise_gradients
@@ -131,5 +132,6 @@ def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], s
     chosen = choose()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, chosen)
+        with atomic(path) as draft:
+            draft.write_bytes(chosen.encode())
     return chosen
