@@ -13,13 +13,13 @@ from PIL import Image
 from headstart.checks.counts import image_notes
 from headstart.checks.duplicate_images import like_images
 from headstart.data.dataset import Dataset
-from headstart.data.display import printable
 from headstart.data.grey_range import unscaled_note
 from headstart.data.image_formats import FIRST_BYTES, detect_format, heif_version, open_image
 from headstart.data.images import is_high_bit_depth
 from headstart.data.inputs import images_at
 from headstart.data.python_inputs import images_of
 from headstart.data.readers import IMAGES, read_images
+from headstart.data.unicode import printable
 from headstart.modalities import Defaults, Modality, Upload, modalities
 from headstart.models.image_preprocessing import check_look
 from headstart.models.image_preprocessor import ImagePreprocessor
