@@ -1,2 +1,1 @@
-"""Checks: what is wrong with the data, found before an hour of training is spent. Knows data alone,
-and nothing of torch."""
+"""Checks of the data before training. They need only the data, not torch."""

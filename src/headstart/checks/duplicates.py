@@ -1,5 +1,4 @@
-"""Which examples are like which: what both kinds of examples say of themselves, in one form, kept
-by content."""
+"""Duplicates and near duplicates among examples, and their cache."""
 
 from __future__ import annotations
 
@@ -16,33 +15,33 @@ from headstart.data.cache import cache_folder
 from headstart.data.dataset import Examples
 from headstart.files import atomic
 
-FORMAT = 4  # raise it when what counts as alike changes
+FORMAT = 4  # of the cache: raise it when the definition of a duplicate changes
 
 COPY, PIXELS, MIRRORED, PICTURE, WORDS, FEATURES, GROUP = range(7)
-HOW = (
+KIND_NAMES = (
     "a copy", "the same pixels", "mirrored", "almost the same picture", "almost the same words",
-    "alike to the backbone",
+    "similar to the backbone",
     "the same group",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Examples and their likes.
+    """Duplicates among n examples.
 
-    `content` has a number for each example, shape (n,); those with the same one are copies of each
-    other. `pairs` are numbers of contents that are near copies, shape (m, 2), and `how` says of
-    each pair in what way, a number in `HOW`, shape (m,).
+    `content` is the content id of each example, shape (n,): copies have the same id. `pairs` are
+    pairs of content ids that are near duplicates, shape (m, 2), and `kinds` the kind of each pair,
+    an index into `KIND_NAMES`, shape (m,).
     """
 
     content: np.ndarray
     pairs: np.ndarray
-    how: np.ndarray
+    kinds: np.ndarray
 
 
-def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(number of each key, shape (n,), and the first row of each number), counted in the order in
-    which keys first occur."""
+def factorize(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(id of each key, shape (n,); first row of each id). Ids are in the order of first occurrence,
+    as in pandas.factorize."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(first), np.int64)
@@ -50,27 +49,28 @@ def numbered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rank[inverse], first[order]
 
 
-def remembered(find: Callable[[Examples], Duplicates], examples: Examples) -> Duplicates:
-    """What `find` says of examples, from the cache if these contents in this order were asked about
-    before."""
+def cached_duplicates(find: Callable[[Examples], Duplicates], examples: Examples) -> Duplicates:
+    """The duplicates that `find` finds, from the cache if it has seen the same contents in the same
+    order."""
     contents = hashlib.sha256(f"{FORMAT} {find.__name__}".encode())
     for digest in examples.digests:
         contents.update(digest)
     path = cache_folder() / "likes" / f"{contents.hexdigest()[:32]}.npz"
     with (
         suppress(OSError, ValueError, KeyError, EOFError, BadZipFile),
-        np.load(path, allow_pickle=False) as kept,
+        np.load(path, allow_pickle=False) as arrays,
     ):
-        known = Duplicates(kept["content"], kept["pairs"], kept["how"])
-        if len(known.content) == len(examples) and len(known.pairs) == len(known.how):
-            return known
-    found = find(examples)
-    _keep(found, path)
-    return found
-
-
-def _keep(found: Duplicates, path: Path) -> None:
+        cached = Duplicates(arrays["content"], arrays["pairs"], arrays["how"])
+        if len(cached.content) == len(examples) and len(cached.pairs) == len(cached.kinds):
+            return cached
+    duplicates = find(examples)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as draft:
-            np.savez(draft, content=found.content, pairs=found.pairs, how=found.how)
+            np.savez(
+                draft,
+                content=duplicates.content,
+                pairs=duplicates.pairs,
+                how=duplicates.kinds,
+            )
+    return duplicates

@@ -1,5 +1,5 @@
-"""Examples of a held-out part that training has seen as well: copies, near copies, and others of
-the same group."""
+"""Leaks between parts: held-out examples with a duplicate, or an example of the same group, in an
+earlier part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstart.checks.duplicates import COPY, GROUP, HOW, Duplicates
+from headstart.checks.duplicates import COPY, GROUP, KIND_NAMES, Duplicates
 from headstart.data.dataset import Dataset, joined
 from headstart.data.split_file import UNUSED
 from headstart.data.splits import group_numbers
@@ -20,7 +20,7 @@ from headstart.errors import HeadstartError
 
 @dataclass(frozen=True)
 class Pair:
-    """Two examples that are alike: part, name and label of each, and how they are alike."""
+    """Two similar examples: part, name and label of each, and the kind of similarity."""
 
     part: str
     name: str
@@ -28,17 +28,16 @@ class Pair:
     other_part: str
     other_name: str
     other_label: str
-    how: str
+    kind: str
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """What the parts of a data set share.
+    """Leaks between the parts of a data set, which are in the order train, validation, test.
 
-    `leaks` has an entry for each example of a held-out part that has its like in an earlier one
-    (the order is train, validation, test), `conflicts` one for each copy whose label differs.
-    `leaked` are the rows of each part that have their like in an earlier part, `given_away` those
-    that have it in a later one.
+    `leaks` has a pair for each example with a match (a duplicate, or an example of the same group)
+    in an earlier part, `conflicts` one for each copy with a different label. `leaked` are the rows
+    of each part with a match in an earlier part, `given_away` those with a match in a later part.
     """
 
     leaks: tuple[Pair, ...]
@@ -47,24 +46,24 @@ class Leaks:
     given_away: dict[str, np.ndarray]
 
 
-def find_leaks(dataset: Dataset, like: Duplicates) -> Leaks:
-    """What `like`, of the parts one after the other, says about them."""
-    rows = _Rows(dataset, like)
-    partner, how = rows.in_another_part(1)
-    leaked = np.flatnonzero(partner >= 0)
-    leaks = tuple(rows.pair(row, int(partner[row]), int(how[row])) for row in leaked.tolist())
-    given_away = np.flatnonzero(rows.in_another_part(-1)[0] >= 0)
-    return Leaks(leaks, rows.copies(labelled=True), rows.by_part(leaked), rows.by_part(given_away))
+def find_leaks(dataset: Dataset, duplicates: Duplicates) -> Leaks:
+    """The leaks, given the duplicates among the concatenated parts."""
+    rows = _Rows(dataset, duplicates)
+    match, kind = rows.matches(earlier=True)
+    leaked = np.flatnonzero(match >= 0)
+    leaks = tuple(rows.pair(row, int(match[row]), int(kind[row])) for row in leaked.tolist())
+    given_away = np.flatnonzero(rows.matches(earlier=False)[0] >= 0)
+    return Leaks(leaks, rows.copies(conflicts_only=True), rows.by_part(leaked), rows.by_part(given_away))
 
 
-def copies(dataset: Dataset, like: Duplicates) -> tuple[Pair, ...]:
-    """Each example that has the content of an earlier one, in its own part or another."""
-    return _Rows(dataset, like).copies(labelled=False)
+def copies(dataset: Dataset, duplicates: Duplicates) -> tuple[Pair, ...]:
+    """Each example that is a copy of an earlier one, in the same part or another."""
+    return _Rows(dataset, duplicates).copies(conflicts_only=False)
 
 
-def without(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
-    """The data less the examples of training and validation that a later part has as well, and what
-    was found, where those are now `unused` and nothing is leaked any more."""
+def drop_leaks(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
+    """The data without the examples of training and validation that have a match in a later part
+    (they become the part `unused`), and the leaks after that."""
     rows = leaks.given_away
     dropped = [part.take(rows[role]) for role, part in dataset.parts().items()]
     kept = {
@@ -72,159 +71,148 @@ def without(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
         for role, part in dataset.parts().items()
     }
     unused = joined([*([dataset.unused] if dataset.unused else []), *dropped])
-    gone = {(role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names}
+    dropped_names = {(role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names}
 
     def mark(pair: Pair) -> Pair:
-        part = UNUSED if (pair.part, pair.name) in gone else pair.part
-        return replace(
-            pair,
-            part=part,
-            other_part=UNUSED if (pair.other_part, pair.other_name) in gone else pair.other_part,
-        )
+        part = UNUSED if (pair.part, pair.name) in dropped_names else pair.part
+        is_dropped = (pair.other_part, pair.other_name) in dropped_names
+        return replace(pair, part=part, other_part=UNUSED if is_dropped else pair.other_part)
 
-    less = replace(
+    cleaned = replace(
         dataset,
         train=kept["train"],
         validation=kept.get("validation") or None,
         unused=unused or None,
     )
-    return less, Leaks(
+    return cleaned, Leaks(
         leaks=tuple(map(mark, leaks.leaks)),
         conflicts=tuple(map(mark, leaks.conflicts)),
-        leaked={role: found[:0] for role, found in leaks.leaked.items()},
-        given_away={role: found[:0] for role, found in leaks.given_away.items()},
+        leaked={role: rows[:0] for role, rows in leaks.leaked.items()},
+        given_away={role: rows[:0] for role, rows in leaks.given_away.items()},
     )
 
 
-def apply_leak_policy(dataset: Dataset, like: Duplicates, policy: str) -> tuple[Dataset, Leaks]:
-    """The data as data.leaks wants it, with sentences on what was found, and what leaks remain.
+def apply_leak_policy(
+    dataset: Dataset, duplicates: Duplicates, policy: str
+) -> tuple[Dataset, Leaks]:
+    """The data after applying the policy of data.leaks, with notes on the leaks, and the remaining
+    leaks.
 
     Raises:
-        HeadstartError: there are leaks, and the policy is "error"; or without them a class would
-            have no training example.
+        HeadstartError: there are leaks and the policy is "error"; or dropping them would leave a
+            class without training examples.
     """
-    found = find_leaks(dataset, like)
-    notes = _notes(dataset, like, found)
-    if found.leaks and policy == "error":
+    leaks = find_leaks(dataset, duplicates)
+    notes = _notes(dataset, duplicates, leaks)
+    if leaks.leaks and policy == "error":
         raise HeadstartError(
-            f'{notes[0]}. Mend the data, or set data.leaks = "drop" to leave them out of '
-            'training, or "report" to have '
-            "the score with and without them"
+            f'{notes[0]}. Fix the data, or set data.leaks = "drop" to leave them out of training, '
+            'or "report" to report the score with and without them'
         )
-    if found.leaks and policy == "drop":
-        count = sum(map(len, found.given_away.values()))
-        dataset, found = without(dataset, found)
+    if leaks.leaks and policy == "drop":
+        count = sum(map(len, leaks.given_away.values()))
+        dataset, leaks = drop_leaks(dataset, leaks)
         empty = [name for name, count in dataset.counts("train").items() if not count]
         if empty:
             raise HeadstartError(
-                "data.leaks: without the examples that held-out parts have as well, no training "
-                f"example of {empty[0]!r} "
-                'is left; mend the data, or set data.leaks = "report"'
+                "data.leaks: without the leaked examples, no training example of "
+                f'{empty[0]!r} is left; fix the data, or set data.leaks = "report"'
             )
         notes.append(
-            f'data.leaks = "drop": left out of training and validation for that are {count} '
-            "examples"
+            f'data.leaks = "drop": {count} examples were left out of training and validation'
         )
-    return dataset.with_notes(*notes), found
+    return dataset.with_notes(*notes), leaks
 
 
-def _notes(dataset: Dataset, like: Duplicates, found: Leaks) -> list[str]:
+def _notes(dataset: Dataset, duplicates: Duplicates, leaks: Leaks) -> list[str]:
     notes = []
-    for role, rows in found.leaked.items():
-        own = [pair for pair in found.leaks if pair.part == role]
-        if own:
+    for role, rows in leaks.leaked.items():
+        pairs = [pair for pair in leaks.leaks if pair.part == role]
+        if pairs:
             kinds = ", ".join(
-                f"{count} {how}" for how, count in Counter(pair.how for pair in own).most_common()
+                f"{count} {kind}" for kind, count in Counter(pair.kind for pair in pairs).most_common()
             )
-            first = own[0]
+            first = pairs[0]
             notes.append(
                 f"{role} examples with a duplicate in an earlier part: {len(rows)} of "
                 f"{len(dataset.parts()[role])} ({kinds}), such as {first.name} and "
                 f"{first.other_name} of {first.other_part}"
             )
-    if found.conflicts:
-        first = found.conflicts[0]
+    if leaks.conflicts:
+        first = leaks.conflicts[0]
         notes.append(
-            f"copies under another label: {len(found.conflicts)}, such as {first.name} "
+            f"copies with a different label: {len(leaks.conflicts)}, such as {first.name} "
             f"({first.label}) and {first.other_name} ({first.other_label})"
         )
-    copies = len(like.content) - (like.content.max() + 1)
+    copies = len(duplicates.content) - (duplicates.content.max() + 1)
     if copies:
         notes.append(f"copies of other examples: {copies}")
     return notes
 
 
 def table(pairs: Iterable[Pair]) -> str:
-    """Pairs as CSV, for people and spreadsheets, each once."""
+    """Pairs as CSV, each once."""
     written = io.StringIO()
     rows = csv.writer(written)
     rows.writerow(["part", "example", "label", "like", "of_part", "of_label", "how"])
     for pair in dict.fromkeys(pairs):
-        rows.writerow(
-            [
-                pair.part,
-                pair.name,
-                pair.label,
-                pair.other_name,
-                pair.other_part,
-                pair.other_label,
-                pair.how,
-            ]
-        )
+        first, second = (pair.part, pair.name, pair.label), (pair.other_name, pair.other_part)
+        rows.writerow([*first, *second, pair.other_label, pair.kind])
     return written.getvalue()
 
 
 class _Rows:
-    """All parts as one, with what is like what by row; `role` is the number of each row's part."""
+    """The concatenated parts, with the duplicates among their rows."""
 
-    def __init__(self, dataset: Dataset, like: Duplicates) -> None:
+    def __init__(self, dataset: Dataset, duplicates: Duplicates) -> None:
         parts = dataset.parts()
-        self._roles, self._labels, self._like = list(parts), dataset.labels, like
+        self._roles, self._labels, self._duplicates = list(parts), dataset.labels, duplicates
         self._all = joined(parts.values())
         sizes = [len(part) for part in parts.values()]
         self._begins = np.cumsum([0, *sizes])
         self._part = np.repeat(np.arange(len(sizes)), sizes)
         self._groups = group_numbers(self._all) if self._all.keys else None
 
-    def in_another_part(self, way: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each row one that it is like in an earlier part (`way` 1) or a later one (-1), and
-        how: copies come first, then near copies, then others of its group. -1 where there is
-        none."""
-        part, content = self._part * way, self._like.content
-        partner, how = np.full(len(part), -1), np.full(len(part), -1)
+    def matches(self, earlier: bool) -> tuple[np.ndarray, np.ndarray]:
+        """For each row a matching row in an earlier (or else a later) part, and the kind of match,
+        both -1 if there is none. Copies are preferred to near duplicates, and those to examples of
+        the same group."""
+        part, content = self._part * (1 if earlier else -1), self._duplicates.content
+        match, match_kind = np.full(len(part), -1), np.full(len(part), -1)
 
         def offer(rows: np.ndarray, kind: np.ndarray | int) -> None:
-            new = (partner < 0) & (part[rows] < part)
-            partner[new], how[new] = rows[new], np.broadcast_to(kind, len(part))[new]
+            new = (match < 0) & (part[rows] < part)
+            match[new], match_kind[new] = rows[new], np.broadcast_to(kind, len(part))[new]
 
-        first = _first(content, part)
+        first = _first_rows(content, part)
         offer(first[content], COPY)
-        own, other = np.concatenate([self._like.pairs, self._like.pairs[:, ::-1]]).T
-        order = np.argsort(part[first[other]], kind="stable")
-        met, place = np.unique(own[order], return_index=True)
+        pairs = self._duplicates.pairs
+        source, target = np.concatenate([pairs, pairs[:, ::-1]]).T
+        order = np.argsort(part[first[target]], kind="stable")
+        paired, position = np.unique(source[order], return_index=True)
         nearest, kind = first.copy(), np.zeros(len(first), np.uint8)
-        nearest[met] = first[other[order[place]]]
-        kind[met] = np.tile(self._like.how, 2)[order[place]]
+        nearest[paired] = first[target[order[position]]]
+        kind[paired] = np.tile(self._duplicates.kinds, 2)[order[position]]
         offer(nearest[content], kind[content])
         if self._groups is not None:
-            offer(_first(self._groups, part)[self._groups], GROUP)
-        return partner, how
+            offer(_first_rows(self._groups, part)[self._groups], GROUP)
+        return match, match_kind
 
-    def copies(self, labelled: bool) -> tuple[Pair, ...]:
-        """Each example that has the content of an earlier one; with `labelled`, those whose labels
+    def copies(self, conflicts_only: bool) -> tuple[Pair, ...]:
+        """Each example that is a copy of an earlier one; with `conflicts_only`, if their labels
         differ."""
-        content = self._like.content
-        first = _first(content, np.arange(len(content)))[content]
-        later = (
+        content = self._duplicates.content
+        first = _first_rows(content, np.arange(len(content)))[content]
+        chosen = (
             self._all.labels != self._all.labels[first]
-            if labelled
+            if conflicts_only
             else first != np.arange(len(first))
         )
         return tuple(
-            self.pair(row, int(first[row]), COPY) for row in np.flatnonzero(later).tolist()
+            self.pair(row, int(first[row]), COPY) for row in np.flatnonzero(chosen).tolist()
         )
 
-    def pair(self, row: int, other: int, how: int) -> Pair:
+    def pair(self, row: int, other: int, kind: int) -> Pair:
         part, other_part = (self._roles[self._part[r]] for r in (row, other))
         label, other_label = (self._labels[self._all.labels[r]] for r in (row, other))
         return Pair(
@@ -234,18 +222,18 @@ class _Rows:
             other_part,
             self._all.names[other],
             other_label,
-            HOW[how],
+            KIND_NAMES[kind],
         )
 
     def by_part(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows counted from the beginning of their parts."""
+        """Rows as positions within their parts."""
         ends = zip(self._roles, self._begins, self._begins[1:], strict=False)
         return {name: rows[(rows >= begin) & (rows < end)] - begin for name, begin, end in ends}
 
 
-def _first(numbers: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """For each number the row of it that comes first in this order, shape (numbers,)."""
-    found = np.empty(numbers.max() + 1, np.int64)
+def _first_rows(ids: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """For each id its row with the lowest `order`, shape (ids,)."""
+    first = np.empty(ids.max() + 1, np.int64)
     rows = np.argsort(order, kind="stable")[::-1]
-    found[numbers[rows]] = rows
-    return found
+    first[ids[rows]] = rows
+    return first
