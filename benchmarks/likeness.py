@@ -21,8 +21,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from headstart.checks.duplicate_images import same_pictures
-from headstart.checks.duplicate_texts import ROWS, Sketches, plain
+from headstart.checks.duplicate_images import near_duplicates
+from headstart.checks.duplicate_texts import ROWS, MinHashIndex, normalise
 from headstart.data.pictures import COLOUR_SIDE, SIDE
 
 
@@ -68,17 +68,17 @@ def sentences(count: int) -> list[str]:
 def _images(count: int) -> tuple[float, int]:
     given = thumbnails(count)
     started = time.perf_counter()
-    pairs, _ = same_pictures(given)
+    pairs, _ = near_duplicates(given)
     return time.perf_counter() - started, len(pairs)
 
 
 def _texts(count: int) -> tuple[float, int]:
     given = sentences(count)
     started = time.perf_counter()
-    sketches = Sketches(count)
+    index = MinHashIndex(count)
     for start in range(0, count, ROWS):
-        sketches.put(start, plain(given[start : start + ROWS]))
-    pairs = sketches.near_copies(np.arange(count))
+        index.add(start, normalise(given[start : start + ROWS]))
+    pairs = index.near_duplicates(np.arange(count))
     return time.perf_counter() - started, len(pairs)
 
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from headstart.checks.duplicate_images import like_images
-from headstart.checks.duplicate_texts import LONGEST, like_texts, plain
-from headstart.checks.duplicates import HOW, WORDS, Duplicates, numbered, remembered
-from headstart.checks.nearest_pairs import like_pairs, like_vectors
+from headstart.checks.duplicate_images import find_duplicate_images
+from headstart.checks.duplicate_texts import MAX_CHARACTERS, find_duplicate_texts, normalise
+from headstart.checks.duplicates import KIND_NAMES, WORDS, Duplicates, cached_duplicates, factorize
+from headstart.checks.similar_pairs import similar_pairs, similar_vectors
 from headstart.data.dataset import Examples
 
 
@@ -39,12 +39,12 @@ def images(folder: Path, made: dict[str, Image.Image]) -> Examples:
     return Examples(items, np.zeros(len(items), np.int64), tuple(made), digests)
 
 
-def how(found: Duplicates, part: Examples) -> dict[tuple[str, str], str]:
-    """The likes that are no copies, by name."""
+def kinds_by_pair(found: Duplicates, part: Examples) -> dict[tuple[str, str], str]:
+    """The kinds of the near duplicates, by name."""
     _, first = np.unique(found.content, return_index=True)
     return {
-        (part.names[first[a]], part.names[first[b]]): HOW[kind]
-        for (a, b), kind in zip(found.pairs, found.how, strict=True)
+        (part.names[first[a]], part.names[first[b]]): KIND_NAMES[kind]
+        for (a, b), kind in zip(found.pairs, found.kinds, strict=True)
     }
 
 
@@ -59,10 +59,10 @@ def test_images_that_show_the_same_picture(tmp_path: Path) -> None:
         "resaved.bmp": made["004.png"],
     }
     part = images(tmp_path, made)
-    found = like_images(part)
+    found = find_duplicate_images(part)
     assert found.content[60] == found.content[0]
     assert len(set(found.content.tolist())) == 64
-    assert how(found, part) == {
+    assert kinds_by_pair(found, part) == {
         ("001.png", "reencoded.jpg"): "almost the same picture",
         ("002.png", "mirrored.jpg"): "mirrored",
         ("003.png", "cropped.jpg"): "almost the same picture",
@@ -74,7 +74,7 @@ def test_plain_images_are_like_nothing(tmp_path: Path) -> None:
     made = {
         f"{grey}.png": Image.new("RGB", (40, 40), (grey, grey, grey)) for grey in range(0, 200, 20)
     }
-    assert not len(like_images(images(tmp_path, made)).pairs)
+    assert not len(find_duplicate_images(images(tmp_path, made)).pairs)
 
 
 def texts(*items: str) -> Examples:
@@ -101,14 +101,14 @@ def test_texts_that_say_the_same() -> None:
         "...",
         "?!",
     )
-    found = like_texts(part)
+    found = find_duplicate_texts(part)
     assert found.content.tolist() == [0, 0, 1, 2, 3, 3, 4, 5, 6, 7]
     assert found.pairs.tolist() == [[0, 1]]
-    assert found.how.tolist() == [WORDS]
+    assert found.kinds.tolist() == [WORDS]
 
 
 def test_plain_texts() -> None:
-    assert plain(["It's  GOOD\n—really!", "ＡＢＣ", "हिन्दी", ""]) == [
+    assert normalise(["It's  GOOD\n—really!", "ＡＢＣ", "हिन्दी", ""]) == [
         "it s good really",
         "abc",
         "हिन्दी",
@@ -124,7 +124,7 @@ def test_many_copies_cost_no_more_than_their_number() -> None:
         compared += len(first)
         return np.ones(len(first), bool)
 
-    pairs = like_pairs(iter([np.zeros(5_000, np.int64)] * 4), alike, 100)
+    pairs = similar_pairs(iter([np.zeros(5_000, np.int64)] * 4), alike, 100)
     assert compared <= 4 * 3 * 5_000
     assert len(pairs) <= 3 * 5_000
 
@@ -134,7 +134,7 @@ def test_where_all_are_alike_each_row_has_a_few_likes_and_not_all() -> None:
         return np.ones(len(first), bool)
 
     random = np.random.default_rng(0)
-    pairs = like_pairs((random.integers(0, 2**60, 2_000) for _ in range(50)), alike, 8)
+    pairs = similar_pairs((random.integers(0, 2**60, 2_000) for _ in range(50)), alike, 8)
     likes = np.bincount(pairs.ravel(), minlength=2_000)
     assert likes.min() >= 8
     assert likes.mean() < 2 * 8
@@ -146,7 +146,7 @@ def test_vectors_at_a_small_angle_are_found_among_many() -> None:
     near = vectors[:300] + 0.15 * random.normal(size=(300, 64)).astype(np.float32)
     everything = np.concatenate([vectors, near])
     everything /= np.linalg.norm(everything, axis=1, keepdims=True)
-    found = set(map(tuple, like_vectors(everything, 0.95).tolist()))
+    found = set(map(tuple, similar_vectors(everything, 0.95).tolist()))
     wanted = {
         (row, 3_000 + row)
         for row in range(300)
@@ -158,7 +158,7 @@ def test_vectors_at_a_small_angle_are_found_among_many() -> None:
 
 
 def test_numbers_follow_the_first_occurrence() -> None:
-    numbers, first = numbered(np.array([b"z", b"a", b"z", b"m"]))
+    numbers, first = factorize(np.array([b"z", b"a", b"z", b"m"]))
     assert numbers.tolist() == [0, 1, 0, 2]
     assert first.tolist() == [0, 1, 3]
 
@@ -169,11 +169,11 @@ def test_what_was_found_is_found_again_without_looking() -> None:
 
     def look(examples: Examples) -> Duplicates:
         looked.append(examples)
-        return like_texts(examples)
+        return find_duplicate_texts(examples)
 
-    found, again = remembered(look, part), remembered(look, part)
+    found, again = cached_duplicates(look, part), cached_duplicates(look, part)
     assert len(looked) == 1
-    for name in ("content", "pairs", "how"):
+    for name in ("content", "pairs", "kinds"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
 
 
@@ -183,15 +183,19 @@ def test_a_damaged_cache_of_likes_is_made_again(
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
     part = texts(LONG, LONG.replace("old", "new"), "quite another one")
-    found = remembered(like_texts, part)
+    found = cached_duplicates(find_duplicate_texts, part)
     (path,) = (tmp_path / "likes").iterdir()
     if damage is None:
-        np.savez(path, content=found.content[:1], pairs=found.pairs, how=found.how)
+        np.savez(path, content=found.content[:1], pairs=found.pairs, how=found.kinds)
     else:
         path.write_bytes(damage)
-    np.testing.assert_array_equal(remembered(like_texts, part).content, found.content)
+    np.testing.assert_array_equal(
+        cached_duplicates(find_duplicate_texts, part).content, found.content
+    )
 
 
 def test_long_texts_are_copies_only_as_a_whole() -> None:
-    head = LONG * (LONGEST // len(LONG) + 2)
-    assert like_texts(texts(f"{head} one end", f"{head} another end")).content.tolist() == [0, 1]
+    head = LONG * (MAX_CHARACTERS // len(LONG) + 2)
+    assert find_duplicate_texts(
+        texts(f"{head} one end", f"{head} another end")
+    ).content.tolist() == [0, 1]

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from headstart.catalogue import read_recipe
-from headstart.checks.counts import class_notes
-from headstart.checks.label_errors import suspects
 from headstart.checks.leaks import Leaks, table
+from headstart.checks.sanity_checks import check_classes, find_label_errors
 from headstart.commands.run import run
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
@@ -53,7 +52,7 @@ def test_leaks_are_named_and_the_score_without_them_given(
     dataset, leaks = read(write_recipe, leaky)
     assert leaks.leaked["test"].tolist() == [40, 41, 42, 43, 44, 45]
     assert [pair.other_name for pair in leaks.leaks] == [f"train.tsv:{row}" for row in range(2, 8)]
-    assert [pair.how for pair in leaks.leaks] == ["a copy"] * 4 + ["almost the same words"] * 2
+    assert [pair.kind for pair in leaks.leaks] == ["a copy"] * 4 + ["almost the same words"] * 2
     note = (
         "test examples with a duplicate in an earlier part: 6 of 46 (4 a copy, 2 almost the same "
         "words), such as test.tsv:42"
@@ -112,7 +111,7 @@ def test_leaks_are_dropped_from_training(write_recipe: WriteRecipe, leaky: Path)
     assert not {f"train.tsv:{row}" for row in range(2, 8)} & set(dataset.train.names)
     assert [pair.other_part for pair in leaks.leaks] == ["unused"] * 6
     assert not len(leaks.leaked["test"])
-    assert dataset.notes[-1].endswith("left out of training and validation for that are 6 examples")
+    assert dataset.notes[-1].endswith("6 examples were left out of training and validation")
 
 
 def test_a_leak_that_is_a_conflict_too_is_told_once(write_recipe: WriteRecipe, leaky: Path) -> None:
@@ -128,7 +127,7 @@ def test_a_leak_that_is_a_conflict_too_is_told_once(write_recipe: WriteRecipe, l
 def test_leaks_can_be_fatal(write_recipe: WriteRecipe, leaky: Path) -> None:
     with pytest.raises(
         HeadstartError,
-        match=r"earlier part: 6 of 46 .*Mend the data, or set data\.leaks = \"drop\"",
+        match=r"earlier part: 6 of 46 .*Fix the data, or set data\.leaks = \"drop\"",
     ):
         read(write_recipe, leaky, leaks="error")
 
@@ -160,7 +159,7 @@ def test_one_text_under_two_labels(write_recipe: WriteRecipe, tmp_path: Path) ->
     dataset, leaks = read(write_recipe, tmp_path / "two")
     (conflict,) = leaks.conflicts
     assert (conflict.name, conflict.other_name) == ("train.tsv:82", "train.tsv:5")
-    assert any("copies under another label: 1, such as" in note for note in dataset.notes)
+    assert any("copies with a different label: 1, such as" in note for note in dataset.notes)
 
 
 def test_a_group_in_two_parts_is_a_leak(write_recipe: WriteRecipe, tmp_path: Path) -> None:
@@ -175,7 +174,7 @@ def test_a_group_in_two_parts_is_a_leak(write_recipe: WriteRecipe, tmp_path: Pat
         )
     _, leaks = read(write_recipe, folder, columns={"group": "author"})
     assert leaks.leaked["test"].tolist() == list(range(8))
-    assert {pair.how for pair in leaks.leaks} == {"the same group"}
+    assert {pair.kind for pair in leaks.leaks} == {"the same group"}
 
 
 def test_nothing_left_of_a_class(write_recipe: WriteRecipe, tmp_path: Path) -> None:
@@ -196,13 +195,12 @@ def test_classes_that_look_wrong_are_said() -> None:
     dataset = Dataset(
         ("hot_dog", "Hot Dog", "other"), part([0] * 30 + [1] * 3 + [2] * 25), None, part([0, 0, 1])
     )
-    said = " | ".join(class_notes(dataset))
+    said = " | ".join(check_classes(dataset))
     assert "30 training examples of 'hot_dog', 3 of 'Hot Dog'" in said
     assert "fewer than 20 training examples of 'Hot Dog' (3)" in said
     assert "the test part has no example of 'other'" in said
     assert (
-        "classes 'hot_dog' and 'Hot Dog' differ in case, spaces, hyphens or invisible signs only"
-        in said
+        "classes 'hot_dog' and 'Hot Dog' differ only in case, spaces, hyphens or invisible" in said
     )
 
 
@@ -220,7 +218,7 @@ def test_a_shift_of_the_classes_is_named_where_it_is_more_than_chance(
     held_out: list[int], said: str | None
 ) -> None:
     dataset = Dataset(("a", "b", "c"), part([0] * 400 + [1] * 96 + [2] * 4), None, part(held_out))
-    found = [note for note in class_notes(dataset) if "other shares in the test part" in note]
+    found = [note for note in check_classes(dataset) if "shares of the test part differ" in note]
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -229,4 +227,4 @@ def test_suspects_are_those_whose_label_another_beats() -> None:
     probabilities = np.array(
         [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9], [0.4, 0.35, 0.25]]
     )
-    assert suspects(probabilities, np.array([1, 1, 0, 2])).tolist() == [2, 0, 3]
+    assert find_label_errors(probabilities, np.array([1, 1, 0, 2])).tolist() == [2, 0, 3]

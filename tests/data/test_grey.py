@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from headstart.checks.duplicate_images import like_images
+from headstart.checks.duplicate_images import find_duplicate_images
 from headstart.checks.duplicates import PICTURE
 from headstart.data.dataset import Examples
 from headstart.data.greyscale import NODATA_TAG
@@ -195,10 +195,10 @@ def test_flat_floats_differ_and_are_not_the_same_pixels(
     paths = [str(tmp_path / name) for name in ("once.tif", "twice.tif")]
     for path, times in zip(paths, (1, 2), strict=True):
         Image.fromarray(np.random.default_rng(0).random((40, 40), np.float32) * times).save(path)
-    like = like_images(
+    like = find_duplicate_images(
         Examples(tuple(paths), np.zeros(2, np.int64), tuple(paths), tuple(digests(paths)))
     )
-    assert like.how.tolist() == [PICTURE]
+    assert like.kinds.tolist() == [PICTURE]
 
 
 def test_eight_bits_are_left_alone_and_a_mix_is_named(

@@ -34,11 +34,7 @@ def find_duplicate_images(examples: Examples) -> Duplicates:
     kinds = []
     for (i, j), flipped in zip(pairs.tolist(), mirrored.tolist(), strict=True):
         same_size = (images[i].width, images[i].height) == (images[j].width, images[j].height)
-        if (
-            same_size
-            and not flipped
-            and _same_pixels((items[i], items[j]), (images[i], images[j]))
-        ):
+        if same_size and not flipped and _same_pixels((items[i], items[j]), (images[i], images[j])):
             kinds.append(PIXELS)
         else:
             kinds.append(MIRRORED if flipped else PICTURE)

@@ -1,4 +1,4 @@
-"""Duplicate texts: the same text in other case, spacing or punctuation, or nearly the same words, by
+"""Duplicate texts: equal but for case, spacing and punctuation, or nearly the same words, by
 MinHash over character n-grams (Broder 1997)."""
 
 from __future__ import annotations

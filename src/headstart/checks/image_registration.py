@@ -1,5 +1,5 @@
-"""Alignment of pairs of thumbnails by shifting and stretching (Lucas & Kanade 1981), many pairs at a
-time."""
+"""Alignment of pairs of thumbnails by shifting and stretching (Lucas & Kanade 1981), in
+batches."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def find_leaks(dataset: Dataset, duplicates: Duplicates) -> Leaks:
     leaked = np.flatnonzero(match >= 0)
     leaks = tuple(rows.pair(row, int(match[row]), int(kind[row])) for row in leaked.tolist())
     given_away = np.flatnonzero(rows.matches(earlier=False)[0] >= 0)
-    return Leaks(leaks, rows.copies(conflicts_only=True), rows.by_part(leaked), rows.by_part(given_away))
+    return Leaks(
+        leaks, rows.copies(conflicts_only=True), rows.by_part(leaked), rows.by_part(given_away)
+    )
 
 
 def copies(dataset: Dataset, duplicates: Duplicates) -> tuple[Pair, ...]:
@@ -71,7 +73,9 @@ def drop_leaks(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
         for role, part in dataset.parts().items()
     }
     unused = joined([*([dataset.unused] if dataset.unused else []), *dropped])
-    dropped_names = {(role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names}
+    dropped_names = {
+        (role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names
+    }
 
     def mark(pair: Pair) -> Pair:
         part = UNUSED if (pair.part, pair.name) in dropped_names else pair.part
@@ -130,7 +134,8 @@ def _notes(dataset: Dataset, duplicates: Duplicates, leaks: Leaks) -> list[str]:
         pairs = [pair for pair in leaks.leaks if pair.part == role]
         if pairs:
             kinds = ", ".join(
-                f"{count} {kind}" for kind, count in Counter(pair.kind for pair in pairs).most_common()
+                f"{count} {kind}"
+                for kind, count in Counter(pair.kind for pair in pairs).most_common()
             )
             first = pairs[0]
             notes.append(

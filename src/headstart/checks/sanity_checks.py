@@ -40,8 +40,8 @@ def check_classes(dataset: Dataset) -> list[str]:
     for role, part in dataset.parts().items():
         absent = np.setdiff1d(np.arange(len(dataset.labels)), part.labels)
         if role != "train" and len(absent):
-            names = _list([quoted(dataset.labels[i]) for i in absent])
-            notes.append(f"the {role} part has no example of {names}")
+            listed = _list([quoted(dataset.labels[i]) for i in absent])
+            notes.append(f"the {role} part has no example of {listed}")
     notes += filter(None, (_shift(dataset, role) for role in dataset.parts() if role != "train"))
     for names in similar_names(dataset.labels):
         notes.append(

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from headstart.catalogue import read_recipe
-from headstart.checks.duplicates import FEATURES, HOW, Duplicates, remembered
-from headstart.checks.label_errors import suspects
+from headstart.checks.duplicates import FEATURES, KIND_NAMES, Duplicates, cached_duplicates
 from headstart.checks.leaks import Leaks, copies, find_leaks, table
-from headstart.checks.nearest_pairs import like_vectors
+from headstart.checks.sanity_checks import find_label_errors
+from headstart.checks.similar_pairs import similar_vectors
 from headstart.commands.init import propose
 from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
@@ -58,7 +58,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     recipe = asked.with_changes(data={"leaks": "report"})
     modality = task_for(recipe.task, recipe.model.backbone).modality
     dataset, leaks = read_checked(recipe)
-    like = remembered(modality.duplicates, joined(dataset.parts().values()))
+    like = cached_duplicates(modality.duplicates, joined(dataset.parts().values()))
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
     if leaks.leaks and asked.data.leaks == "drop":
@@ -86,7 +86,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         parts = [features_of(frozen, machine, role, part) for role, part in dataset.parts().items()]
         features = np.concatenate([part for part in parts if part is not None])
         found = _with_features(dataset, like, features)
-        seen = Counter(pair.how for pair in found.leaks)[HOW[FEATURES]]
+        seen = Counter(pair.kind for pair in found.leaks)[KIND_NAMES[FEATURES]]
         if seen:
             lines.append(
                 "held-out examples that look to the backbone like some of an earlier part, "
@@ -145,10 +145,10 @@ def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> 
     _, first = np.unique(like.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    pairs = like_vectors((centred / np.maximum(lengths, 1e-9)).astype(np.float32), ALIKE)
+    pairs = similar_vectors((centred / np.maximum(lengths, 1e-9)).astype(np.float32), ALIKE)
     known, codes = (np.asarray(some) @ np.array([len(first), 1]) for some in (like.pairs, pairs))
     new = pairs[~np.isin(codes, known)]
-    how = np.append(like.how, np.full(len(new), FEATURES, np.uint8))
+    how = np.append(like.kinds, np.full(len(new), FEATURES, np.uint8))
     return find_leaks(dataset, Duplicates(like.content, np.concatenate([like.pairs, new]), how))
 
 
@@ -162,7 +162,7 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
     known = joined(parts.values())
     probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
     found = []
-    for row in suspects(probabilities, known.labels).tolist():
+    for row in find_label_errors(probabilities, known.labels).tolist():
         given, best = int(known.labels[row]), int(probabilities[row].argmax())
         own, other = probabilities[row, given], probabilities[row, best]
         found.append(

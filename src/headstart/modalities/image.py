@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart.checks.counts import image_notes
-from headstart.checks.duplicate_images import like_images
+from headstart.checks.duplicate_images import find_duplicate_images
+from headstart.checks.sanity_checks import check_images
 from headstart.data.dataset import Dataset
 from headstart.data.grey_range import unscaled_note
 from headstart.data.image_formats import FIRST_BYTES, detect_format, heif_version, open_image
@@ -89,8 +89,8 @@ modalities.register("image")(
         read=read_images,
         from_paths=images_at,
         from_objects=images_of,
-        duplicates=like_images,
-        notes=image_notes,
+        duplicates=find_duplicate_images,
+        notes=check_images,
         network=_network,
         load=load_vision_network,
         baselines=("raw_pixels_forest",),

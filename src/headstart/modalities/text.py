@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.checks.counts import text_notes
-from headstart.checks.duplicate_texts import like_texts
+from headstart.checks.duplicate_texts import find_duplicate_texts
+from headstart.checks.sanity_checks import check_texts
 from headstart.data.inputs import taken_for, texts_at
 from headstart.data.python_inputs import texts_of
 from headstart.data.readers import TEXT_FILES, read_texts
@@ -71,8 +71,8 @@ TEXT = Modality(
     read=read_texts,
     from_paths=texts_at,
     from_objects=texts_of,
-    duplicates=like_texts,
-    notes=text_notes,
+    duplicates=find_duplicate_texts,
+    notes=check_texts,
     network=_network,
     load=_load,
     baselines=("tfidf_logistic_regression", "glove_forest"),

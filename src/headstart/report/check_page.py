@@ -62,7 +62,7 @@ def _worst(leaks: Leaks) -> list[Pair]:
     """Conflicts first, then leaks, of each kind in turn."""
     by_kind: dict[str, list[Pair]] = {}
     for pair in leaks.leaks:
-        by_kind.setdefault(pair.how, []).append(pair)
+        by_kind.setdefault(pair.kind, []).append(pair)
     share = max((PAIRS - min(len(leaks.conflicts), PAIRS // 3)) // max(len(by_kind), 1), 1)
     return [
         *leaks.conflicts[: PAIRS // 3],

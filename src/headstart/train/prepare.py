@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.checks.counts import class_notes
-from headstart.checks.duplicates import remembered
+from headstart.checks.duplicates import cached_duplicates
 from headstart.checks.leaks import Leaks, apply_leak_policy
+from headstart.checks.sanity_checks import check_classes
 from headstart.data.dataset import Dataset, Examples, joined
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
@@ -48,9 +48,9 @@ def read_checked(recipe: Recipe) -> tuple[Dataset, Leaks]:
     dataset = modality.read(recipe)
     everything = joined(dataset.parts().values())
     checked, leaks = apply_leak_policy(
-        dataset, remembered(modality.duplicates, everything), recipe.data.leaks
+        dataset, cached_duplicates(modality.duplicates, everything), recipe.data.leaks
     )
-    return checked.with_notes(*class_notes(checked), *modality.notes(everything)), leaks
+    return checked.with_notes(*check_classes(checked), *modality.notes(everything)), leaks
 
 
 def prepare(
