@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, needs_extra
 from headstart.runtime.bars import Bar
 
 if TYPE_CHECKING:
@@ -149,12 +149,8 @@ def serve(
     """Answer HTTP requests with a model: POST /predict, and a page to try it."""
     from headstart.inference.predict import load
 
-    try:
+    with needs_extra("serve", "headstart serve"):
         from headstart.inference.serve import serve as serve_models
-    except ImportError as error:
-        raise HeadstartError(
-            f'{error.name} is not installed; pip install "headstart[serve]"'
-        ) from None
 
     runs = _several(run)
     shares = _numbers(weights, runs)

@@ -2,6 +2,8 @@
 packages are quoted in them."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class HeadstartError(Exception):
@@ -30,6 +32,25 @@ class BackboneError(HeadstartError):
 
 class RunError(HeadstartError):
     """A run cannot go on, or the folder of a finished run is missing, damaged or in use."""
+
+
+@contextmanager
+def needs_extra(extra: str, feature: str) -> Iterator[None]:
+    """Around the import of packages that come with an extra of headstart.
+
+    Args:
+        extra: its name. feature: what needs it, at the start of the message.
+
+    Raises:
+        HeadstartError: a package is not installed; the message names the extra.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        raise HeadstartError(
+            f'{feature}: {package} is not installed; pip install "headstart[{extra}]"'
+        ) from None
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

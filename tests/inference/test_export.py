@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -339,11 +338,3 @@ def test_a_file_that_is_no_export_is_one_message(
     for path, said in {"x.onnx": "no exported model", "gone.onnx": "no such file"}.items():
         assert call("predict", tmp_path / path, "a film") == 2
         assert said in capsys.readouterr().err
-
-
-def test_without_the_packages_it_says_which(
-    make_run: MakeRun, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    assert call("export", make_run("image"), "--to", "onnx", "--out", tmp_path / "a.onnx") == 2
-    assert 'pip install "headstart[export]"' in capsys.readouterr().err

@@ -21,7 +21,7 @@ import tomli_w
 
 from headstart.catalogue import read_recipe
 from headstart.commands.run import learn
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, first_line, needs_extra
 from headstart.files import lock, write_text
 from headstart.recipe import Recipe
 from headstart.recipe.search import Range
@@ -121,7 +121,8 @@ def _is_valid(path: str | Path, overrides: Sequence[str]) -> bool:
 
 
 def _study(recipe: Recipe, folder: Path) -> optuna.Study:
-    import optuna
+    with needs_extra("search", "headstart search"):
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     assert recipe.search

@@ -15,7 +15,7 @@ from typing import Any
 import huggingface_hub.constants
 
 from headstart.data.cache import cache_folder, make_once
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, first_line, needs_extra
 
 
 @contextmanager
@@ -56,7 +56,8 @@ def hub_tables(name: str) -> Path:
     Raises:
         HeadstartError: it cannot be had.
     """
-    import datasets
+    with needs_extra("hub", f"data.source: hub:{name}"):
+        import datasets
 
     where, configuration = _parted(name)
     logging.getLogger("datasets").setLevel(logging.ERROR)

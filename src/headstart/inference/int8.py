@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.inference.onnx_file import needed, quiet
+from headstart.errors import needs_extra
+from headstart.inference.onnx_file import quiet
 
 BLOCK = (
     # weights that share a scale; with one scale a layer 97.9 % of MiniLM's predictions stayed, with
@@ -25,9 +26,9 @@ def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.n
     Args:
         batches: inputs by name, of some images to calibrate with.
     """
-    onnx = needed("onnx", "it writes ONNX files")
-    needed("onnxruntime", "it quantizes ONNX files")
-    from onnxruntime import quantization
+    with needs_extra("export", "8-bit ONNX files"):
+        import onnx
+        from onnxruntime import quantization
 
     nodes = onnx.load(source).graph.node
     last = [node.name for node in nodes if node.op_type in ("Gemm", "MatMul", "Conv")][-1]
@@ -52,9 +53,9 @@ def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.n
 def quantize_texts(source: Path, target: Path) -> None:
     """Weights of the layers, a scale a block, and of the embeddings, a scale a token; activations
     stay as they are."""
-    onnx = needed("onnx", "it writes ONNX files")
-    needed("onnxruntime", "it quantizes ONNX files")
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    with needs_extra("export", "8-bit ONNX files"):
+        import onnx
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
     model = onnx.load(source)
     _quantize_tables(model.graph, onnx)

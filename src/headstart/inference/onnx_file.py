@@ -4,7 +4,6 @@ to work."""
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 import json
 import logging
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, first_line, needs_extra
 from headstart.inference.exportable import (
     OUTPUT,
     Probabilities,
@@ -42,7 +41,8 @@ class OnnxModel:
             HeadstartError: onnxruntime is missing, or the file is, or it is damaged or from
                 elsewhere.
         """
-        ort = needed("onnxruntime", "ONNX files run by it")
+        with needs_extra("export", f"{path}: an ONNX file"):
+            import onnxruntime as ort
         self.source = str(path)
         try:
             options = ort.SessionOptions()
@@ -116,8 +116,9 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
     """
     import torch
 
-    onnx = needed("onnx", "it writes ONNX files")
-    needed("onnxscript", "torch writes ONNX files with it")
+    with needs_extra("export", "ONNX files"):
+        import onnx
+        import onnxscript  # noqa: F401  (torch writes the file with it)
     inputs = inputs_of(member, items)
     model = Probabilities(exportable(member), list(inputs)).eval()
     with quiet():
@@ -151,20 +152,6 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
         held[TOKENIZER] = json.dumps(files)
     onnx.helper.set_model_props(made, held)
     onnx.save(made, path)
-
-
-def needed(package: str, why: str) -> Any:
-    """A package of the extra `export`.
-
-    Raises:
-        HeadstartError: it is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise HeadstartError(
-            f'{package} is not installed ({why}); pip install "headstart[export]"'
-        ) from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, needs_extra
 
 TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by architecture
     **dict.fromkeys(
@@ -67,7 +67,8 @@ def put_in(
     Raises:
         HeadstartError: there is no such layer, or no rule for the architecture.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    with needs_extra("lora", "transfer.strategy 'lora'"):
+        from peft import LoraConfig, inject_adapter_in_model
 
     names = list(layers) or _find(
         network, tuple(targets) or TARGETS.get(network.family, ()), bool(tuple(targets))

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from headstart.data.unicode import quoted
+from headstart.errors import needs_extra
 
 SAMPLE = 1_000  # lines that tell how many numbers a vector has
 LONGEST = 100_000  # bytes of a line
@@ -66,7 +67,8 @@ def _numbers(line: bytes) -> int:
 
 
 def _of_binary(path: Path, stated: int) -> Vectors:
-    from gensim.models import KeyedVectors
+    with needs_extra("words", "model.backbone: binary word vectors"):
+        from gensim.models import KeyedVectors
 
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, unicode_errors="replace")
     twice = stated - len(vectors.index_to_key)

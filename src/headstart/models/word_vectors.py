@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from headstart.data.hub import hub
 from headstart.data.unicode import nfc
 from headstart.data.word_splitting import words_and_signs
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, first_line, needs_extra
 from headstart.models.packaged import packaged
 from headstart.models.vector_files import read_file
 
@@ -229,7 +229,8 @@ def _downloaded(name: str) -> Path:
             "file, packaged:glove_6b_50d, or a name of gensim's downloader such as "
             "word2vec-google-news-300"
         )
-    from gensim import downloader
+    with needs_extra("words", f"model.backbone: {name}"):
+        from gensim import downloader
 
     there = Path(downloader.BASE_DIR) / name / f"{name}.gz"
     if there.is_file():
