@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks.lines import MINILM, SECONDS, headstart, sentences, written
 from benchmarks.throughput import measured
-from headstart.data.class_folders import list_classes
-from headstart.data.readers import IMAGES
+from headstart.data.class_folders import list_class_folders
+from headstart.data.readers import IMAGE_FILES
 
 
 def images(data: Path, work: Path, count: int) -> Path:
@@ -35,7 +35,7 @@ def images(data: Path, work: Path, count: int) -> Path:
             (place / f"{number}.jpg").symlink_to(path)
     (folder / "test").symlink_to(data / "hotdog" / "test")
     started = time.perf_counter()
-    list_classes(folder / "train", IMAGES)
+    list_class_folders(folder / "train", IMAGE_FILES)
     print(
         json.dumps(
             {

@@ -26,9 +26,9 @@ from PIL import Image
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.data import archive, download
-from headstart.data.class_folders import Listing, list_classes
-from headstart.data.readers import IMAGES, read_images
-from headstart.data.sources import places
+from headstart.data.class_folders import ClassFiles, list_class_folders
+from headstart.data.readers import IMAGE_FILES, read_images
+from headstart.data.sources import find_sources
 from headstart.errors import HeadstartError
 from headstart.recipe import Data
 from tests.conftest import WriteRecipe, draw_images
@@ -123,10 +123,11 @@ def data(server: Server, path: str = "/photos.zip", **checksum: str) -> Data:
     )  # type: ignore[arg-type]
 
 
-def list_images(data: Data) -> dict[str, Listing]:
+def list_images(data: Data) -> dict[str, ClassFiles]:
     """The images of each part that a recipe's [data] names."""
     return {
-        role: list_classes(place, IMAGES) for role, place in places(data, IMAGES).places.items()
+        role: list_class_folders(place, IMAGE_FILES)
+        for role, place in find_sources(data, IMAGE_FILES).paths.items()
     }
 
 
@@ -182,7 +183,7 @@ def test_a_local_archive_is_unpacked_and_again_when_it_changes(
     assert counts(list_images(Data(source=str(local)))) == {"train": {"a": 1, "b": 1}}
     with pytest.raises(
         HeadstartError,
-        match=r"data\.test: .*photos\.zip is an archive, which data\.source alone may be",
+        match=r"data\.test: .*photos\.zip is an archive, which only data\.source may be",
     ):
         list_images(Data(source=str(local), test=str(local)))
     local.write_text("no archive")
@@ -551,10 +552,11 @@ def test_two_processes_fetch_once(server: Server, photos_zip: bytes, tmp_path: P
     server.content = photos_zip
     wanted = data(server)
     code = (
-        "from headstart.recipe import Data; from headstart.data.readers import IMAGES;from "
-        "headstart.data.class_folders import list_classes; from headstart.data.sources import "
-        f"places;train = places(Data(source={wanted.source!r}, sha256={wanted.sha256!r}), "
-        "IMAGES).places['train'];print(sum(map(len, list_classes(train, IMAGES).files.values())))"
+        "from headstart.recipe import Data; from headstart.data.readers import IMAGE_FILES;from "
+        "headstart.data.class_folders import list_class_folders; from headstart.data.sources "
+        "import find_sources;train = find_sources("
+        f"Data(source={wanted.source!r}, sha256={wanted.sha256!r}), "
+        "IMAGE_FILES).paths['train'];print(len(list_class_folders(train, IMAGE_FILES)))"
     )
     workers = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -647,7 +649,7 @@ def test_names_in_a_zip_that_may_be_garbled_are_told(
         zipped({f"{name}/1.png": b"", f"{name}/2.png": b"", "dog/1.png": b""})
     )
     for _ in range(2):
-        notes = " ".join(places(Data(source=str(tmp_path / "a.zip")), IMAGES).notes)
+        notes = " ".join(find_sources(Data(source=str(tmp_path / "a.zip")), IMAGE_FILES).notes)
         assert ("written without UTF-8, so that they may be garbled: 2 (such as " in notes) == told
 
 

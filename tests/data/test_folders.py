@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from headstart.catalogue import read_recipe
-from headstart.data.class_folders import Listing, list_classes
+from headstart.data.class_folders import ClassFiles, list_class_folders
 from headstart.data.image_formats import heif_version, is_image
 from headstart.data.inputs import images_at
 from headstart.data.pictures import look
-from headstart.data.readers import IMAGES, TEXT_FILES, read_images, read_texts
-from headstart.data.sources import places
-from headstart.data.train_test_folders import role_of
+from headstart.data.readers import IMAGE_FILES, TEXT_FILES, read_images, read_texts
+from headstart.data.sources import find_sources
+from headstart.data.train_test_folders import role_from_name
 from headstart.errors import HeadstartError
 from headstart.recipe import Data
 from headstart.train.prepared import class_weights
@@ -53,10 +53,10 @@ def layout(root: Path, *folders: str) -> Path:
     return root
 
 
-def listed(data: Data) -> tuple[dict[str, Listing], str]:
+def listed(data: Data) -> tuple[dict[str, ClassFiles], str]:
     """The listing of each part, and all notes in one text."""
-    found, notes = places(data, IMAGES)
-    parts = {role: list_classes(place, IMAGES) for role, place in found.items()}
+    found, notes = find_sources(data, IMAGE_FILES)
+    parts = {role: list_class_folders(place, IMAGE_FILES) for role, place in found.items()}
     return parts, "\n".join(
         [*notes, *(note for part in parts.values() for note in part.notes("image"))]
     )
@@ -79,7 +79,7 @@ def classes(data: Data) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_names_of_parts(name: str, role: str | None) -> None:
-    assert role_of(name) == role
+    assert role_from_name(name) == role
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_may_be_either_is_refused_with_ways_out_that_work(
 ) -> None:
     folder = layout(tmp_path / "set", *folders)
     with pytest.raises(HeadstartError, match=said) as caught:
-        places(Data(source=str(folder)), IMAGES)
+        find_sources(Data(source=str(folder)), IMAGE_FILES)
     assert f'data.train = "{folder}"' in str(caught.value)
     assert classes(Data(train=str(folder))) == {"train": all_classes}
 
@@ -185,9 +185,11 @@ def test_what_lies_beside_parts_is_named(tmp_path: Path) -> None:
     )
     assert (
         "not used: more/ (no texts, tables: 1), pictures/ (no texts), pos/ (2 texts), old.csv."
-        in " ".join(places(Data(source=str(tabled)), TEXT_FILES).notes)
+        in " ".join(find_sources(Data(source=str(tabled)), TEXT_FILES).notes)
     )
-    assert "not used: old.csv." in " ".join(places(Data(source=str(tabled)), IMAGES).notes)
+    assert "not used: old.csv." in " ".join(
+        find_sources(Data(source=str(tabled)), IMAGE_FILES).notes
+    )
 
 
 def test_pieces_of_a_table_are_refused_with_a_way_out_that_works(
@@ -207,7 +209,7 @@ def test_pieces_of_a_table_are_refused_with_a_way_out_that_works(
         r"lies in pieces: train-00000-of-00002\.csv, train-00001-of-00002\.csv; expected one table"
     )
     with pytest.raises(HeadstartError, match=said) as caught:
-        places(Data(source=str(folder)), TEXT_FILES)
+        find_sources(Data(source=str(folder)), TEXT_FILES)
     (way_out,) = re.findall('data.source = "([^"]*)"', str(caught.value))
     data = {"source": way_out, "validation": 0.0}
     dataset = read_texts(read_recipe(write_recipe(task="text_classification", data=data)))
@@ -243,11 +245,11 @@ def test_what_class_folders_hold_is_named(tmp_path: Path) -> None:
         "dog": 4,
     }
     for said in (
-        "bird (files that are no images: 2 (such as 1.txt)), fish (empty)",
+        "bird (files that are not images: 2 (such as 1.txt)), fish (empty)",
         "images in no class folder: 1 (such as loose.jpg)",
-        "files that are no images: 5 (such as labels.csv)",
-        "hidden or a system's own: 4 (such as $RECYCLE.BIN)",
-        "links that lead nowhere: 1 (such as dog/dead.png)",
+        "files that are not images: 5 (such as labels.csv)",
+        "hidden or system files: 4 (such as $RECYCLE.BIN)",
+        "broken links: 1 (such as dog/dead.png)",
         "neither files nor folders: 1 (such as dog/pipe.png)",
         "whose images count to the class: dog/puppies",
     ):
@@ -270,8 +272,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         "dog": 3,
         "mouse": 2,
     }
-    assert "folders that links lead to again: 2 (such as cat/session 3)" in notes
-    assert "links that lead nowhere: 2 (such as dog/one)" in notes
+    assert "folders that a link leads to again: 2 (such as cat/session 3)" in notes
+    assert "broken links: 2 (such as dog/one)" in notes
 
 
 @pytest.mark.parametrize(("train", "test"), [(NFD, NFC), (NFC, NFD)])
@@ -290,7 +292,7 @@ def test_class_names_are_one_in_every_form_of_unicode(
     assert class_weights(weighed, dataset.train, dataset.labels).tolist() == [1.0, 3.0, 1.0]  # type: ignore[union-attr]
     (tmp_path / "set" / "train" / test).mkdir()
     touch(tmp_path / "set" / "train" / test, "9.png")
-    listing = list_classes(tmp_path / "set" / "train", IMAGES)
+    listing = list_class_folders(tmp_path / "set" / "train", IMAGE_FILES)
     assert len(listing.files[NFC]) == 5
     assert any(note.endswith(f"are one class: {NFC}") for note in listing.notes("image"))
 
@@ -357,9 +359,9 @@ TREES = st.recursive(
 )
 ENDINGS = {"image": ".png", "text": ".txt", "dead link": ".jpg"}
 FATES = {
-    "text": "files that are no images",
-    "dead link": "links that lead nowhere",
-    "link up": "folders that links lead to again",
+    "text": "files that are not images",
+    "dead link": "broken links",
+    "link up": "folders that a link leads to again",
 }
 
 
@@ -377,7 +379,7 @@ def build(folder: Path, tree: dict[str, object]) -> Iterator[tuple[str, str]]:
         else:
             path.write_bytes(PNG if kind == "image without ending" else b"x")
         if hidden:
-            yield str(path), "hidden or a system's own"
+            yield str(path), "hidden or system files"
         elif not isinstance(kind, dict):
             yield str(path), FATES.get(str(kind), "read")
 
@@ -395,18 +397,17 @@ def test_what_is_read_and_what_is_named_is_all_there_is(tree: dict[str, object])
         expected = {
             path: loose.get(path, fate) if fate == "read" else fate for path, fate in there.items()
         }
-        listing = list_classes(root, IMAGES)
+        listing = list_class_folders(root, IMAGE_FILES)
         found = [(path, "read") for files in listing.files.values() for path in files]
-        found += [(path, reason) for reason, paths in listing.left_out.items() for path in paths]
+        found += [(path, reason) for reason, paths in listing.skipped.items() for path in paths]
         assert sorted(found) == sorted(expected.items())
         notes = "\n".join(listing.notes("image"))
         assert all(
-            f"{reason}: {len(paths)} (such as" in notes
-            for reason, paths in listing.left_out.items()
+            f"{reason}: {len(paths)} (such as" in notes for reason, paths in listing.skipped.items()
         )
         rows = sorted(example.name for example in images_at([str(root)]))
         assert rows == sorted(
-            path for path, fate in there.items() if fate in ("read", "links that lead nowhere")
+            path for path, fate in there.items() if fate in ("read", "broken links")
         )
 
 
@@ -445,7 +446,7 @@ def test_a_source_is_refused_or_each_of_its_images_is_in_a_part_or_named(
             return
         known = {path for part in parts.values() for files in part.files.values() for path in files}
         known |= {
-            path for part in parts.values() for paths in part.left_out.values() for path in paths
+            path for part in parts.values() for paths in part.skipped.values() for path in paths
         }
         for image in images:
             above = [*image.relative_to(root).parents][:-1]
@@ -479,7 +480,7 @@ def test_paths_in_a_table_are_counted_from_the_folder_that_is_named(
     assert sum(map(len, dataset.parts().values())) == 12
     assert all(name.endswith(".png") for name in dataset.train.names)
     with pytest.raises(
-        HeadstartError, match=r"none of its files is there, such as .*data\.images = \"photos\""
+        HeadstartError, match=r"none of its files exists, such as .*data\.images = \"photos\""
     ):
         read_images(read_recipe(recipe))
     with pytest.raises(HeadstartError, match=r"data\.images: no folder .*gone"):
@@ -491,7 +492,7 @@ def test_a_name_that_fits_two_files_and_a_folder_that_no_table_needs(
 ) -> None:
     touch(tmp_path, "img1.png", "img1.jpg")
     with pytest.raises(
-        HeadstartError, match=r"line 2: 'img1' may be img1\.jpg or img1\.png; write its ending"
+        HeadstartError, match=r"line 2: 'img1' may be img1\.jpg or img1\.png; write its extension"
     ):
         read_images(
             read_recipe(write_recipe(data={"source": table_of(tmp_path, ["img1", "img2"])}))

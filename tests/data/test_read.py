@@ -91,8 +91,8 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path: Path, write_recipe: Wri
     assert dataset.labels == ("blue", "green", "red")
     assert sum(sizes(dataset).values()) == 15
     (note,) = (note for note in dataset.notes if "left out" in note)
-    assert "hidden or a system's own: 3 (such as .ipynb_checkpoints)" in note
-    assert "files that are no images: 1 (such as red/notes.txt)" in note
+    assert "hidden or system files: 3 (such as .ipynb_checkpoints)" in note
+    assert "files that are not images: 1 (such as red/notes.txt)" in note
 
 
 def test_unreadable_images_are_named_and_left_out_or_fatal(
@@ -140,7 +140,7 @@ def build(folder: Path, kind: str) -> str:
         case "loose":
             folder.mkdir()
             Image.new("RGB", (8, 8)).save(folder / "a.png")
-            return "1 images that are in no class folder"
+            return "1 images in no class folder"
         case "one class":
             draw_images(folder, 4)
             for name in ("blue", "green"):
@@ -238,7 +238,7 @@ def test_sample_patches_is_always_the_same(
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        (b"\x89PNG", "column 'image' of .* holds bytes, not paths of files that are there"),
+        (b"\x89PNG", "column 'image' of .* holds bytes, not paths of existing files"),
         ({"bytes": b"\x89PNG", "path": "gone.png"}, "holds bytes, not paths"),
         ([1, 2], "holds something else, not paths"),
         ("iVBORw0KGgo" * 1000, "holds something else, not paths"),
@@ -247,7 +247,7 @@ def test_sample_patches_is_always_the_same(
         ("/nowhere/1.png", "they are absolute; bring the files there"),
         ("file:///nowhere/1.png", "are addresses"),
         ("C:\\data\\1.png", "they are absolute; bring the files there"),
-        ("nowhere/1.png", "Name the folder that they are counted from with data.images"),
+        ("nowhere/1.png", "Name the folder that they are relative to with data.images"),
     ],
 )
 def test_cells_that_lead_to_no_file(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.data.arrow_column import Column
+from headstart.data.arrow_column import ArrowColumn
 from headstart.data.dataset import Dataset
 from headstart.data.inputs import images_at
 from headstart.data.readers import read_images, read_texts
@@ -166,7 +166,7 @@ def test_folders_of_text_files(tmp_path: Path) -> None:
     assert "neg/0.txt" in list(dataset.train.names)
     assert any("1 with no UTF-8 text (neg/latin.txt)" in note for note in dataset.notes)
     assert any(
-        "files that are no texts: 1 (such as neg/notes.md)" in note for note in dataset.notes
+        "files that are not texts: 1 (such as neg/notes.md)" in note for note in dataset.notes
     )
 
 
@@ -179,7 +179,7 @@ def test_what_is_empty_or_unlabelled_is_counted_and_named(tmp_path: Path) -> Non
         "left out of the train part: 2 with an empty text (t.tsv:22, t.tsv:24); 1 with no label "
         "(t.tsv:23)" in notes
     )
-    with pytest.raises(HeadstartError, match="examples of no use: 2 with an empty text"):
+    with pytest.raises(HeadstartError, match="unusable examples: 2 with an empty text"):
         read(table, unreadable="error")
 
 
@@ -311,7 +311,11 @@ def open_quote(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "data", "said"),
     [
-        (wrong_encoding, {}, r"t\.tsv, line 32: byte 0xe9 at place 4 is no UTF-8; expected UTF-8"),
+        (
+            wrong_encoding,
+            {},
+            r"t\.tsv, line 32: byte 0xe9 at position 4 is not UTF-8; expected UTF-8",
+        ),
         (utf16, {}, "written in UTF-16; expected UTF-8"),
         (utf16_without_mark, {}, r"t\.csv is written in UTF-16; expected UTF-8"),
         (utf16_json, {}, r"t\.jsonl is written in UTF-16; expected UTF-8"),
@@ -320,10 +324,10 @@ def open_quote(folder: Path) -> Path:
         (many_labels, {}, r"label.* of .*t\.tsv has 10,000 different values in 10,000 rows"),
         (ragged, {}, r"t\.csv, line 4: found 3 fields; expected 2 \(text, label\)"),
         (numbers, {}, r"column 'text' of .* holds numbers only \(such as 0\.5\)"),
-        (broken_json, {}, r"t\.jsonl, line 2: no JSON"),
-        (broken_parquet, {}, "no readable Parquet file"),
+        (broken_json, {}, r"t\.jsonl, line 2: not JSON"),
+        (broken_parquet, {}, "not a readable Parquet file"),
         (one_column, {}, "found the column text only"),
-        (fractions, {}, "a number is to be predicted, which is not possible yet"),
+        (fractions, {}, "predicting a number is not possible yet"),
         (
             endless_label,
             {},
@@ -379,7 +383,7 @@ def test_a_column_is_a_sequence_that_other_processes_can_read(tmp_path: Path) ->
     first = read(write_table(tmp_path / "a.tsv", reviews(20, seed=1)), validation=0.0)
     second = read(write_table(tmp_path / "b.tsv", reviews(10, seed=2)), validation=0.0)
     column = first.train.items
-    assert isinstance(column, Column)
+    assert isinstance(column, ArrowColumn)
     plain = list(column)
     assert column[2:5].take([2, 0])[0] == plain[4]
     both = column + second.train.items  # type: ignore[operator]
@@ -412,7 +416,7 @@ def test_images_by_their_paths_in_a_table(tmp_path: Path) -> None:
     assert any("gone.png (No such file" in note for note in read_images(asked).notes)
     nowhere = asked.model_copy(update={"data": asked.data.model_copy(update={"images": ".."})})
     with pytest.raises(
-        HeadstartError, match=r"expected paths counted from '\.\.'\. Name the folder"
+        HeadstartError, match=r"expected paths relative to '\.\.'\. Name the folder"
     ):
         read_images(nowhere)
     found = list(images_at([str(tmp_path / "all.csv")], dataset.column))

@@ -130,7 +130,7 @@ def test_what_lies_in_a_folder_has_a_row_or_is_counted(
     assert f"{folder}/phone.heic: cannot be read (a HEIC picture" in said.err
     assert f"{folder}/dead.jpg: cannot be read (a link that leads nowhere)" in said.err
     counted = (
-        "files that are no images: 1 (such as notes.txt); hidden or a system's own: 2 (such as "
+        "files that are not images: 1 (such as notes.txt); hidden or system files: 2 (such as "
         ".DS_Store)"
     )
     assert f"left out of {folder}: {counted}" in said.err
@@ -159,7 +159,7 @@ def test_what_is_no_text_in_a_folder_is_counted_or_has_a_row(
     assert call("predict", make_run("text"), tmp_path) == 1
     said = capsys.readouterr()
     assert [line.split("\t")[0] for line in said.out.splitlines()] == [f"{tmp_path}/good.txt"]
-    assert f"left out of {tmp_path}: files that are no texts: 1 (such as notes.md)" in said.err
+    assert f"left out of {tmp_path}: files that are not texts: 1 (such as notes.md)" in said.err
     assert "dead.txt: cannot be read (No such file" in said.err
     assert "pipe.txt: cannot be read (no plain file)" in said.err
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from headstart.data.arrow_column import Column
+from headstart.data.arrow_column import ArrowColumn
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.pictures import SIDE, pictures
 from headstart.data.unicode import quoted, similar_names
@@ -117,7 +117,7 @@ def check_texts(examples: Examples) -> list[str]:
     """Notes on the lengths of texts."""
     sizes = (
         examples.items.sizes()
-        if isinstance(examples.items, Column)
+        if isinstance(examples.items, ArrowColumn)
         else np.array([len(text.encode()) for text in examples.items])
     )
     short, median = np.flatnonzero(sizes < MIN_BYTES), float(np.median(sizes))

@@ -16,14 +16,19 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.checks.leaks import Leaks
-from headstart.data.class_folders import Kind
-from headstart.data.column_selection import ITEMS, LABELS, example_in_header, is_number, split_of
+from headstart.data.class_folders import FileKind
+from headstart.data.column_selection import (
+    ITEM_NAMES,
+    LABEL_NAMES,
+    example_in_header,
+    find_split_column,
+    is_number,
+)
 from headstart.data.dataset import Dataset
 from headstart.data.file_tree import walk
 from headstart.data.image_formats import has_image_extension, is_image
-from headstart.data.readers import IMAGES as IMAGE_FILES
-from headstart.data.readers import TEXT_FILES
-from headstart.data.sources import places
+from headstart.data.readers import IMAGE_FILES, TEXT_FILES
+from headstart.data.sources import find_sources
 from headstart.data.tables import Table, open_table
 from headstart.errors import HeadstartError
 from headstart.models.packaged import PACKAGED
@@ -42,8 +47,8 @@ BACKBONES = {  # where the weights come as a package, and where they come from a
 STEPS = 600  # of training, about
 FEW = 20  # training examples a class
 SEEN = 200  # files or rows to tell the kind of data by
-FILES = Kind(
-    "image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.such_as
+FILES = FileKind(
+    "image or text", lambda path: is_image(path) or TEXT_FILES.accepts(path), IMAGE_FILES.example
 )
 
 
@@ -79,7 +84,7 @@ class Found(NamedTuple):
 
 
 def _found(source: str) -> Found:
-    place = places(Data(source=source), FILES).places["train"]
+    place = find_sources(Data(source=source), FILES).paths["train"]
     if place.is_dir():
         files = list(map(Path, walk(place).files[:SEEN]))
         images, texts = sum(map(is_image, files)), sum(map(TEXT_FILES.accepts, files))
@@ -97,7 +102,7 @@ def _found(source: str) -> Found:
     header = example_in_header(table) is None
     if not header:
         table = open_table(place, header=False)
-    split, _ = split_of(table)
+    split, _ = find_split_column(table)
     rest = replace(table, columns=tuple(name for name in table.columns if name != split))
     label, item, kind, why = _columns_of(rest)
     columns = {kind: item, "label": label, **({"split": split} if split else {})}
@@ -112,10 +117,10 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
     if not rows or len(table.columns) < 2:
         raise HeadstartError(
             f"{table.path}: expected rows and at least two columns, one of examples and one of "
-            f"labels; it has {table.listed()}"
+            f"labels; it has {table.list_columns()}"
         )
     different = {name: len({str(value) for value in found}) for name, found in values.items()}
-    named = [name for name in table.columns if name.lower() in LABELS]
+    named = [name for name in table.columns if name.lower() in LABEL_NAMES]
     if named:
         label, why = named[0], "the labels by the name of their column"
     else:
@@ -127,8 +132,8 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
                 if all(is_number(str(value)) for value in some)
             ]
             raise HeadstartError(
-                f"{table.path}: no column looks like labels: none of {table.listed()} repeats "
-                "itself. "
+                f"{table.path}: no column looks like labels: none of {table.list_columns()} "
+                "repeats itself. "
                 + "".join(
                     f"{name!r} holds numbers; to predict a number is not possible yet. "
                     for name in numbers[:1]
@@ -144,7 +149,7 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
         given = [str(value) for value in values[name] if value]
         if given and all(has_image_extension(Path(value)) for value in given[:SEEN]):
             return label, name, "image", f"{why}, the images as the column of their paths"
-    known = [name for name in others if name.lower() in ITEMS["text"]]
+    known = [name for name in others if name.lower() in ITEM_NAMES["text"]]
     if known:
         return label, known[0], "text", f"{why}, the texts by the name of theirs"
     length = {name: float(np.mean([len(str(value)) for value in values[name]])) for name in others}

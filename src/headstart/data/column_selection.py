@@ -1,4 +1,5 @@
-"""Which column of a table is which: named in the recipe, or guessed with a reason."""
+"""Which column of a table holds the texts or images, the labels, the groups or times and the
+parts: named in the recipe, or detected and noted."""
 
 from __future__ import annotations
 
@@ -8,56 +9,29 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from headstart.data.tables import Table
-from headstart.data.train_test_folders import role_of
+from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.recipe import Columns
 
-LABELS = ("label", "labels", "class", "category", "target", "sentiment", "intent")
-ITEMS = {
-    "text": (
-        "text",
-        "sentence",
-        "text_a",
-        "texts",
-        "content",
-        "review",
-        "body",
-        "document",
-        "comment",
-        "tweet",
-        "question",
-    ),
-    "image": ("image", "images", "path", "file", "filename", "file_name", "image_path"),
-}
-SPLITS = ("split", "set", "part", "subset", "partition", "data_split", "dataset_split")
-SHOWN = 3  # values of a column
-LONGEST_PART = 40  # characters of the name of a part
-CACHED = 1000  # different values of a column
-USUAL = {
-    *LABELS,
-    *ITEMS["text"],
-    *ITEMS["image"],
-    *SPLITS,
-    "id",
-    "idx",
-    "index",
-    "title",
-    "name",
-    "score",
-    "rating",
-}
-PAIRS = (
-    ("premise", "hypothesis"),
-    ("question", "passage"),
-    ("question", "answer"),
-    ("question", "context"),
-    ("question", "sentence"),
-    ("query", "document"),
-    ("query", "passage"),
-    ("context", "response"),
-)
-STEMS = (
+LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent")
+TEXT_NAMES = (
+    "text", "sentence", "text_a", "texts", "content", "review", "body", "document", "comment",
+    "tweet", "question",
+)  # fmt: skip
+IMAGE_NAMES = ("image", "images", "path", "file", "filename", "file_name", "image_path")
+ITEM_NAMES = {"text": TEXT_NAMES, "image": IMAGE_NAMES}
+SPLIT_NAMES = ("split", "set", "part", "subset", "partition", "data_split", "dataset_split")
+COMMON_NAMES = {
+    *LABEL_NAMES, *TEXT_NAMES, *IMAGE_NAMES, *SPLIT_NAMES,
+    "id", "idx", "index", "title", "name", "score", "rating",
+}  # fmt: skip
+PAIR_NAMES = (
+    ("premise", "hypothesis"), ("question", "passage"), ("question", "answer"),
+    ("question", "context"), ("question", "sentence"), ("query", "document"),
+    ("query", "passage"), ("context", "response"),
+)  # fmt: skip
+PAIR_STEMS = [
     "text",
     "sentence",
     "sent",
@@ -69,13 +43,16 @@ STEMS = (
     "doc",
     "string",
     "seq",
-)
+]
+SHOWN = 3  # values of a column
+MAX_ROLE_LENGTH = 40  # characters of a name of a part
+CACHE_SIZE = 1000  # different values of a column
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The columns that are read: of texts or image paths, of labels, of groups or times, of parts;
-    and `notes` on what was guessed."""
+class SelectedColumns:
+    """The columns to read: of texts or image paths, of labels, of groups or times (`key`), of
+    parts (`split`); `notes` on what was detected."""
 
     item: str
     label: str
@@ -84,217 +61,207 @@ class Chosen:
     notes: tuple[str, ...] = ()
 
 
-def choose(table: Table, asked: Columns, kind: str, guess_split: bool = False) -> Chosen:
-    """The columns of a table that are asked for, and the others as far as names or two columns
-    leave no choice.
+def select_columns(
+    table: Table, columns: Columns, kind: str, detect_split: bool = False
+) -> SelectedColumns:
+    """The columns that the recipe names, and the others where their names leave no choice.
 
     Args:
         kind: "text" or "image".
-        guess_split: whether a column that is called so, and mostly holds names of parts, tells the
-            parts.
+        detect_split: whether to use a column named `split` or similar that holds names of parts.
 
     Raises:
-        HeadstartError: a column that was asked for is missing, or nothing says which one it is.
+        HeadstartError: a named column is missing, or a column cannot be detected.
     """
+    named = _named_columns(table, columns, kind)
+    split = columns.split
+    unused: dict[str, str] = {}
+    excluded = {columns.group, columns.time, columns.split}
+    notes: list[str] = []
+    if split is None and detect_split:
+        split, unused = find_split_column(table, {*named.values(), *excluded})
+        notes = [f"column {split!r} tells the parts (by its name)"] if split else []
+    rest = tuple(name for name in table.columns if name not in {*excluded, split})
+    table = replace(table, columns=rest)
+    if len(rest) < 2:
+        raise HeadstartError(
+            f"{table.path}: found the column {table.list_columns()} only; expected one of {kind}s "
+            "and one of labels, with their names in the first line"
+        )
+    if kind == "text" and named[kind] is None and (pair := text_pair(rest)):
+        raise HeadstartError(
+            f"{table.path}: {pair[0]!r} and {pair[1]!r} look like pairs of texts, which cannot be "
+            f'learned together yet. Name the one to read, data.columns.text = "{pair[0]}", or '
+            "write both into one column and name that"
+        )
+    item, label, reason = _detect_columns(table, named[kind], named["label"], kind)
+    if item == label:
+        raise HeadstartError(
+            f"data.columns: {kind} and label are both {item!r}; {table.path} has "
+            f"{table.list_columns()}"
+        )
+    if not all(named.values()):
+        notes.insert(0, f"{kind}s are column {item!r}, labels are column {label!r} ({reason})")
+    notes += [note for name, note in unused.items() if name not in (item, label)]
+    return SelectedColumns(item, label, columns.group or columns.time, split, tuple(notes))
+
+
+def _named_columns(table: Table, columns: Columns, kind: str) -> dict[str, str | None]:
+    """The columns of labels and items that the recipe names, after a check of all it names."""
     other = "image" if kind == "text" else "text"
-    if getattr(asked, other) is not None:
+    if getattr(columns, other) is not None:
         raise HeadstartError(
             f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with "
             f"data.columns.{kind}"
         )
-    named = {"label": asked.label, kind: getattr(asked, kind)}
-    apart = {"group": asked.group, "time": asked.time, "split": asked.split}
-    for role, name in {**named, **apart}.items():
+    for role in ("label", kind, "group", "time", "split"):
+        name = getattr(columns, role)
         if name is not None and name not in table.columns:
-            raise HeadstartError(f"data.columns.{role}: {table.no_column(name)}")
+            raise HeadstartError(f"data.columns.{role}: {table.missing_column(name)}")
+    named = {"label": columns.label, kind: getattr(columns, kind)}
     if not all(named.values()):
         _check_header(table)
-    notes: list[str] = []
-    unused: dict[str, str] = {}
-    split = asked.split
-    if split is None and guess_split:
-        split, unused = split_of(table, {*named.values(), *apart.values()})
-        notes = [f"column {split!r} tells the parts (by its name)"] if split else []
-    table = replace(
-        table, columns=tuple(name for name in table.columns if name not in {*apart.values(), split})
-    )
-    if len(table.columns) < 2:
-        raise HeadstartError(
-            f"{table.path}: found the column {table.listed()} only; expected one of {kind}s and "
-            "one of labels, with their names in the first line"
-        )
-    if kind == "text" and named[kind] is None and (two := pair(table.columns)):
-        raise HeadstartError(
-            f"{table.path}: {two[0]!r} and {two[1]!r} look like pairs of texts, which cannot be "
-            "learned together yet. Name the "
-            f'one to read, data.columns.text = "{two[0]}", or write both into one column and '
-            "name that"
-        )
-    label = named["label"] or _by_name(table, LABELS, named[kind])
-    item = named[kind] or _by_name(table, ITEMS[kind], label)
+    return named
+
+
+def _detect_columns(
+    table: Table, item: str | None, label: str | None, kind: str
+) -> tuple[str, str, str]:
+    """(column of items, column of labels, how they were detected)."""
+    label = label or _column_named(table, LABEL_NAMES, item)
+    item = item or _column_named(table, ITEM_NAMES[kind], label)
     reason = "by their names"
     if (label is None or item is None) and len(table.columns) == 2:
         reason = "there are only two columns"
         if label is None and item is None:
-            label, reason = (
-                _fewer_values(table),
-                "of the two columns the labels repeat themselves more",
-            )
+            reason = "of the two columns the labels repeat themselves more"
+            values = table.sample()
+            label = min(table.columns, key=lambda name: len(set(map(str, values[name]))))
         label = label or next(name for name in table.columns if name != item)
         item = item or next(name for name in table.columns if name != label)
-    if item is None or label is None:
-        missing = " and ".join(
-            role for role, name in ((kind, item), ("label", label)) if name is None
-        )
-        tags = (
-            [name for name, values in table.sample().items() if is_tag(values)]
-            if label is None
-            else []
-        )
-        hint = (
-            f". {_list(tags)} hold 0 and 1 only, one tag each: a run learns one of them"
-            if len(tags) > 1
-            else ""
-        )
-        raise HeadstartError(
-            f"{table.path}: nothing says which column holds the {missing}; it has "
-            f"{table.listed()}. Name them: "
-            f'data.columns = {{ {kind} = "{item or "…"}", label = '
-            f'"{label or (tags[0] if tags else "…")}" }}{hint}'
-        )
-    if item == label:
-        raise HeadstartError(
-            f"data.columns: {kind} and label are both {item!r}; {table.path} has {table.listed()}"
-        )
-    if not all(named.values()):
-        notes.insert(0, f"{kind}s are column {item!r}, labels are column {label!r} ({reason})")
-    notes += [why for name, why in unused.items() if name not in (item, label)]
-    return Chosen(item, label, asked.group or asked.time, split, tuple(notes))
+    if item is not None and label is not None:
+        return item, label, reason
+    missing = " and ".join(role for role, name in ((kind, item), ("label", label)) if name is None)
+    binary = []
+    if label is None:
+        binary = [name for name, values in table.sample().items() if is_binary(values)]
+    hint = f". {_join(binary)} hold 0 and 1 only, one tag each: a run learns one of them"
+    raise HeadstartError(
+        f"{table.path}: nothing says which column holds the {missing}; it has "
+        f"{table.list_columns()}. Name them: data.columns = "
+        f'{{ {kind} = "{item or "…"}", label = "{label or (binary[0] if binary else "…")}" }}'
+        f"{hint if len(binary) > 1 else ''}"
+    )
 
 
 def example_in_header(table: Table) -> str | None:
-    """The cell of the first line that shows it to be an example: its value occurs again below, or
+    """A cell of the first line that shows it to be an example: its value occurs again below, or it
     is a number above numbers.
 
-    None where one of the names is a usual one, or all are the numbers of the columns.
+    None if some name is a common column name, or the names number the columns.
     """
     names = table.columns
-    if table.path.suffix.lower() not in (".csv", ".tsv") or USUAL & {
-        name.lower() for name in names
-    }:
+    if table.path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    if COMMON_NAMES & {name.lower() for name in names}:
         return None
     if names in [tuple(map(str, range(first, first + len(names)))) for first in (0, 1)]:
         return None
-    for name, values in table.sample().items():
-        below = [str(value) for value in values]
-        if name in below or (below and all(map(is_number, [name, *below]))):
+    for name, column in table.sample().items():
+        values = [str(value) for value in column]
+        if name in values or (values and all(map(is_number, [name, *values]))):
             return name
     return None
 
 
 def _check_header(table: Table) -> None:
-    cell = example_in_header(table)
-    if cell is not None:
+    if (cell := example_in_header(table)) is not None:
         raise HeadstartError(
             f"{table.path}: the first line looks like an example, not like names of columns "
-            f"({cell!r} is also a value below "
-            "or a number). Give the columns names in a first line, or set data.header = false; "
-            'columns are then called "1", "2" and so on: data.columns = { text = "1", label = '
-            '"2" }'
+            f"({cell!r} is also a value below or a number). Give the columns names in a first "
+            "line, or set data.header = false; columns are then called "
+            '"1", "2" and so on: data.columns = { text = "1", label = "2" }'
         )
 
 
-def pair(columns: Sequence[str]) -> tuple[str, str] | None:
-    """Two columns whose names say that a text of one belongs to a text of the other."""
+def text_pair(columns: Sequence[str]) -> tuple[str, str] | None:
+    """Two columns whose names say that their texts belong together."""
     names = {name.lower().replace(" ", "_"): name for name in columns}
     numbered = [
-        (f"{stem}{joint}{one}", f"{stem}{joint}{two}")
-        for stem in STEMS
-        for joint in ("", "_")
-        for one, two in ("12", "ab")
+        (f"{stem}{separator}{first}", f"{stem}{separator}{second}")
+        for stem in PAIR_STEMS
+        for separator in ("", "_")
+        for first, second in ("12", "ab")
     ]
-    return next(
-        (
-            (names[one], names[two])
-            for one, two in (*PAIRS, *numbered)
-            if one in names and two in names
-        ),
-        None,
-    )
+    for first, second in (*PAIR_NAMES, *numbered):
+        if first in names and second in names:
+            return names[first], names[second]
+    return None
 
 
-def is_tag(values: Iterable[object]) -> bool:
-    """Whether a column holds 0 and 1 only, and both."""
-    return {str(value).removesuffix(".0").casefold() for value in values} in (
-        {"0", "1"},
-        {"false", "true"},
-    )
+def is_binary(values: Iterable[object]) -> bool:
+    """Whether a column holds 0 and 1 (or false and true) only, and both."""
+    different = {str(value).removesuffix(".0").casefold() for value in values}
+    return different in ({"0", "1"}, {"false", "true"})
 
 
-def split_of(table: Table, taken: Collection[str | None] = ()) -> tuple[str | None, dict[str, str]]:
-    """(The column that tells the parts, if there is just one that is called so and says so; if not,
-    the columns that are called so, each with a sentence on why it does not).
+def find_split_column(
+    table: Table, excluded: Collection[str | None] = ()
+) -> tuple[str | None, dict[str, str]]:
+    """(the column that names parts, if there is just one; columns named `split` or similar that are
+    not used, with a note on why).
 
-    A column says so if most of its values name parts, and some the training part. All rows count,
-    in whatever order.
+    In a column of parts, most values name a part, and some the training part. All rows are read.
     """
-    likely = [name for name in table.columns if name.lower() in SPLITS and name not in taken]
-    unused = {name: why for name in likely if (why := _no_parts(table, name))}
-    telling = [name for name in likely if name not in unused]
-    if len(telling) == 1:
-        return telling[0], {}
-    if telling:
-        unused[telling[0]] = (
-            f"columns {_list(telling)} are not used: each tells the parts; name one with "
+    candidates = [
+        name for name in table.columns if name.lower() in SPLIT_NAMES and name not in excluded
+    ]
+    unused = {name: note for name in candidates if (note := _not_parts_note(table, name))}
+    usable = [name for name in candidates if name not in unused]
+    if len(usable) == 1:
+        return usable[0], {}
+    if usable:
+        unused[usable[0]] = (
+            f"columns {_join(usable)} are not used: each tells the parts; name one with "
             "data.columns.split"
         )
     return None, unused
 
 
-def _no_parts(table: Table, column: str) -> str | None:
-    """A sentence on why a column does not tell the parts; None if it does."""
-    role = lru_cache(CACHED)(role_of)
+def _not_parts_note(table: Table, column: str) -> str | None:
+    """Why a column does not name parts; None if it does."""
+    role_of = lru_cache(CACHE_SIZE)(role_from_name)
     rows = 0
     roles: Counter[str] = Counter()
     others: dict[str, None] = {}
     for _, (value,) in table.rows((column,)):
-        text = "" if value is None else str(value).strip()[:LONGEST_PART]
+        text = "" if value is None else str(value).strip()[:MAX_ROLE_LENGTH]
         rows += 1
-        if (part := role(text)) is not None:
-            roles[part] += 1
+        if (role := role_of(text)) is not None:
+            roles[role] += 1
         elif len(others) < SHOWN:
             others[text] = None
     if roles["train"] and 2 * roles.total() > rows:
         return None
     shown = f"{', '.join(map(quoted, others))} ({rows - roles.total():,} of {rows:,} rows)"
     if roles["train"]:
-        found = f"also says {shown}"
+        reason = f"also says {shown}"
     elif roles or not others:
-        found = "says train in no row"
+        reason = "says train in no row"
     elif all(map(is_number, others)):
-        found = f"holds numbers of folds or sets ({', '.join(others)})"
+        reason = f"holds numbers of folds or sets ({', '.join(others)})"
     else:
-        found = f"says {shown}"
+        reason = f"says {shown}"
     return (
-        f"column {column!r} is not used: it {found}. To have it tell the parts, write train, "
-        "validation or test into it and "
-        f'set data.columns.split = "{column}"'
+        f"column {column!r} is not used: it {reason}. To have it tell the parts, write train, "
+        f'validation or test into it and set data.columns.split = "{column}"'
     )
 
 
-def _by_name(table: Table, names: tuple[str, ...], other: str | None) -> str | None:
-    """The column whose name is one of these, if there is just one."""
-    found = [column for column in table.columns if column.lower() in names and column != other]
-    return found[0] if len(found) == 1 else None
-
-
-def _fewer_values(table: Table) -> str:
-    values = table.sample()
-    return min(table.columns, key=lambda name: len({str(value) for value in values[name]}))
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:10]))
+def _column_named(table: Table, names: Sequence[str], other: str | None) -> str | None:
+    """The column with one of these names, if there is just one."""
+    columns = [column for column in table.columns if column.lower() in names and column != other]
+    return columns[0] if len(columns) == 1 else None
 
 
 def is_number(text: str) -> bool:
@@ -304,3 +271,7 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _join(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:10]))

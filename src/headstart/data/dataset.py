@@ -1,4 +1,4 @@
-"""What every source becomes: parts of labelled examples under one fixed order of labels."""
+"""What every source becomes: parts of labelled examples with one fixed order of classes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from headstart.data.arrow_column import Column
+from headstart.data.arrow_column import ArrowColumn
 from headstart.data.greyscale import GreyRange
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Examples:
     """Labelled examples of one part, in a fixed order.
 
-    `items` are what an encoder reads (paths of images, texts), `labels` index the dataset's label
-    names (shape (n,), int64), `names` say which example it is in `predictions.csv`, `digests` are
-    SHA-256 of the contents, 32 bytes each. `keys`, where there are any, are the groups or times by
-    which the data is split.
+    items: what a preprocessor reads (paths of images, texts). labels: class indices, shape (n,),
+    int64. names: how `predictions.csv` calls each example. digests: SHA-256 of the contents, 32
+    bytes each. keys: the group or time of each example, if the data is split by one.
     """
 
     items: Sequence[str]
@@ -36,43 +37,53 @@ class Examples:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Examples:
         """The examples at these rows, in this order."""
-        chosen = np.asarray(rows, dtype=np.int64)
-        items, names, digests = (
-            _take(values, chosen) for values in (self.items, self.names, self.digests)
+        rows = np.asarray(rows, dtype=np.int64)
+        return Examples(
+            _take(self.items, rows),
+            self.labels[rows],
+            _take(self.names, rows),
+            _take(self.digests, rows),
+            None if self.keys is None else _take(self.keys, rows),
         )
-        keys = None if self.keys is None else _take(self.keys, chosen)
-        return Examples(items, self.labels[chosen], names, digests, keys)
 
     def __add__(self, other: Examples) -> Examples:
-        """These examples and then the others."""
-        both: Any = [
-            (self.items, other.items),
-            (self.names, other.names),
-            (self.digests, other.digests),
-        ]
-        items, names, digests = (first + second for first, second in both)
-        keys: Any = None
+        """These examples, then the others."""
+        keys = None
         if self.keys is not None and other.keys is not None:
-            keys = self.keys + other.keys  # type: ignore[operator]
-        return Examples(items, np.concatenate([self.labels, other.labels]), names, digests, keys)
+            keys = _concatenate(self.keys, other.keys)
+        return Examples(
+            _concatenate(self.items, other.items),
+            np.concatenate([self.labels, other.labels]),
+            _concatenate(self.names, other.names),
+            _concatenate(self.digests, other.digests),
+            keys,
+        )
 
     def digest(self) -> str:
-        """SHA-256 over contents and labels, whatever the order and the files they lie in."""
+        """SHA-256 of contents and labels, in any order and whatever files they are in."""
         rows = (
             d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True)
         )
         return hashlib.sha256(np.sort(np.fromiter(rows, "S40", len(self))).tobytes()).hexdigest()
 
     def sequence(self) -> str:
-        """SHA-256 over contents, labels and names in their order."""
+        """SHA-256 of contents, labels and names in their order."""
         total = hashlib.sha256(self.labels.tobytes())
         for digest, name in zip(self.digests, self.names, strict=True):
             total.update(digest + name.encode("utf-8", "replace"))
         return total.hexdigest()
 
 
-def _take(values: Any, rows: np.ndarray) -> Any:
-    return values.take(rows) if isinstance(values, Column) else tuple(values[row] for row in rows)
+def _take(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:
+    return (
+        values.take(rows) if isinstance(values, ArrowColumn) else tuple(values[row] for row in rows)
+    )
+
+
+def _concatenate(first: Sequence[T], second: Sequence[T]) -> Sequence[T]:
+    if isinstance(first, ArrowColumn) and isinstance(second, ArrowColumn):
+        return first + second
+    return (*first, *second)
 
 
 def joined(parts: Iterable[Examples]) -> Examples:
@@ -82,39 +93,42 @@ def joined(parts: Iterable[Examples]) -> Examples:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The parts of a data set by their roles, and what reading it brought to light: `notes`,
-    sentences for people, and by the role of a part those that are about it."""
+    """The parts of a data set.
+
+    labels: names of the classes. column: of a table that the examples came from. unused: training
+    examples that are left out. grey_range: of high bit depth images, the values shown as black and
+    as white. notes: sentences on what reading found; notes_of: those about a part, by its role.
+    """
 
     labels: tuple[str, ...]
     train: Examples
     validation: Examples | None
     test: Examples
-    notes: tuple[str, ...] = field(default=())
-    column: str | None = None  # of a table that the examples came from
-    unused: Examples | None = None  # training examples that are left out
-    # of images of more than 8 bits: what is shown as black and as white
+    notes: tuple[str, ...] = ()
+    column: str | None = None
+    unused: Examples | None = None
     grey_range: GreyRange | None = None
     notes_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parts(self) -> dict[str, Examples]:
-        """The parts there are, by role."""
-        named = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {role: examples for role, examples in named.items() if examples is not None}
+        """The parts that there are, by role."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {role: examples for role, examples in parts.items() if examples is not None}
 
     def for_learning(self) -> dict[str, Examples]:
-        """The parts that a model may learn from or be chosen by, by role."""
+        """The parts from which a model may be learned or chosen, by role."""
         return {role: examples for role, examples in self.parts().items() if role != "test"}
 
     def everything(self) -> dict[str, Examples]:
-        """The parts and what is left out."""
+        """The parts, and the unused examples as "unused"."""
         return self.parts() | ({"unused": self.unused} if self.unused is not None else {})
 
     def counts(self, role: str) -> dict[str, int]:
-        """Examples a class in one part."""
-        found = np.bincount(self.parts()[role].labels, minlength=len(self.labels))
-        return dict(zip(self.labels, found.tolist(), strict=True))
+        """Examples of each class in a part."""
+        counts = np.bincount(self.parts()[role].labels, minlength=len(self.labels))
+        return dict(zip(self.labels, counts.tolist(), strict=True))
 
     def with_notes(self, *notes: str, parts: Iterable[str] = ()) -> Dataset:
         """The same data with further notes, which are about these parts."""
-        of_parts = {role: (*self.notes_of.get(role, ()), *notes) for role in parts}
-        return replace(self, notes=(*self.notes, *notes), notes_of={**self.notes_of, **of_parts})
+        notes_of = {role: (*self.notes_of.get(role, ()), *notes) for role in parts}
+        return replace(self, notes=(*self.notes, *notes), notes_of={**self.notes_of, **notes_of})

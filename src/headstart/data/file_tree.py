@@ -1,94 +1,92 @@
-"""Everything below a folder: the files to read, and by its reason what is left out."""
+"""Folders: their entries in a fixed order, and all files below them, links followed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from headstart.data.archive import COUNT
-from headstart.data.unicode import printable
+from headstart.data.skipped import SkippedPaths, skip_paths
 from headstart.errors import HeadstartError
 
-HIDDEN, DEAD, ODD, TWICE = (
-    "hidden or a system's own",
-    "links that lead nowhere",
+# reasons to leave out an entry of a folder
+HIDDEN, BROKEN_LINK, SPECIAL_FILE, REPEATED_FOLDER = (
+    "hidden or system files",
+    "broken links",
     "neither files nor folders",
-    "folders that links lead to again",
+    "folders that a link leads to again",
 )
-# what archivers, network drives, desktops and interpreters put beside people's files; in lower case
-SYSTEM = {
+# what archivers, network drives, desktops and interpreters add to folders; in lower case
+SYSTEM_NAMES = {
     "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
     "system volume information", "desktop.ini", "thumbs.db", "ehthumbs.db", "icon\r",
 }  # fmt: skip
 
-LeftOut = Mapping[str, Sequence[str]]  # paths by the reason
 
-
-class Tree(NamedTuple):
-    """The plain files below a folder, each folder's sorted and before those of its subfolders, and
-    what is left out."""
+class FileTree(NamedTuple):
+    """The regular files below a folder, sorted by name within each folder and before those of its
+    subfolders; and what was left out."""
 
     files: list[str]
-    left_out: dict[str, list[str]]
+    skipped: SkippedPaths
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or of those that archivers and systems add."""
-    return name.startswith(".") or name.lower() in SYSTEM
+    """Whether a file or folder is hidden, or one that archivers and systems add."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
-def walk(folder: str | Path) -> Tree:
-    """Everything below a folder, links followed; a folder that a link leads to again, or above
-    where the walk began, is not entered, nor is a hidden one.
+def walk(folder: str | Path) -> FileTree:
+    """All files below a folder, links followed.
+
+    Not entered: hidden folders, and a folder that was entered before or contains `folder`, to which
+    a link may lead.
 
     Raises:
         HeadstartError: a folder cannot be listed.
     """
-    tree = Tree([], {})
-    above = {*Path(folder).absolute().parents, *Path(folder).resolve().parents}
-    seen = {_identity(parent) for parent in above}
-    waiting = [str(folder)]
-    while waiting:
-        place = waiting.pop()
-        if (identity := _identity(place)) in seen:
-            _add(tree.left_out, TWICE, place)
+    files: list[str] = []
+    skipped: SkippedPaths = {}
+    parents = {*Path(folder).absolute().parents, *Path(folder).resolve().parents}
+    seen = {_device_and_inode(parent) for parent in parents}
+    stack = [str(folder)]
+    while stack:
+        current = stack.pop()
+        if (identity := _device_and_inode(current)) in seen:
+            skip_paths(skipped, {REPEATED_FOLDER: [current]})
             continue
         seen.add(identity)
         inner = []
-        for entry in entries(place):
-            kind = kind_of(entry)
+        for entry in list_folder(current):
+            kind = entry_type(entry)
             if kind == "file":
-                tree.files.append(entry.path)
+                files.append(entry.path)
             elif kind == "folder":
                 inner.append(entry.path)
             else:
-                _add(tree.left_out, kind, entry.path)
-        waiting += reversed(inner)
-    return tree
+                skip_paths(skipped, {kind: [entry.path]})
+        stack += reversed(inner)
+    return FileTree(files, skipped)
 
 
-def entries(folder: str | Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name.
+def list_folder(folder: str | Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted by name.
 
     Raises:
-        HeadstartError: it cannot be listed.
+        HeadstartError: the folder cannot be listed.
     """
     try:
-        with os.scandir(folder) as found:
-            return sorted(
-                (entry for entry in found if entry.name != COUNT), key=lambda entry: entry.name
-            )
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if e.name != COUNT), key=lambda entry: entry.name)
     except OSError as error:
         raise HeadstartError(
             f"{folder}: cannot be listed ({error.strerror}); make it readable or move it away"
         ) from None
 
 
-def kind_of(entry: os.DirEntry[str]) -> str:
-    """Whether something is a "file" or a "folder", links followed, or else the reason to leave it
-    out."""
+def entry_type(entry: os.DirEntry[str]) -> str:
+    """ "file" or "folder", links followed, or the reason to leave the entry out."""
     if is_hidden(entry.name):
         return HIDDEN
     try:
@@ -96,37 +94,22 @@ def kind_of(entry: os.DirEntry[str]) -> str:
             return "file"
         if entry.is_dir():
             return "folder"
-    except OSError:  # links in a circle, or into a folder that is closed
-        return DEAD
-    return DEAD if entry.is_symlink() and not os.path.exists(entry.path) else ODD
+    except OSError:  # links in a circle, or into a closed folder
+        return BROKEN_LINK
+    broken = entry.is_symlink() and not os.path.exists(entry.path)
+    return BROKEN_LINK if broken else SPECIAL_FILE
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, but hidden ones and those that archivers and systems add."""
-    return [Path(entry.path) for entry in entries(folder) if kind_of(entry) == "folder"]
+def files_in(folder: str | Path) -> list[Path]:
+    """The files directly in a folder, sorted, without hidden and system files."""
+    return [Path(entry.path) for entry in list_folder(folder) if entry_type(entry) == "file"]
 
 
-def said(left_out: LeftOut, folder: str | Path) -> list[str]:
-    """What is left out, in words: reason, count and an example, whose path is counted from the
-    folder."""
-    return [
-        f"{reason}: {len(paths)} (such as {printable(os.path.relpath(paths[0], folder))})"
-        for reason, paths in left_out.items()
-        if paths
-    ]
+def subfolders(folder: str | Path) -> list[Path]:
+    """The folders directly in a folder, sorted, without hidden and system folders."""
+    return [Path(entry.path) for entry in list_folder(folder) if entry_type(entry) == "folder"]
 
 
-def merge(into: dict[str, list[str]], more: LeftOut) -> None:
-    """Add to what is left out."""
-    for reason, paths in more.items():
-        into.setdefault(reason, []).extend(paths)
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    """What tells a folder from every other, whatever path led to it."""
+def _device_and_inode(folder: str | Path) -> tuple[int, int]:
     state = os.stat(folder)
     return state.st_dev, state.st_ino
-
-
-def _add(left_out: dict[str, list[str]], reason: str, path: str) -> None:
-    left_out.setdefault(reason, []).append(path)

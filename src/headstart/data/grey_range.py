@@ -1,4 +1,4 @@
-"""The one range in which a data set's greys of more than 8 bits are shown."""
+"""The one range of values in which the high bit depth images of a data set are shown."""
 
 from __future__ import annotations
 
@@ -10,89 +10,85 @@ from headstart.data.greyscale import GreyRange, combined_range, is_high_bit_dept
 from headstart.data.pictures import Picture, pictures
 
 KEY = "model.preprocessing.grey_range"
-Named = tuple[str, GreyRange | None]  # an image and its own range
-OWN_SCALE = (
+NamedRange = tuple[str, GreyRange | None]  # an image and its own range
+DEFAULT_SCALE = (
     "Whole numbers are shown from 0 to 65535 (up to 255 as they are), floats each by its own range"
 )
-DIM = 64  # of 255; pictures none of which is brighter are nearly black
-LITTLE = 0.01  # share of the range; an image that spans less of it shows next to nothing
+DIM = 64  # of 255; brightest value below which images are nearly black
+MIN_SPAN = 0.01  # share of the range; an image that spans less of it shows next to nothing
 
 
-def with_grey_range(dataset: Dataset, asked: GreyRange | None) -> Dataset:
-    """An image data set with the range asked for, or that of its training images, and notes on it.
+def with_grey_range(dataset: Dataset, requested: GreyRange | None) -> Dataset:
+    """An image data set with the requested grey range, or that of its training images, and notes.
 
-    A data set without greys of more than 8 bits has none unless it is asked for.
+    A data set without high bit depth images has no range unless one is requested.
     """
     seen = {role: pictures(part.items, part.digests) for role, part in dataset.parts().items()}
-    deep = {
+    by_role = {
         role: [
-            (name, own.grey_range)
-            for name, own in zip(dataset.parts()[role].names, some, strict=True)
-            if is_high_bit_depth(own.mode)
+            (name, picture.grey_range)
+            for name, picture in zip(dataset.parts()[role].names, in_part, strict=True)
+            if is_high_bit_depth(picture.mode)
         ]
-        for role, some in seen.items()
+        for role, in_part in seen.items()
     }
-    measured = combined_range(own for _, own in deep["train"])
-    used = asked or measured
-    dataset = replace(dataset, grey_range=used).with_notes(*_range_note(measured, asked))
-    everything = [named for some in deep.values() for named in some]
-    about = [role for role, some in deep.items() if some]
+    measured = combined_range(values for _, values in by_role["train"])
+    grey_range = requested or measured
+    dataset = replace(dataset, grey_range=grey_range).with_notes(*_range_note(measured, requested))
+    images = [image for in_part in by_role.values() for image in in_part]
     notes = [
-        *_mix_note(everything, sum(map(len, seen.values())), used),
-        *_dark_note(everything, used),
+        *_mixed_note(images, sum(map(len, seen.values())), grey_range),
+        *_low_contrast_note(images, grey_range),
+        *_dim_note([image for image in seen["train"] if not is_high_bit_depth(image.mode)]),
     ]
-    notes += _dim_note([own for own in seen["train"] if not is_high_bit_depth(own.mode)])
-    return dataset.with_notes(*notes, parts=about)
+    return dataset.with_notes(*notes, parts=[role for role, in_part in by_role.items() if in_part])
 
 
-def unscaled_note(name: str) -> str:
-    """A sentence on greys of more than 8 bits that a model reads, though it has no range for
-    them."""
+def no_range_note(name: str) -> str:
+    """A note on high bit depth images for a model that was trained without a range."""
     return (
         f"images such as {name} are greys of more than 8 bits, and this model was trained "
-        f"without a range for them. {OWN_SCALE}. Give it images as in training, or train it with "
-        f"{KEY}"
+        f"without a range for them. {DEFAULT_SCALE}. Give it images as in training, or train it "
+        f"with {KEY}"
     )
 
 
-def _range_note(measured: GreyRange | None, asked: GreyRange | None) -> list[str]:
-    if asked is None:
-        if measured is None:
-            return []
+def _range_note(measured: GreyRange | None, requested: GreyRange | None) -> list[str]:
+    prefix = "greys of more than 8 bits:"
+    if requested is not None:
+        training = (
+            f"those of the training images are {_interval(measured)}"
+            if measured
+            else "no training image has any"
+        )
+        return [f"{prefix} {KEY} shows values {_interval(requested)} as black to white; {training}"]
+    if measured is not None:
         return [
-            f"greys of more than 8 bits: values {_words(measured)} of the training images are "
-            f"shown as black to white ({KEY})"
+            f"{prefix} values {_interval(measured)} of the training images are shown as black to "
+            f"white ({KEY})"
         ]
-    found = (
-        f"those of the training images are {_words(measured)}"
-        if measured
-        else "no training image has any"
-    )
-    return [
-        f"greys of more than 8 bits: {KEY} shows values {_words(asked)} as black to white; {found}"
-    ]
+    return []
 
 
-def _mix_note(deep: list[Named], count: int, used: GreyRange | None) -> list[str]:
-    if len(deep) in (0, count):
+def _mixed_note(images: list[NamedRange], count: int, grey_range: GreyRange | None) -> list[str]:
+    """High bit depth images (`images`) beside others, `count` in all."""
+    if len(images) in (0, count):
         return []
-    own = combined_range(values for _, values in deep)
-    shown = (
-        f"Values {_words(used)} of them are shown as black to white ({KEY})" if used else OWN_SCALE
-    )
-    way_out = (
-        f"; to show theirs, write {KEY} = [{own[0]:g}, {own[1]:g}]" if own and not used else ""
-    )
+    own = combined_range(values for _, values in images)
+    shown = DEFAULT_SCALE
+    if grey_range:
+        shown = f"Values {_interval(grey_range)} of them are shown as black to white ({KEY})"
+    elif own:
+        shown += f"; to show theirs, write {KEY} = [{own[0]:g}, {own[1]:g}]"
     return [
-        f"{len(deep)} of {count} images are greys of more than 8 bits (such as {deep[0][0]}); "
-        "the others are read on their own scale of 0 to 255. Are they of one source? "
-        f"{shown}{way_out}"
+        f"{len(images)} of {count} images are greys of more than 8 bits (such as {images[0][0]}); "
+        f"the others are read on their own scale of 0 to 255. Are they of one source? {shown}"
     ]
 
 
-def _dim_note(shallow: Sequence[Picture]) -> list[str]:
+def _dim_note(images: Sequence[Picture]) -> list[str]:
     """Colours of 12 bits in files of 16, of which Pillow reads the upper 8."""
-    brightest = max((picture.brightest for picture in shallow), default=DIM)
+    brightest = max((picture.brightest for picture in images), default=DIM)
     if brightest >= DIM:
         return []
     return [
@@ -101,27 +97,27 @@ def _dim_note(shallow: Sequence[Picture]) -> list[str]:
     ]
 
 
-def _dark_note(deep: list[Named], used: GreyRange | None) -> list[str]:
-    """Images in which the range shows next to nothing, though they hold something."""
-    if used is None:
+def _low_contrast_note(images: list[NamedRange], grey_range: GreyRange | None) -> list[str]:
+    """Images with contents, of which the range shows next to nothing."""
+    if grey_range is None:
         return []
-    least = LITTLE * (used[1] - used[0])
+    low, high = grey_range
     dark = [
         (name, own)
-        for name, own in deep
+        for name, own in images
         if own is not None
         and own[0] < own[1]
-        and min(own[1], used[1]) - max(own[0], used[0]) < least
+        and min(own[1], high) - max(own[0], low) < MIN_SPAN * (high - low)
     ]
     if not dark:
         return []
     name, own = dark[0]
     return [
-        f"{len(dark)} of {len(deep)} greys of more than 8 bits span less than a hundredth of "
-        f"that range, so next to nothing of them is shown (such as {name}: {_words(own)}). Are "
-        f"they in another unit, or does an odd image set the range? Mend them, or set {KEY}"
+        f"{len(dark)} of {len(images)} greys of more than 8 bits span less than a hundredth of "
+        f"that range, so next to nothing of them is shown (such as {name}: {_interval(own)}). Are "
+        f"they in another unit, or does an outlier set the range? Correct them, or set {KEY}"
     ]
 
 
-def _words(values: GreyRange) -> str:
+def _interval(values: GreyRange) -> str:
     return f"{values[0]:g} to {values[1]:g}"

@@ -116,7 +116,8 @@ def _valid_values(image: Image.Image) -> np.ndarray:
             valid &= values != nodata
     if alpha := image.info.get(ALPHA):
         valid &= np.asarray(alpha).ravel() > 0
-    return values[valid]
+    data: np.ndarray = values[valid]
+    return data
 
 
 def _inverted_from(image: Image.Image) -> float | None:

@@ -1,4 +1,4 @@
-"""Images that a table names by their paths."""
+"""Tables that name image files by their paths."""
 
 from __future__ import annotations
 
@@ -7,192 +7,190 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from headstart.data.class_folders import Listing
-from headstart.data.column_selection import Chosen
-from headstart.data.file_tree import entries
+from headstart.data.class_folders import ClassFiles
+from headstart.data.column_selection import SelectedColumns
+from headstart.data.file_tree import list_folder
 from headstart.data.image_formats import has_image_extension
-from headstart.data.label_encoding import check_few, label_of
-from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
+from headstart.data.label_encoding import check_label_counts, parse_label
+from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, Skipped, skip
 from headstart.data.tables import Table
-from headstart.data.train_test_folders import role_of
+from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
 
-LONGEST = 4096  # characters of a path
+MAX_PATH_LENGTH = 4096  # characters
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-class ImagePaths:
-    """Finds the files that names in a table stand for.
+class ImagePathResolver:
+    """Finds the image files that the cells of a table name.
 
-    A name is a path counted from `folder`, with slashes or backslashes; one without an ending
-    stands for the only image of that name (`img001` for `img001.jpg`). `column` is what messages
-    call the column of names.
+    A cell is a path relative to `folder`, with slashes or backslashes; without an extension it
+    means the only image of that name (`img001` for `img001.jpg`). `column` is what messages call
+    the column.
     """
 
     def __init__(self, folder: Path, column: str) -> None:
         self.folder, self.column = folder, column
-        self._stems: dict[Path, dict[str, list[str]]] = {}
+        self._images: dict[Path, dict[str, list[str]]] = {}
 
-    def find(self, cell: Any) -> tuple[str, str]:
-        """(path of the file, why it cannot be told or "").
+    def resolve(self, cell: object) -> tuple[str, str]:
+        """(path of the file, why it is ambiguous or "").
 
         Args:
-            cell: a name, or an image of the hub's: its bytes and its name.
+            cell: a path, or an image of a hub data set: a dict of its bytes and its path.
 
         Raises:
-            HeadstartError: it is no name, but the image itself.
+            HeadstartError: the cell is not a path, but the image itself.
         """
         name = str(cell.get("path") or "") if isinstance(cell, dict) else cell
-        if isinstance(name, bytes | bytearray | list) or (
-            isinstance(name, str) and not _may_be_path(name)
-        ):
-            raise self._no_path(cell)
-        path, fault = self._find(_plain(str(name)))
+        not_a_path = isinstance(name, bytes | bytearray | list)
+        if not_a_path or (isinstance(name, str) and not _may_be_path(name)):
+            raise self._not_a_path(cell)
+        path, problem = self._resolve(_strip_file_url(str(name)))
         if isinstance(cell, dict) and not os.path.isfile(path):
-            raise self._no_path(cell)
-        return path, fault
+            raise self._not_a_path(cell)
+        return path, problem
 
-    def _no_path(self, cell: Any) -> HeadstartError:
-        holds = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
+    def _not_a_path(self, cell: object) -> HeadstartError:
+        content = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
         return HeadstartError(
-            f"{self.column} holds {holds}, not paths of files that are there; write each image "
-            "to a file, and the paths of the files into a column of their own"
+            f"{self.column} holds {content}, not paths of existing files; write each image to a "
+            "file, and the paths of the files into a column of their own"
         )
 
-    def _find(self, name: str) -> tuple[str, str]:
-        place = self.folder / name
-        if "\\" in name and not place.exists():
-            place = self.folder / name.replace("\\", "/")
-        if has_image_extension(place) or place.is_file():
-            return str(place), ""
-        found = self._images_in(place.parent).get(place.name, [])
-        if len(found) > 1:
-            return str(place), f"may be {' or '.join(found[:3])}; write its ending"
-        return str(place.parent / found[0] if found else place), ""
+    def _resolve(self, name: str) -> tuple[str, str]:
+        path = self.folder / name
+        if "\\" in name and not path.exists():
+            path = self.folder / name.replace("\\", "/")
+        if has_image_extension(path) or path.is_file():
+            return str(path), ""
+        candidates = self._images_in(path.parent).get(path.name, [])
+        if len(candidates) > 1:
+            return str(path), f"may be {' or '.join(candidates[:3])}; write its extension"
+        return str(path.parent / candidates[0] if candidates else path), ""
 
     def _images_in(self, folder: Path) -> dict[str, list[str]]:
-        """The image files of a folder by their names without ending."""
-        if folder not in self._stems:
-            stems: dict[str, list[str]] = {}
-            for entry in entries(folder) if folder.is_dir() else ():
+        """The image files of a folder by their names without extension."""
+        if folder not in self._images:
+            images: dict[str, list[str]] = {}
+            for entry in list_folder(folder) if folder.is_dir() else ():
                 if has_image_extension(path := Path(entry.name)):
-                    stems.setdefault(path.stem, []).append(entry.name)
-            self._stems[folder] = stems
-        return self._stems[folder]
+                    images.setdefault(path.stem, []).append(entry.name)
+            self._images[folder] = images
+        return self._images[folder]
 
 
-def has_path(cell: Any) -> bool:
-    """Whether a cell of a table holds anything."""
+def has_value(cell: object) -> bool:
+    """Whether a cell of a table is not empty."""
     return cell is not None and bool(cell.strip() if isinstance(cell, str) else cell != "")
 
 
-def not_counted(name: str) -> str:
-    """Why it does not matter which folder paths are counted from, and what to do; "" if it does."""
-    if URL.match(name):
+def not_relative(path: str) -> str:
+    """Why a path is not relative to any folder, and what to do; "" if it is."""
+    if URL.match(path):
         return (
             "they are addresses (URLs), which are not fetched; download the files and write "
             "their paths"
         )
-    if name.startswith("/") or PureWindowsPath(name).drive:
+    if path.startswith("/") or PureWindowsPath(path).drive:
         return (
-            "they are absolute; bring the files there, or write the paths as counted from the "
-            "folder of the table"
+            "they are absolute; bring the files there, or write the paths relative to the folder "
+            "of the table"
         )
     return ""
 
 
-def _plain(name: str) -> str:
-    """A path as it is, or the one that a file URL says."""
+def _strip_file_url(name: str) -> str:
     return unquote(urlsplit(name).path) if name.lower().startswith("file://") else name
 
 
 def _may_be_path(name: str) -> bool:
-    return bool(name) and len(name) <= LONGEST and "\0" not in name
+    return bool(name) and len(name) <= MAX_PATH_LENGTH and "\0" not in name
 
 
-def images_folder(given: str | None, table: Table) -> Path:
-    """The folder that paths in a table are counted from: data.images, or the table's own.
+def images_folder(folder: str | None, table: Table) -> Path:
+    """The folder that paths in a table are relative to: data.images, or the table's own.
 
     Raises:
         HeadstartError: there is no such folder.
     """
-    if given is None:
+    if folder is None:
         return table.path.parent
-    folder = Path(os.path.expanduser(given))
-    if not folder.is_dir():
+    path = Path(os.path.expanduser(folder))
+    if not path.is_dir():
         raise HeadstartError(
-            f"data.images: no folder {folder}; expected the one that the paths in {table.path} "
-            "are counted from"
+            f"data.images: no folder {path}; expected the one that the paths in {table.path} are "
+            "relative to"
         )
-    return folder
+    return path
 
 
-def list_table(table: Table, chosen: Chosen, folder: Path) -> tuple[dict[str, Listing], LeftRows]:
-    """(the images that a table names, by the role that its split column tells, "" without one; rows
-    left out).
+def list_image_table(
+    table: Table, columns: SelectedColumns, folder: Path
+) -> tuple[dict[str, ClassFiles], Skipped]:
+    """(the images that a table names, by the role in its split column or ""; rows left out).
 
     Args:
-        folder: that the paths are counted from.
+        folder: that the paths are relative to.
 
     Raises:
-        HeadstartError: a file cannot be told, none of the files is there, or the labels are no
+        HeadstartError: a path is ambiguous, none of the files exists, or the labels are not
             classes.
     """
-    paths = ImagePaths(folder, f"data.columns.image: column {chosen.item!r} of {table.path}")
-    where = f"data.columns.label: column {chosen.label!r} of {table.path}"
+    paths = ImagePathResolver(
+        folder, f"data.columns.image: column {columns.item!r} of {table.path}"
+    )
+    where = f"data.columns.label: column {columns.label!r} of {table.path}"
     parts: dict[str, dict[str, list[str]]] = {}
     keys: dict[str, str] = {}
-    names: list[str] = []
-    left_out: LeftRows = {}
-    wanted = [name for name in (chosen.item, chosen.label, chosen.key, chosen.split) if name]
-    for line, (path, value, *others) in table.rows(tuple(wanted)):
-        example = f"{printable(table.path.name)}:{line}"
-        label = label_of(value, where, example)
-        key, said = (others.pop(0) if column else "" for column in (chosen.key, chosen.split))
-        role = role_of(str(said)) if chosen.split else ""
-        keyless = chosen.key is not None and not (key and str(key).strip())
-        if not has_path(path) or label is None or role is None or keyless:
-            reason = (
-                NO_LABEL
-                if label is None
-                else NO_ROLE
-                if role is None
-                else NO_KEY
-                if keyless
-                else "no path"
-            )
-            leave_out(left_out, reason, example)
-            continue
-        place, fault = paths.find(path)
-        if fault:
-            raise HeadstartError(f"{table.path}, line {line}: {quoted(str(path))} {fault}")
-        names.append(str(path))
-        parts.setdefault(role, {}).setdefault(label, []).append(place)
-        if chosen.key:
-            keys[place] = str(key).strip()
-    places = [place for files in parts.values() for some in files.values() for place in some]
-    _check_there(places, names, table, folder)
     counts: Counter[str] = Counter()
-    for files in parts.values():
-        counts.update({label: len(places) for label, places in files.items()})
-    check_few(counts, where, whole=True)
-    return {
-        role: Listing(folder, files, keys=keys) for role, files in (parts or {"": {}}).items()
-    }, left_out
+    skipped: Skipped = {}
+    first = ""
+    names = [columns.item, columns.label, columns.key, columns.split]
+    for line, (cell, value, *others) in table.rows(tuple(name for name in names if name)):
+        example = f"{printable(table.path.name)}:{line}"
+        label = parse_label(value, where, example)
+        key = _strip(others.pop(0)) if columns.key else ""
+        role = role_from_name(str(others.pop(0))) if columns.split else ""
+        if label is None:
+            skip(skipped, NO_LABEL, example)
+        elif role is None:
+            skip(skipped, NO_ROLE, example)
+        elif columns.key and not key:
+            skip(skipped, NO_KEY, example)
+        elif not has_value(cell):
+            skip(skipped, "no path", example)
+        else:
+            path, problem = paths.resolve(cell)
+            if problem:
+                raise HeadstartError(f"{table.path}, line {line}: {quoted(str(cell))} {problem}")
+            first = first or str(cell)
+            parts.setdefault(role, {}).setdefault(label, []).append(path)
+            counts[label] += 1
+            if columns.key:
+                keys[path] = key
+    files = [path for by_label in parts.values() for paths in by_label.values() for path in paths]
+    _check_any_exists(files, first, table, folder)
+    check_label_counts(counts, where, complete=True)
+    parts = parts or {"": {}}
+    return {role: ClassFiles(folder, part, keys=keys) for role, part in parts.items()}, skipped
 
 
-def _check_there(places: Sequence[str], names: Sequence[str], table: Table, folder: Path) -> None:
-    if not places or any(map(os.path.exists, places)):
+def _strip(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _check_any_exists(paths: Sequence[str], name: str, table: Table, folder: Path) -> None:
+    """Check that some file exists; `name` is how the table names the first."""
+    if not paths or any(map(os.path.exists, paths)):
         return
-    found = f"{table.path}: none of its files is there, such as "
-    if why := not_counted(names[0]):
-        raise HeadstartError(f"{found}{printable(names[0])}: {why}")
+    found = f"{table.path}: none of its files exists, such as "
+    if reason := not_relative(name):
+        raise HeadstartError(f"{found}{printable(name)}: {reason}")
     raise HeadstartError(
-        f"{found}{printable(places[0])}; expected paths counted from {quoted(str(folder))}. "
-        "Name the folder that they are counted from with data.images, such as data.images = "
-        '"photos"'
+        f"{found}{printable(paths[0])}; expected paths relative to {quoted(str(folder))}. Name the "
+        'folder that they are relative to with data.images, such as data.images = "photos"'
     )

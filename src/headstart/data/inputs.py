@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart.data.archive import is_archive_name
-from headstart.data.column_selection import ITEMS, example_in_header
-from headstart.data.file_tree import DEAD, ODD, said, walk
+from headstart.data.column_selection import ITEM_NAMES, example_in_header
+from headstart.data.file_tree import BROKEN_LINK, SPECIAL_FILE, walk
 from headstart.data.image_formats import is_image, may_be_image
-from headstart.data.image_tables import ImagePaths, has_path, not_counted
-from headstart.data.tables import Table, is_table_name, open_table
+from headstart.data.image_tables import ImagePathResolver, has_value, not_relative
+from headstart.data.skipped import describe_skipped_paths
+from headstart.data.tables import Table, has_table_extension, open_table
 from headstart.data.texts import plain_text
 from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
@@ -115,7 +116,7 @@ def images_in(path: str, column: str | None) -> Iterator[Input]:
     place = Path(path)
     if place.is_dir():
         return map(_image, _below(place, "images", is_image, may_be_image))
-    return _images_named(place, column) if is_table_name(place) else iter([_image(path)])
+    return _images_named(place, column) if has_table_extension(place) else iter([_image(path)])
 
 
 def _image(path: str, fault: str = "") -> Input:
@@ -131,17 +132,17 @@ def _image(path: str, fault: str = "") -> Input:
 
 
 def _images_named(table: Path, column: str | None) -> Iterator[Input]:
-    paths = ImagePaths(table.parent, f"{table}: the column of images")
+    paths = ImagePathResolver(table.parent, f"{table}: the column of images")
     for row, name in _rows(table, "image", column):
-        if not has_path(name):
+        if not has_value(name):
             yield Input(printable(row), "", "no path in this row")
             continue
-        path, fault = paths.find(name)
+        path, fault = paths.resolve(name)
         if not fault and not os.path.lexists(path):
             counted = (
                 f"paths in a table are counted from its folder, {printable(str(table.parent))}"
             )
-            fault = f"no such file; {not_counted(str(name)) or counted}"
+            fault = f"no such file; {not_relative(str(name)) or counted}"
         yield _image(path, fault)
 
 
@@ -152,11 +153,15 @@ def _below(
     counted, on standard error."""
     files, left_out = walk(folder)
     chosen = {path: None for path in files if accepts(Path(path))}
-    others = {f"files that are no {noun}": [path for path in files if path not in chosen]}
+    others = {f"files that are not {noun}": [path for path in files if path not in chosen]}
     for reason, paths in left_out.items():
-        chosen |= {path: None for path in paths if reason in (DEAD, ODD) and by_name(Path(path))}
+        chosen |= {
+            path: None
+            for path in paths
+            if reason in (BROKEN_LINK, SPECIAL_FILE) and by_name(Path(path))
+        }
         others[reason] = [path for path in paths if path not in chosen]
-    if told := said(others, folder):
+    if told := describe_skipped_paths(others, folder):
         print(f"left out of {printable(str(folder))}: {'; '.join(told)}", file=sys.stderr)
     return list(chosen)
 
@@ -187,7 +192,7 @@ def texts_in(path: Path, column: str | None) -> Iterator[Input]:
             f"{path}: no such file; expected a .txt file, a folder of them, or a table"
         )
     _check_plain(str(path))
-    if is_table_name(path):
+    if has_table_extension(path):
         found = (text_of(value, name) for name, value in _rows(path, "text", column))
         yield from some(found, f"{path}: found no text", "texts, .txt files")
     elif path.is_dir():
@@ -240,7 +245,7 @@ def _exists(path: Path) -> bool:
 def _looks_like_a_path(text: str) -> bool:
     if " " in text:
         return False
-    named = is_table_name(Path(text)) or text.lower().endswith((".txt", "/"))
+    named = has_table_extension(Path(text)) or text.lower().endswith((".txt", "/"))
     return named or text.startswith(("/", "./", "../", "~/"))
 
 
@@ -259,7 +264,7 @@ def _taken_for(text: str) -> str:
         return STDIN_NAME
     if path is None:
         return "text"
-    return "folder" if path.is_dir() else "table" if is_table_name(path) else "file"
+    return "folder" if path.is_dir() else "table" if has_table_extension(path) else "file"
 
 
 def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]]:
@@ -267,7 +272,7 @@ def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]
     that is called so."""
     table = open_table(path)
     found = [name for name in table.columns if name == column] or [
-        n for n in table.columns if n.lower() in ITEMS[kind]
+        n for n in table.columns if n.lower() in ITEM_NAMES[kind]
     ]
     if not found and column is not None and column.isdecimal():  # trained on a table without names
         table = open_table(path, header=False)
@@ -277,7 +282,7 @@ def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]
     if len(found) != 1:
         known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
         raise HeadstartError(
-            f"{path}: expected one column of {kind}s, called {known}; it has {table.listed()}"
+            f"{path}: expected one column of {kind}s, called {known}; it has {table.list_columns()}"
         )
     for line, (value,) in table.rows((found[0],)):
         yield f"{path}:{line}", value

@@ -1,84 +1,93 @@
-"""Classes: what a value of the label column means, which labels are one class, and in what order
-they stand."""
+"""From the label column of a table to class indices: parsing of cells, equal spellings, the order
+of classes, and what makes labels unusable as classes."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
 
-from headstart.data.unicode import label_name, printable, quoted
+import numpy as np
+
+from headstart.data.skipped import Skipped, describe_skipped
+from headstart.data.unicode import nfc, printable, quoted, similar_names, to_utf8
 from headstart.errors import HeadstartError
 
 BOOLEANS, DIGITS = ("true", "false"), ("1", "0")
-MOST_LABELS = 10_000
-FEW_VALUES = 20  # of numbers that may be classes, such as half stars
-SPARSE = 2  # numbers of classes lie closer together than this, on average
+MAX_LABEL_LENGTH = 200  # characters
+MAX_CLASSES = 10_000
+MAX_NUMERIC_CLASSES = 20  # so few different numbers may be classes, such as half stars
+MAX_SPACING = 2  # average distance of numbers that are classes
 
 
-class Classes:
-    """The classes that the labels of the training part name, in their fixed order (`labels`).
+class LabelEncoder:
+    """Encodes labels as indices of the classes of the training part, in their fixed order
+    (`labels`).
 
-    Labels that are one number (1 and 1.0) or one truth value (True, true, TRUE) are one class,
-    called by the shortest of them. Where training knows truth values only, 1 and 0 in another part
-    are these, and the other way round.
+    Spellings of one number (1, 1.0) or truth value (True, true, TRUE) are one class, named by the
+    shortest. If training has truth values only, 1 and 0 in another part mean these, and vice versa.
     """
 
     def __init__(self, labels: Iterable[str]) -> None:
         spellings = defaultdict(list)
         for label in labels:
-            spellings[meaning(label)].append(label)
+            spellings[canonical(label)].append(label)
         names = {
-            key: min(found, key=lambda name: (len(name), name)) for key, found in spellings.items()
+            key: min(group, key=lambda name: (len(name), name)) for key, group in spellings.items()
         }
-        self.labels = in_order(names.values())
-        self._places = {key: self.labels.index(name) for key, name in names.items()}
-        self._same: dict[str, str] = {}
+        self.labels = sort_labels(names.values())
+        self._indices = {key: self.labels.index(name) for key, name in names.items()}
+        self._aliases: dict[str, str] = {}
         for known, other in ((BOOLEANS, DIGITS), (DIGITS, BOOLEANS)):
             if set(names) <= set(known):
-                self._same = dict(zip(other, known, strict=True))
+                self._aliases = dict(zip(other, known, strict=True))
 
-    def place(self, label: str) -> int | None:
-        """Which class a label names; None if training has none such."""
-        key = meaning(label)
-        return self._places.get(self._same.get(key, key))
+    def index(self, label: str) -> int | None:
+        """The class index of a label; None if training does not have it."""
+        key = canonical(label)
+        return self._indices.get(self._aliases.get(key, key))
 
-    def notes(self, labels: Iterable[str], role: str) -> list[str]:
-        """A sentence on the labels of a part that are spelled otherwise than their class."""
-        places = {label: self.place(label) for label in sorted(labels)}
-        said = [
-            f"{quoted(label)} is the class {quoted(self.labels[place])}"
-            for label, place in places.items()
-            if place is not None and label != self.labels[place]
+    def unknown(self, labels: Iterable[str]) -> list[str]:
+        """The labels that training does not have, sorted."""
+        return [label for label in sorted(labels) if self.index(label) is None]
+
+    def spelling_notes(self, labels: Iterable[str], role: str) -> list[str]:
+        """A note on the labels of a part that are spelled differently from their class."""
+        aliases = [
+            f"{quoted(label)} is the class {quoted(self.labels[index])}"
+            for label in sorted(labels)
+            if (index := self.index(label)) is not None and label != self.labels[index]
         ]
-        return [f"labels of the {role} part: {', '.join(said)}"] if said else []
+        return [f"labels of the {role} part: {', '.join(aliases)}"] if aliases else []
 
 
-def meaning(label: str) -> str:
-    """What labels that are spelled in several ways have in common: a truth value, a whole number,
-    or else themselves."""
+def canonical(label: str) -> str:
+    """What equal spellings have in common: a truth value, a whole number, or the label itself."""
     if label.casefold() in BOOLEANS:
         return label.casefold()
     number = re.fullmatch(r"(-?\d+)\.0+", label)
     return number[1] if number else label
 
 
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
+def sort_labels(names: Iterable[str]) -> tuple[str, ...]:
     """Labels in their fixed order: by value if all are whole numbers, else by name."""
     try:
-        return tuple(sorted(names, key=lambda name: (int(meaning(name)), name)))
+        return tuple(sorted(names, key=lambda name: (int(canonical(name)), name)))
     except ValueError:
         return tuple(sorted(names))
 
 
-def label_of(value: Any, where: str, example: str) -> str | None:
-    """The label that a value of a table is; None where there is none.
+def parse_label(value: object, where: str, example: str) -> str | None:
+    """The label in a cell of a table, in NFC and without surrounding spaces; None if it is empty.
+
+    Args:
+        where: the column, for messages. example: the row, for messages.
 
     Raises:
-        HeadstartError: it is no name, number or truth value; `where` is the column, in words.
+        HeadstartError: it is no name, number or truth value, or too long.
     """
     if isinstance(value, Decimal):
         value = float(value)
@@ -87,49 +96,54 @@ def label_of(value: Any, where: str, example: str) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str | int | float):
-        several = (
-            " (several labels of an example cannot be learned yet)"
-            if isinstance(value, list)
-            else ""
-        )
+        several = " (several labels of an example cannot be learned yet)"
         raise HeadstartError(
-            f"{where}: found {type(value).__name__} in {example}{several}; expected names or "
-            "numbers"
+            f"{where}: found {type(value).__name__} in {example}"
+            f"{several if isinstance(value, list) else ''}; expected names or numbers"
         )
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return label_name(str(value), f"{where}, {example}") or None
+    name = to_utf8(nfc(str(value).strip()))
+    if len(name) > MAX_LABEL_LENGTH:
+        raise HeadstartError(
+            f"{where}, {example}: found a label of {len(name):,} characters "
+            f"({printable(name[:40])}…); expected the name of a class, at most {MAX_LABEL_LENGTH} "
+            "characters. Name the column of the labels with data.columns.label"
+        )
+    return name or None
 
 
-def check_few(counts: Mapping[str, int], where: str, whole: bool) -> None:
-    """Whether the labels of a table, with how often each occurs, can be classes.
+def check_label_counts(counts: Mapping[str, int], where: str, complete: bool) -> None:
+    """Check whether the labels of a table can be classes.
 
     Args:
-        where: the column, in words. whole: whether these are the labels of all rows.
+        counts: how often each label occurs. where: the column, for messages. complete: whether all
+            rows are counted.
 
     Raises:
-        HeadstartError: there are too many, or they are numbers that measure something.
+        HeadstartError: there are too many labels, or they are measured numbers.
     """
     rows = sum(counts.values())
-    many = len(counts) > MOST_LABELS or len(counts) > max(100, rows // 2)
-    if (many or whole) and _measures(counts, rows):
+    too_many = len(counts) > MAX_CLASSES or len(counts) > max(100, rows // 2)
+    if (too_many or complete) and _are_measurements(counts, rows):
         raise HeadstartError(
             f"{where} holds numbers of many different values ({len(counts):,} in {rows:,} rows, "
-            f"such as {', '.join(list(counts)[:3])}): a number is to be predicted, which is not "
-            "possible yet. Name a column of classes with data.columns.label, or make one of the "
-            "numbers (cheap, dear)"
+            f"such as {', '.join(list(counts)[:3])}): predicting a number is not possible yet. "
+            "Name a column of classes with data.columns.label, or make one of the numbers "
+            "(low, high)"
         )
-    if many:
+    if too_many:
         raise HeadstartError(
             f"{where} has {len(counts):,} different values in {rows:,} rows (such as "
-            f"{', '.join(map(printable, list(counts)[:3]))}); expected a label that repeats "
-            "itself. Name the column of the labels with data.columns.label"
+            f"{', '.join(map(printable, list(counts)[:3]))}); expected labels that repeat. "
+            "Name the column of the labels with data.columns.label"
         )
 
 
-def _measures(counts: Mapping[str, int], rows: int) -> bool:
-    """Whether labels are measured numbers: many, with fractions, or spread wide and often alone."""
-    if len(counts) <= min(FEW_VALUES, rows // 2):
+def _are_measurements(counts: Mapping[str, int], rows: int) -> bool:
+    """Whether labels are measured numbers: many, with fractions, or widely spread and mostly
+    unique."""
+    if len(counts) <= min(MAX_NUMERIC_CLASSES, rows // 2):
         return False
     try:
         values = [float(label) for label in counts]
@@ -137,6 +151,47 @@ def _measures(counts: Mapping[str, int], rows: int) -> bool:
         return False
     if not all(map(math.isfinite, values)):
         return False
-    alone = sum(count == 1 for count in counts.values())
-    wide = max(values) - min(values) >= SPARSE * len(values)
-    return any(not value.is_integer() for value in values) or (wide and 3 * alone > len(counts))
+    unique = sum(count == 1 for count in counts.values())
+    spread = max(values) - min(values) >= MAX_SPACING * len(values)
+    has_fractions = any(not value.is_integer() for value in values)
+    return has_fractions or (spread and 3 * unique > len(counts))
+
+
+def check_class_sizes(
+    labels: np.ndarray,
+    names: tuple[str, ...],
+    where: str | Path,
+    noun: str,
+    unreadable: Skipped | None = None,
+    hints: Sequence[str] = (),
+) -> None:
+    """Check that there are two classes, and two training examples of each.
+
+    Args:
+        labels: class indices of the training examples, shape (n,). names: of the classes. noun:
+            what examples are called. unreadable: examples left out. hints: sentences for messages.
+    """
+    if len(names) < 2:
+        found = f"one class only ({printable(names[0])})" if names else "no label"
+        raise HeadstartError(
+            f"{where}: found {found}; expected {noun} of at least two classes"
+            + "".join(f". {hint}" for hint in hints)
+        )
+    counts = np.bincount(labels, minlength=len(names))
+    small = [
+        f"{printable(name)} ({count})"
+        for name, count in zip(names, counts, strict=True)
+        if count < 2
+    ]
+    if small:
+        similar = [
+            f". Is {' = '.join(map(printable, group))} one class under {len(group)} names?"
+            for group in similar_names(names)
+        ]
+        raise HeadstartError(
+            f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at "
+            "least 2 a class. Add some or remove the class"
+            + (f". What cannot be read: {describe_skipped(unreadable)}" if unreadable else "")
+            + "".join(similar[:1])
+            + "".join(f". But {hint}" for hint in hints)
+        )

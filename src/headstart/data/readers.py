@@ -1,352 +1,298 @@
-"""From a recipe's [data] to a Dataset: list, check, fix the labels, assign the roles."""
+"""From a recipe's [data] to a Dataset: the parts are found, read, encoded and split."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
-from headstart.data.class_folders import Kind, Listing, list_classes
-from headstart.data.column_selection import Chosen, choose, split_of
+from headstart.data.class_folders import ClassFiles, FileKind, list_class_folders
+from headstart.data.column_selection import SelectedColumns, find_split_column, select_columns
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.grey_range import with_grey_range
 from headstart.data.image_formats import is_image
-from headstart.data.image_tables import images_folder, list_table
-from headstart.data.label_encoding import Classes
+from headstart.data.image_tables import images_folder, list_image_table
+from headstart.data.label_encoding import LabelEncoder, check_class_sizes
 from headstart.data.pictures import digests, pictures
-from headstart.data.skipped import LeftRows, leave_out, left_out_notes, reasons
-from headstart.data.sources import naming_archives, places
+from headstart.data.skipped import Skipped, describe_skipped, skip, skipped_notes
+from headstart.data.sources import find_sources, with_archive_names
 from headstart.data.tables import Table, open_table
 from headstart.data.texts import Texts, of_files, of_table
-from headstart.data.train_test_folders import check_no_parts, only_class
+from headstart.data.train_test_folders import check_classes_are_not_parts, single_class_hints
 from headstart.data.train_test_split import train_test_split
-from headstart.data.unicode import printable, similar_names
-from headstart.data.unsupported_tasks import other_tasks
+from headstart.data.unicode import printable
+from headstart.data.unsupported_tasks import unsupported_task_hints
 from headstart.errors import HeadstartError
 from headstart.recipe import Columns, Recipe
 
-IMAGES = Kind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
-# sentences by the role of the part that they are about, or WHOLE
-Notes = defaultdict[str, list[str]]
-WHOLE = ""
-TEXT_FILES = Kind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
+IMAGE_FILES = FileKind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
+TEXT_FILES = FileKind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
+Notes = defaultdict[str, list[str]]  # sentences by the role of the part that they are about
+ALL = ""  # in place of a role, for the whole data set
+Part = TypeVar("Part", ClassFiles, Texts)
 
 
-@naming_archives
+@with_archive_names
 def read_images(recipe: Recipe) -> Dataset:
-    """Every readable labelled image the recipe names, in its role; nothing is decoded twice or kept
-    in memory.
+    """Every readable labelled image that the recipe names, by part; pixels stay in the files.
 
     Raises:
         HeadstartError: a folder is missing or empty, there are fewer than two classes or two
             examples of one, a held-out part has classes that training lacks, or files are
-            unreadable and the recipe calls that fatal.
+            unreadable and the recipe calls that an error.
     """
-    where, found = places(recipe.data, IMAGES)
-    notes: Notes = defaultdict(list, {WHOLE: found})
-    listings: dict[str, Listing] = {}
-    left_out: dict[str, LeftRows] = {}
+    data = recipe.data
+    paths, source_notes = find_sources(data, IMAGE_FILES)
+    notes: Notes = defaultdict(list, {ALL: source_notes})
+    parts: dict[str, ClassFiles] = {}
+    skipped: dict[str, Skipped] = {}
     hints: list[str] = []
-    columns = recipe.data.columns
-    if recipe.data.images is not None and all(place.is_dir() for place in where.values()):
+    columns = data.columns
+    if data.images is not None and all(path.is_dir() for path in paths.values()):
         raise HeadstartError(
             "data.images: is for paths in a table, and the source is a folder of classes; remove it"
         )
-    for role, place in where.items():
-        if place.is_dir():
-            listings[role] = list_classes(place, IMAGES)
-            hints += only_class(listings[role]) if role == "train" else []
-        else:
-            table = open_table(place, recipe.data.header)
-            chosen = _chosen(table, columns, "image", recipe, role)
-            # the other parts' too
-            columns = columns.model_copy(update={"image": chosen.item, "label": chosen.label})
-            hints += other_tasks(table, chosen) if role == "train" else []
-            notes[role] += [*table.notes, *chosen.notes]
-            parted, left_out[role] = list_table(
-                table, chosen, images_folder(recipe.data.images, table)
-            )
-            listings |= (
-                _roles(parted, where, chosen, notes[role]) if chosen.split else {role: parted[""]}
-            )
-    notes[WHOLE] += hints
-    for role, some in left_out.items():
-        notes[role] += left_out_notes(role, some, recipe.data.unreadable)
-    listings = _held_out(listings, recipe)
-    classes = Classes(listings["train"].files)
-    parts = {}
-    faults: dict[str, LeftRows] = {}
-    for role, listing in listings.items():
-        notes[role] += _known(listing.files, classes, role, listing.folder, hints)
-        parts[role], faults[role] = _readable(listing, classes)
-        notes[role] += listing.notes("image")
-    for role, note in _unreadable(faults, recipe.data.unreadable, parts).items():
+    for role, path in paths.items():
+        if path.is_dir():
+            parts[role] = list_class_folders(path, IMAGE_FILES)
+            hints += single_class_hints(parts[role]) if role == "train" else []
+            continue
+        table = open_table(path, data.header)
+        selected = _select_columns(table, columns, "image", recipe, role)
+        # the same columns in the other parts
+        columns = columns.model_copy(update={"image": selected.item, "label": selected.label})
+        hints += unsupported_task_hints(table, selected) if role == "train" else []
+        notes[role] += [*table.notes, *selected.notes]
+        folder = images_folder(data.images, table)
+        by_role, skipped[role] = list_image_table(table, selected, folder)
+        parts |= (
+            _parts_of_split_column(by_role, paths, selected, notes[role])
+            if selected.split
+            else {role: by_role[""]}
+        )
+    notes[ALL] += hints
+    for role, rows in skipped.items():
+        notes[role] += skipped_notes(role, rows, data.unreadable)
+    parts = _single_held_out_is_test(parts, recipe)
+    encoder = LabelEncoder(parts["train"].files)
+    examples = {}
+    unreadable: dict[str, Skipped] = {}
+    for role, files in parts.items():
+        notes[role] += _label_notes(encoder, list(files.files), role, files.folder, hints)
+        examples[role], unreadable[role] = _read_images(files, encoder)
+        notes[role] += files.notes("image")
+    for role, note in _unreadable_notes(unreadable, data.unreadable, examples).items():
         notes[role].append(note)
-    hints += left_out_notes("train", left_out.get("train", {}), recipe.data.unreadable)
-    _enough(parts["train"], classes.labels, where["train"], "images", faults["train"], hints)
-    dataset = _finished(parts, classes.labels, recipe, notes, columns.image)
+    hints += skipped_notes("train", skipped.get("train", {}), data.unreadable)
+    check_class_sizes(
+        examples["train"].labels, encoder.labels, paths["train"], "images",
+        unreadable["train"], hints,
+    )  # fmt: skip
+    dataset = _split(examples, encoder.labels, recipe, notes, columns.image)
     return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
 
-@naming_archives
+@with_archive_names
 def read_texts(recipe: Recipe) -> Dataset:
-    """Every labelled text the recipe names, in its role; the texts stay on the disk.
+    """Every labelled text that the recipe names, by part; the texts stay on disk.
 
     Raises:
         HeadstartError: a table or folder is missing, empty, damaged or not UTF-8, a column is
             missing or holds something else, there are fewer than two classes or two examples of
-            one, or a held-out part has unknown classes.
+            one, or a held-out part has classes that training lacks.
     """
-    where, sentences = places(recipe.data, TEXT_FILES)
-    notes: Notes = defaultdict(list, {WHOLE: sentences})
-    found: dict[str, Texts] = {}
+    data = recipe.data
+    paths, source_notes = find_sources(data, TEXT_FILES)
+    notes: Notes = defaultdict(list, {ALL: source_notes})
+    parts: dict[str, Texts] = {}
     hints: list[str] = []
-    if recipe.data.images is not None:
+    columns = data.columns
+    if data.images is not None:
         raise HeadstartError(
             f"data.images: is for tables of images, and the task {recipe.task} reads texts; "
             "remove it"
         )
-    columns = recipe.data.columns
-    for role, place in where.items():
-        if place.is_dir():
-            listing = list_classes(place, TEXT_FILES)
-            hints += only_class(listing) if role == "train" else []
-            found[role] = of_files(listing)
-            notes[role] += left_out_notes(role, found[role].left_out, recipe.data.unreadable)
-            notes[role] += listing.notes("text")
+    for role, path in paths.items():
+        is_optional = role == "test" and data.test is None
+        if path.is_dir():
+            files = list_class_folders(path, TEXT_FILES)
+            hints += single_class_hints(files) if role == "train" else []
+            parts[role] = of_files(files)
+            notes[role] += skipped_notes(role, parts[role].left_out, data.unreadable)
+            notes[role] += files.notes("text")
+            continue
+        table = open_table(path, data.header)
+        if is_optional and columns.label and columns.label not in table.columns:
+            notes[ALL].append(
+                f"{path.name} has no column {columns.label!r}, so it cannot be the test; left out"
+            )
+            continue
+        selected = _select_columns(table, columns, "text", recipe, role)
+        # the same columns in the other parts
+        columns = columns.model_copy(update={"text": selected.item, "label": selected.label})
+        hints += unsupported_task_hints(table, selected) if role == "train" else []
+        notes[role] += [*table.notes, *selected.notes]
+        texts = of_table(table, selected)
+        notes[role] += skipped_notes(role, texts.left_out, data.unreadable)
+        if is_optional and not len(texts):
+            notes[ALL].append(f"{path.name} has no labels, so it cannot be the test; left out")
+        elif selected.split:
+            parts |= _parts_of_split_column(texts.by_role(), paths, selected, notes[role])
         else:
-            table = open_table(place, recipe.data.header)
-            if (
-                role == "test"
-                and recipe.data.test is None
-                and columns.label
-                and columns.label not in table.columns
-            ):
-                notes[WHOLE].append(
-                    f"{place.name} has no column {columns.label!r}, so it cannot be the test; "
-                    "left out"
-                )
-                continue
-            chosen = _chosen(table, columns, "text", recipe, role)
-            # for the other parts too
-            columns = columns.model_copy(update={"text": chosen.item, "label": chosen.label})
-            hints += other_tasks(table, chosen) if role == "train" else []
-            notes[role] += [*table.notes, *chosen.notes]
-            texts = of_table(table, chosen)
-            notes[role] += left_out_notes(role, texts.left_out, recipe.data.unreadable)
-            found |= (
-                _roles(texts.by_role(), where, chosen, notes[role])
-                if chosen.split
-                else {role: texts}
-            )
-            if role == "test" and recipe.data.test is None and not len(texts.examples):
-                notes[WHOLE].append(
-                    f"{place.name} has no labels, so it cannot be the test; left out"
-                )
-                del found[role]
-    notes[WHOLE] += hints
-    found = _held_out(found, recipe)
-    classes = Classes(found["train"].labels)
-    for role, texts in found.items():
-        notes[role] += _known(texts.labels, classes, role, where.get(role, where["train"]), hints)
-        if not len(texts.examples):
+            parts[role] = texts
+    notes[ALL] += hints
+    parts = _single_held_out_is_test(parts, recipe)
+    encoder = LabelEncoder(parts["train"].labels)
+    for role, texts in parts.items():
+        path = paths.get(role, paths["train"])
+        notes[role] += _label_notes(encoder, texts.labels, role, path, hints)
+        if not len(texts):
             raise HeadstartError(
-                f"{where.get(role, where['train'])}: the {role} part has no labelled text; "
-                "expected a table with rows, or files"
+                f"{path}: the {role} part has no labelled text; expected a table with rows, or "
+                "files"
             )
-    parts = {role: _relabelled(texts, classes) for role, texts in found.items()}
-    hints += left_out_notes("train", found["train"].left_out, recipe.data.unreadable)
-    _enough(parts["train"], classes.labels, where["train"], "texts", hints=hints)
-    return _finished(parts, classes.labels, recipe, notes, columns.text)
-
-
-def _chosen(table: Table, columns: Columns, kind: str, recipe: Recipe, role: str) -> Chosen:
-    """The columns of a part's table; those of the training part may tell the parts, unless the
-    recipe does."""
-    if role != "train":
-        return choose(table, columns.model_copy(update={"split": None}), kind)
-    told = (
-        isinstance(recipe.data.test, float)
-        or recipe.data.split.folds
-        or recipe.data.split.test_from
+    examples = {role: _encode_labels(texts, encoder) for role, texts in parts.items()}
+    hints += skipped_notes("train", parts["train"].left_out, data.unreadable)
+    check_class_sizes(
+        examples["train"].labels, encoder.labels, paths["train"], "texts", hints=hints
     )
-    chosen = choose(table, columns, kind, guess_split=not told)
-    if told and not chosen.split and (unread := split_of(table, {chosen.item, chosen.label})[0]):
-        note = (
-            f"column {unread!r}, which names parts, is not read, since the recipe says what the "
-            "test is"
-        )
-        return replace(chosen, notes=(*chosen.notes, note))
-    return chosen
+    return _split(examples, encoder.labels, recipe, notes, columns.text)
 
 
-def _roles(
-    parted: dict[str, Any], where: dict[str, Path], chosen: Chosen, notes: list[str]
-) -> dict[str, Any]:
-    """The parts that a split column tells, but for those that lie elsewhere."""
-    if "train" not in parted:
+def _select_columns(
+    table: Table, columns: Columns, kind: str, recipe: Recipe, role: str
+) -> SelectedColumns:
+    """The columns of a part's table; a column may name the parts in the training table only, and
+    only if the recipe says nothing about the test."""
+    if role != "train":
+        return select_columns(table, columns.model_copy(update={"split": None}), kind)
+    data = recipe.data
+    has_test = isinstance(data.test, float) or data.split.folds or data.split.test_from
+    selected = select_columns(table, columns, kind, detect_split=not has_test)
+    if not has_test or selected.split:
+        return selected
+    split, _ = find_split_column(table, {selected.item, selected.label})
+    if split is None:
+        return selected
+    note = (
+        f"column {split!r}, which names parts, is not read, since the recipe says what the test is"
+    )
+    return replace(selected, notes=(*selected.notes, note))
+
+
+def _parts_of_split_column(
+    by_role: dict[str, Part], paths: Mapping[str, Path], columns: SelectedColumns, notes: list[str]
+) -> dict[str, Part]:
+    """The parts that a split column names, without those that the recipe has elsewhere."""
+    if "train" not in by_role:
         raise HeadstartError(
-            f"data.columns.split: column {chosen.split!r} of {where['train']} says train in no "
-            "row of use; expected train, val or test in each"
+            f"data.columns.split: column {columns.split!r} of {paths['train']} says train in no "
+            "usable row; expected train, val or test in each"
         )
-    elsewhere = [role for role in parted if role != "train" and role in where]
+    elsewhere = [role for role in by_role if role != "train" and role in paths]
     notes += [
-        f"{len(parted[role])} rows of {where['train'].name} are the {role} part by column "
-        f"{chosen.split!r}; they are left out, since {where[role]} is"
+        f"{len(by_role[role])} rows of {paths['train'].name} are the {role} part by column "
+        f"{columns.split!r}; they are left out, since {paths[role]} is"
         for role in elsewhere
     ]
-    return {role: part for role, part in parted.items() if role not in elsewhere}
+    return {role: part for role, part in by_role.items() if role not in elsewhere}
 
 
-def _held_out(parts: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """The parts by their roles: a single held-out one is the test."""
+def _single_held_out_is_test(parts: dict[str, Part], recipe: Recipe) -> dict[str, Part]:
     if set(parts) == {"train", "validation"} and not isinstance(recipe.data.validation, str):
         return {"train": parts["train"], "test": parts["validation"]}
     return parts
 
 
-def _finished(
+def _split(
     parts: dict[str, Examples],
     labels: tuple[str, ...],
     recipe: Recipe,
     notes: Notes,
     column: str | None,
 ) -> Dataset:
-    data = recipe.data
-    if data.groups is not None:
-        parts = {
-            role: replace(part, keys=_groups(part, data.groups)) for role, part in parts.items()
-        }
     dataset = train_test_split(parts, labels, recipe)
-    if data.limit is not None:
-        _enough(dataset.train, labels, Path("data.limit"), "examples")
+    if recipe.data.limit is not None:
+        check_class_sizes(dataset.train.labels, labels, "data.limit", "examples")
     dataset = replace(dataset, column=column)
-    for role, some in notes.items():
-        dataset = dataset.with_notes(*some, parts=[role] if role else [])
+    for role, sentences in notes.items():
+        dataset = dataset.with_notes(*sentences, parts=[role] if role else [])
     return dataset
 
 
-def _groups(part: Examples, pattern: str) -> tuple[str, ...]:
-    """The name of each file's group."""
-    found = [re.search(pattern, name) for name in part.names]
-    without = [name for name, match in zip(part.names, found, strict=True) if match is None]
-    if without:
-        raise HeadstartError(
-            f"data.groups: {pattern!r} finds nothing in {len(without)} of {len(part)} names, "
-            f"such as {without[0]}; expected a pattern that finds the group in each"
-        )
-    return tuple(match[1] or "" for match in found if match)
-
-
-def _known(
-    labels: Iterable[str], classes: Classes, role: str, where: Path, hints: Sequence[str]
+def _label_notes(
+    encoder: LabelEncoder, labels: Sequence[str], role: str, path: Path, hints: Sequence[str]
 ) -> list[str]:
-    """Sentences on the labels of a part that are spelled otherwise than their class."""
-    labels = sorted(labels)
-    strangers = [printable(label) for label in labels if classes.place(label) is None]
-    if strangers:
-        check_no_parts(where, strangers)
-        raise HeadstartError(
-            f"{where}: the {role} part has classes that training lacks: "
-            f"{', '.join(strangers[:5])}; expected some of "
-            f"{', '.join(map(printable, classes.labels[:10]))}. Remove those examples or add "
-            f"training examples of them{_but(hints)}"
-        )
-    return classes.notes(labels, role)
-
-
-def _relabelled(texts: Texts, classes: Classes) -> Examples:
-    places = np.array([classes.place(name) for name in texts.labels], dtype=np.int64)
-    return replace(texts.examples, labels=places[texts.examples.labels])
-
-
-def _readable(listing: Listing, classes: Classes) -> tuple[Examples, LeftRows]:
-    """(the images that can be read, the others by the reason)."""
-    faults: LeftRows = {}
-    rows = [(path, classes.place(name)) for name, paths in listing.files.items() for path in paths]
-    paths = [path for path, _ in rows]
-    contents = digests(paths)
-    found = pictures(paths, contents)
-    good = [row for row, picture in enumerate(found) if not picture.fault]
-    for path, picture in zip(paths, found, strict=True):
-        if picture.fault:
-            leave_out(faults, picture.fault[:300], printable(path)[:300])
-    items = tuple(paths[row] for row in good)
-    names = tuple(printable(os.path.relpath(path, listing.folder)) for path in items)
-    keys = tuple(listing.keys[path] for path in items) if listing.keys else None
-    labels = np.array([rows[row][1] for row in good], np.int64)
-    return Examples(items, labels, names, tuple(contents[row] for row in good), keys), faults
-
-
-def _unreadable(
-    faults: Mapping[str, LeftRows], policy: str, readable: Mapping[str, Examples]
-) -> dict[str, str]:
-    """A sentence on the images that cannot be read, for each part that has some.
+    """A note on labels of a part that are spelled differently from their class.
 
     Raises:
-        HeadstartError: there are some and the recipe's data.unreadable (`policy`) calls it fatal,
-            or all of them are.
+        HeadstartError: the part has classes that training lacks.
     """
-    said = {}
-    for role, some in faults.items():
-        count = sum(count for count, _ in some.values())
-        part = f" of the {role} part" if len(faults) > 1 else ""
+    if unknown := list(map(printable, encoder.unknown(labels))):
+        check_classes_are_not_parts(path, unknown)
+        raise HeadstartError(
+            f"{path}: the {role} part has classes that training lacks: "
+            f"{', '.join(unknown[:5])}; expected some of "
+            f"{', '.join(map(printable, encoder.labels[:10]))}. Remove those examples or add "
+            "training examples of them" + "".join(f". But {hint}" for hint in hints)
+        )
+    return encoder.spelling_notes(labels, role)
+
+
+def _encode_labels(texts: Texts, encoder: LabelEncoder) -> Examples:
+    indices = np.array([encoder.index(name) for name in texts.labels], dtype=np.int64)
+    return replace(texts.examples, labels=indices[texts.examples.labels])
+
+
+def _read_images(files: ClassFiles, encoder: LabelEncoder) -> tuple[Examples, Skipped]:
+    """(the readable images, the others)."""
+    skipped: Skipped = {}
+    paths = [path for in_class in files.files.values() for path in in_class]
+    labels = [encoder.index(name) for name, in_class in files.files.items() for _ in in_class]
+    contents = digests(paths)
+    readable = []
+    for row, (path, picture) in enumerate(zip(paths, pictures(paths, contents), strict=True)):
+        if picture.fault:
+            skip(skipped, picture.fault[:300], printable(path)[:300])
+        else:
+            readable.append(row)
+    items = tuple(paths[row] for row in readable)
+    names = tuple(printable(os.path.relpath(path, files.folder)) for path in items)
+    keys = tuple(files.keys[path] for path in items) if files.keys else None
+    classes = np.array([labels[row] for row in readable], np.int64)
+    return Examples(items, classes, names, tuple(contents[row] for row in readable), keys), skipped
+
+
+def _unreadable_notes(
+    unreadable: Mapping[str, Skipped], policy: str, readable: Mapping[str, Examples]
+) -> dict[str, str]:
+    """A sentence on the unreadable images of each part that has some.
+
+    Raises:
+        HeadstartError: there are some and the recipe's data.unreadable (`policy`) is "error", or
+            none can be read.
+    """
+    notes = {}
+    for role, skipped in unreadable.items():
+        count = sum(count for count, _ in skipped.values())
+        part = f" of the {role} part" if len(unreadable) > 1 else ""
         if count:
-            said[role] = (
+            notes[role] = (
                 f"{count} of {count + len(readable[role])} images{part} cannot be read: "
-                f"{reasons(some)}"
+                f"{describe_skipped(skipped)}"
             )
-    found = ". ".join(said.values())
-    if said and not any(map(len, readable.values())):
+    summary = ". ".join(notes.values())
+    if notes and not any(map(len, readable.values())):
         raise HeadstartError(
-            f"{found}. Expected at least two readable images of two classes; replace the files"
+            f"{summary}. Expected at least two readable images of two classes; replace the files"
         )
-    if said and policy == "error":
+    if notes and policy == "error":
         raise HeadstartError(
-            f'{found}. Replace or remove them, or set data.unreadable = "drop" to leave them out'
+            f'{summary}. Replace or remove them, or set data.unreadable = "drop" to leave them out'
         )
-    return {role: f"{note}. They are left out" for role, note in said.items()}
-
-
-def _enough(
-    train: Examples,
-    labels: tuple[str, ...],
-    where: Path,
-    noun: str,
-    faults: LeftRows | None = None,
-    hints: Sequence[str] = (),
-) -> None:
-    if len(labels) < 2:
-        raise HeadstartError(
-            f"{where}: found "
-            f"{f'one class only ({printable(labels[0])})' if labels else 'no label'}; expected "
-            f"{noun} of at least two classes" + "".join(f". {hint}" for hint in hints)
-        )
-    counts = np.bincount(train.labels, minlength=len(labels))
-    small = [
-        f"{printable(name)} ({counts[index]})"
-        for index, name in enumerate(labels)
-        if counts[index] < 2
-    ]
-    if small:
-        alike = [
-            f". Is {' = '.join(map(printable, names))} one class under {len(names)} names?"
-            for names in similar_names(labels)
-        ]
-        raise HeadstartError(
-            f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at "
-            "least 2 a class. Add some or remove the class"
-            + (f". What cannot be read: {reasons(faults)}" if faults else "")
-            + "".join(alike[:1])
-            + _but(hints)
-        )
-
-
-def _but(hints: Sequence[str]) -> str:
-    return "".join(f". But {hint}" for hint in hints)
+    return {role: f"{note}. They are left out" for role, note in notes.items()}

@@ -1,48 +1,72 @@
-"""What reading leaves out: counted by its reason, with the first few examples."""
+"""What reading leaves out, by reason: counts and first examples of rows, or paths of files."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 SHOWN = 5
 NO_LABEL, NO_KEY, NO_ROLE = "no label", "no group or time", "no known part"
-LeftRows = dict[str, tuple[int, list[str]]]  # reason: (how many, the first few)
+Skipped = dict[str, tuple[int, list[str]]]  # by reason: how many, the first few
+SkippedPaths = dict[str, list[str]]  # by reason
 
 
-def leave_out(left_out: LeftRows, reason: str, example: str) -> None:
+def skip(skipped: Skipped, reason: str, example: str) -> None:
     """Count one more example."""
-    count, some = left_out.get(reason, (0, []))
-    left_out[reason] = count + 1, [*some, example][:SHOWN]
+    count, examples = skipped.get(reason, (0, []))
+    skipped[reason] = count + 1, [*examples, example][:SHOWN]
 
 
-def left_out_notes(part: str, left_out: LeftRows, policy: str) -> list[str]:
-    """A sentence on what is left out; none if that is nothing.
+def skip_paths(skipped: SkippedPaths, more: Mapping[str, Sequence[str]]) -> None:
+    """Add paths."""
+    for reason, paths in more.items():
+        skipped.setdefault(reason, []).extend(paths)
+
+
+def skipped_notes(part: str, skipped: Skipped, policy: str) -> list[str]:
+    """A sentence on what is left out, if anything.
 
     Raises:
-        HeadstartError: there is something, and the recipe's data.unreadable (`policy`) calls it
-            fatal.
+        HeadstartError: something is, and the recipe's data.unreadable (`policy`) is "error".
     """
-    if not left_out:
+    if not skipped:
         return []
-    counted = "; ".join(
-        f"{count:,} with {reason} ({', '.join(some)}{', …' if count > len(some) else ''})"
-        for reason, (count, some) in left_out.items()
+    counts = "; ".join(
+        f"{count:,} with {reason} ({', '.join(examples)}{', …' if count > len(examples) else ''})"
+        for reason, (count, examples) in skipped.items()
     )
     if policy == "error":
         raise HeadstartError(
-            f"the {part} part has examples of no use: {counted}. Mend them, or set "
+            f"the {part} part has unusable examples: {counts}. Correct them, or set "
             'data.unreadable = "drop"'
         )
-    return [f"left out of the {part} part: {counted}"]
+    return [f"left out of the {part} part: {counts}"]
 
 
-def reasons(left_out: LeftRows) -> str:
+def describe_skipped(skipped: Skipped) -> str:
     """The first examples of each reason, the most frequent first."""
-    ordered = sorted(left_out.items(), key=lambda item: -item[1][0])
+    ordered = sorted(skipped.items(), key=lambda item: -item[1][0])
     shown = [
-        f"{', '.join(some)}{f' and {count - len(some)} more' if count > len(some) else ''} "
-        f"({reason})"
-        for reason, (count, some) in ordered[:SHOWN]
+        f"{shorten(examples, count)} ({reason})" for reason, (count, examples) in ordered[:SHOWN]
     ]
-    rest = sum(count for _, (count, _) in ordered[SHOWN:])
-    return "; ".join(shown) + (f"; and {rest} more" if rest else "")
+    more = sum(count for _, (count, _) in ordered[SHOWN:])
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def describe_skipped_paths(skipped: SkippedPaths, folder: str | Path) -> list[str]:
+    """Each reason with its count and an example, whose path is relative to the folder."""
+    return [
+        f"{reason}: {len(paths)} (such as {printable(os.path.relpath(paths[0], folder))})"
+        for reason, paths in skipped.items()
+        if paths
+    ]
+
+
+def shorten(names: Sequence[str], count: int | None = None, shown: int = SHOWN) -> str:
+    """The first names, and how many more there are of `count` (default: of the names)."""
+    names, more = names[:shown], (len(names) if count is None else count) - len(names[:shown])
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

@@ -1,8 +1,8 @@
-"""Held-out parts and subsets, from (seed, contents) alone: the same in every process and for every
-order of the rows.
+"""Ways to choose held-out rows and subsets by class, group or time.
 
-Examples with equal content get the same random number, so that a cut goes between two of them only
-where it must.
+Random choices depend on (seed, contents) alone, so they are the same in every process and for every
+order of the rows. Examples with equal content get the same random number, so a cut separates them
+only where it must.
 """
 
 from __future__ import annotations
@@ -17,73 +17,79 @@ import numpy as np
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 
-TWENTIETHS = 20  # how finely groups are dealt out
+MAX_GROUP_FOLDS = 20  # groups are split in steps of a twentieth
 
 
 def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """Rows of a share of each class, at random, as a mask of shape (n,).
+    """A random share of each class, as a mask of shape (n,).
 
-    A class gives up the nearest whole number of its examples, at least one and at most all but one;
-    a class of one example keeps it.
+    The number is rounded, with at least one example and at most all but one of each class; of a
+    class with one example none is taken.
     """
-    places, counts = _places(examples, seed)
-    carved = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
-    return places < carved[examples.labels]
+    ranks, counts = _ranks(examples, seed)
+    sizes = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
+    mask: np.ndarray = ranks < sizes[examples.labels]
+    return mask
 
 
 def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
-    """The fold of each example, shape (n,): folds differ by at most one example of each class."""
-    places, counts = _places(examples, seed)
-    # so that small classes do not all begin with fold 0
-    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return (places + begins[examples.labels]) % folds
+    """The fold of each example, shape (n,); folds differ by at most one example of each class."""
+    ranks, counts = _ranks(examples, seed)
+    # so that small classes do not all start with fold 0
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    fold: np.ndarray = (ranks + starts[examples.labels]) % folds
+    return fold
 
 
 def by_group(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """Rows of about a share of the examples in whole groups, the classes as evenly as groups allow,
-    as a mask."""
-    pieces = group_folds(
-        examples, min(TWENTIETHS, len(set(examples.keys or ())), _largest(examples)), seed
-    )
-    count = pieces.max() + 1
-    return pieces < min(max(round(share * count), 1), count - 1)
+    """About a share of the examples in whole groups, stratified by class as far as groups allow, as
+    a mask of shape (n,)."""
+    groups = len(set(examples.keys or ()))
+    fold = group_folds(examples, min(MAX_GROUP_FOLDS, groups, _largest_class(examples)), seed)
+    count = fold.max() + 1
+    mask: np.ndarray = fold < min(max(round(share * count), 1), count - 1)
+    return mask
 
 
 def group_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
     """The fold of each example, shape (n,), groups kept whole (scikit-learn's
-    StratifiedGroupKFold)."""
+    StratifiedGroupKFold).
+
+    Raises:
+        HeadstartError: there are fewer groups, or examples of the largest class, than folds.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = group_numbers(examples)
     count = int(groups.max()) + 1
-    if min(count, _largest(examples)) < max(folds, 2):
+    largest = _largest_class(examples)
+    if min(count, largest) < max(folds, 2):
         raise HeadstartError(
-            f"data.split: found {count} groups, and {_largest(examples)} examples of the largest "
-            f"class; expected at least {max(folds, 2)} of both to deal the groups out"
+            f"data.split: found {count} groups, and {largest} examples of the largest class; "
+            f"expected at least {max(folds, 2)} of both to split the groups"
         )
-    found = np.zeros(len(examples), np.int64)
-    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    fold_of = np.zeros(len(examples), np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer examples than folds
-        for fold, (_, rows) in enumerate(dealt.split(groups, examples.labels, groups)):
-            found[rows] = fold
-    return found
+        for fold, (_, rows) in enumerate(splitter.split(groups, examples.labels, groups)):
+            fold_of[rows] = fold
+    return fold_of
 
 
 def group_numbers(examples: Examples) -> np.ndarray:
-    """A number for the group of each example, shape (n,), in the order of their names."""
-    keys = tuple(examples.keys or ())
-    number = {name: place for place, name in enumerate(sorted(set(keys)))}
-    return np.fromiter((number[key] for key in keys), np.int64, len(keys))
+    """The group of each example as a number, shape (n,), in the order of the groups' names."""
+    _, numbers = np.unique(np.array(examples.keys or (), object), return_inverse=True)
+    return numbers
 
 
-def _largest(examples: Examples) -> int:
-    """Examples of the largest class."""
+def _largest_class(examples: Examples) -> int:
     return int(np.bincount(examples.labels).max())
 
 
 def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """Rows of the latest share of the examples, as a mask; examples of one time stay together.
+    """The latest share of the examples, as a mask of shape (n,); examples of one time stay
+    together.
 
     Raises:
         HeadstartError: all are of one time.
@@ -95,22 +101,23 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
             f"({(examples.keys or ('',))[0][:40]}), so none are the latest; expected several "
             "times. Name another column, or none"
         )
-    first = np.sort(times)[-max(round(share * len(times)), 1)]
-    return times >= first
+    start = np.sort(times)[-max(round(share * len(times)), 1)]
+    mask: np.ndarray = times >= start
+    return mask
 
 
 def times_of(examples: Examples, *more: str) -> np.ndarray:
-    """When examples, and `more` times, are from, as numbers that grow with time: all are numbers,
-    or all are dates or dates and times (ISO 8601).
+    """The times of examples, and `more` times, as numbers, shape (n + len(more),): all keys are
+    numbers, or all are dates or dates and times (ISO 8601).
 
     Raises:
-        HeadstartError: some are neither.
+        HeadstartError: some are neither, or both kinds are mixed.
     """
     keys = [*(examples.keys or ()), *more]
     dates, numbers = list(map(_date, keys)), list(map(_number, keys))
-    for found in (dates, numbers):
-        if None not in found:
-            return np.array(found)
+    for times in (dates, numbers):
+        if None not in times:
+            return np.array(times)
     neither = (row for row in range(len(keys)) if dates[row] is None and numbers[row] is None)
     row = next(neither, dates.index(None))
     where = f"of {examples.names[row]}" if row < len(examples) else "as data.split.test_from"
@@ -122,8 +129,8 @@ def times_of(examples: Examples, *more: str) -> np.ndarray:
 
 def _date(key: str) -> float | None:
     try:
-        found = datetime.fromisoformat(key)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        date = datetime.fromisoformat(key)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
 
@@ -136,33 +143,31 @@ def _number(key: str) -> float | None:
 
 
 def subset(examples: Examples, size: int, seed: int) -> np.ndarray:
-    """Rows of `size` examples, chosen at random so that each class keeps its share (and at least
-    one), in the input's order.
+    """Rows of a random, stratified subset of `size` examples with at least one of each class, in
+    ascending order.
 
-    Subsets of one seed lie in each other, the smaller in the larger, as a learning curve wants
-    them.
+    A smaller subset of the same seed is contained in a larger one, as learning curves need it.
     """
-    places, counts = _places(examples, seed)
-    when = np.where(places == 0, -1.0, (places + 0.5) / counts[examples.labels])
-    order = np.lexsort((places, examples.labels, when))
+    ranks, counts = _ranks(examples, seed)
+    quantile = np.where(ranks == 0, -1.0, (ranks + 0.5) / counts[examples.labels])
+    order = np.lexsort((ranks, examples.labels, quantile))
     return np.sort(order[: max(size, int((counts > 0).sum()))])
 
 
-def _places(examples: Examples, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The place of each example in a random order of its class, shape (n,), and the classes'
-    sizes."""
-    lots = _lots(examples.digests, seed)
-    order = np.lexsort((lots, examples.labels))
+def _ranks(examples: Examples, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(the rank of each example in a random order of its class, shape (n,); the classes'
+    sizes)."""
+    order = np.lexsort((_random_numbers(examples.digests, seed), examples.labels))
     counts = np.bincount(examples.labels)
-    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    places = np.empty(len(examples), np.int64)
-    places[order] = np.arange(len(examples)) - begins[examples.labels[order]]
-    return places, counts
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    ranks = np.empty(len(examples), np.int64)
+    ranks[order] = np.arange(len(examples)) - starts[examples.labels[order]]
+    return ranks, counts
 
 
-def _lots(digests: Sequence[bytes], seed: int) -> np.ndarray:
-    """A random number for each content, shape (n,), uint64 (the finaliser of SplitMix64 over digest
-    and seed)."""
+def _random_numbers(digests: Sequence[bytes], seed: int) -> np.ndarray:
+    """A random number for each content, shape (n,), uint64: the finaliser of SplitMix64 over digest
+    and seed."""
     contents = np.fromiter(digests, "S32", len(digests)).view(np.uint64).reshape(-1, 4)
     mixed = (
         contents[:, 0]

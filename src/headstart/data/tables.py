@@ -1,160 +1,158 @@
-"""Tables as files: each kind is one function that tells the names of the columns and goes through
-the rows."""
+"""Table files (CSV, JSON lines, Parquet): the names of their columns, and their rows as a
+stream."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
-from headstart.data.csv_files import reading_of
+from headstart.data.csv_files import detect_csv
+from headstart.data.file_tree import files_in
 from headstart.data.unicode import open_utf8, printable, quoted
 from headstart.errors import HeadstartError, first_line
 
-LOOKED_AT = 1000  # rows, where something is to be guessed
-UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # pandas' index among them
-Rows = Iterator[tuple[int, tuple[Any, ...]]]
+SAMPLE_ROWS = 1000  # first rows, from which something is detected
+# no name at all, or one that pandas gives its index
+UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
+Rows = Iterator[tuple[int, tuple[object, ...]]]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in order, and its rows as (number of the line or row, values of the
-    columns asked for).
+    """A table: its columns in order, and `rows(columns)`, the values of these columns with the
+    number of the line or row.
 
-    Columns without a name, and those that share one (`doubled`), are not among them; `notes` name
-    them and whatever else was decided, in sentences.
+    Columns without a name, and those that share one (`duplicate_columns`), are left out; `notes`
+    name them and other decisions.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: Callable[[tuple[str, ...]], Rows]
-    doubled: tuple[str, ...] = ()
+    duplicate_columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def sample(self) -> dict[str, list[Any]]:
+    def sample(self) -> dict[str, list[object]]:
         """The values of each column in the first rows."""
-        rows = [values for _, values in islice(self.rows(self.columns), LOOKED_AT)]
-        return {name: [row[place] for row in rows] for place, name in enumerate(self.columns)}
+        rows = [values for _, values in islice(self.rows(self.columns), SAMPLE_ROWS)]
+        return {name: [row[index] for row in rows] for index, name in enumerate(self.columns)}
 
-    def no_column(self, name: str) -> str:
-        """What to say where a column is asked for that cannot be had."""
-        if name in self.doubled:
+    def missing_column(self, name: str) -> str:
+        """A message on a column that the table does not have."""
+        if name in self.duplicate_columns:
             return f"{self.path}: two columns are named {name!r}; rename one"
-        return f"{self.path} has no column {name!r}; it has {self.listed()}"
+        return f"{self.path} has no column {name!r}; it has {self.list_columns()}"
 
-    def listed(self) -> str:
-        """The names of the columns, for a message, and why others are not among them."""
-        names = (
-            ", ".join(printable(name) for name in self.columns[:20])
-            or "none that has a name of its own"
+    def list_columns(self) -> str:
+        """The names of the columns, for a message, and why others are left out."""
+        names = ", ".join(map(printable, self.columns[:20]))
+        return (names or "none with a name of its own") + "".join(
+            f" ({note})" for note in self.notes
         )
-        return names + "".join(f" ({note})" for note in self.notes)
 
 
-class Source(NamedTuple):
-    """What a file holds: names of columns as they stand, rows of the columns at some places, what
-    was decided in reading."""
+class RawTable(NamedTuple):
+    """A table as the file has it: names of all columns, rows of the columns at some positions, and
+    notes on how it is read."""
 
     names: tuple[str, ...]
     rows: Callable[[tuple[int, ...]], Rows]
     notes: tuple[str, ...] = ()
 
 
-def is_table_name(path: Path) -> bool:
-    """Whether the file name says table."""
-    return path.suffix.lower() in KINDS
+def has_table_extension(path: Path) -> bool:
+    """Whether the file name ends as a table's."""
+    return path.suffix.lower() in TABLE_FORMATS
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables directly in a folder, sorted."""
+    return [path for path in files_in(folder) if has_table_extension(path)]
 
 
 def open_table(path: Path, header: bool = True) -> Table:
-    """The table in a file; its rows are read when they are asked for.
+    """Open a table; its rows are read when iterated.
 
     Args:
-        header: whether the first line of a .csv or .tsv names the columns; without, they are called
+        header: whether the first line of a .csv or .tsv names the columns; if not, they are called
             "1", "2" and so on.
 
     Raises:
-        HeadstartError: the file is of no known kind, empty, not UTF-8 or damaged; `rows` raises it
-            too, with the line.
+        HeadstartError: the file has no known format, is empty, not UTF-8 or damaged; iterating the
+            rows raises it too, with the line.
     """
-    if not is_table_name(path):
+    if not has_table_extension(path):
         raise HeadstartError(
-            f"{path}: unknown kind of table {path.suffix!r}; expected {', '.join(KINDS)}"
+            f"{path}: unknown table format {path.suffix!r}; expected {', '.join(TABLE_FORMATS)}"
         )
-    source = KINDS[path.suffix.lower()](path, header)
-    if not source.names:
-        _empty(path)
-    counts = Counter(source.names)
-    doubled = tuple(
-        name for name, count in counts.items() if count > 1 and not UNNAMED.fullmatch(name)
-    )
-    places = {
-        name: place
-        for place, name in enumerate(source.names)
-        if name not in doubled and not UNNAMED.fullmatch(name)
-    }
+    raw = TABLE_FORMATS[path.suffix.lower()](path, header)
+    if not raw.names:
+        raise HeadstartError(
+            f"{path}: the table is empty; expected a first line with the names of the columns, "
+            "and rows"
+        )
+    named = [(name, index) for index, name in enumerate(raw.names) if not UNNAMED.fullmatch(name)]
+    counts = Counter(name for name, _ in named)
+    duplicates = tuple(name for name, count in counts.items() if count > 1)
+    positions = {name: index for name, index in named if name not in duplicates}
 
-    def rows(wanted: tuple[str, ...]) -> Rows:
-        return source.rows(tuple(places[name] for name in wanted))
+    def rows(columns: tuple[str, ...]) -> Rows:
+        return raw.rows(tuple(positions[name] for name in columns))
 
-    notes = [*source.notes, *_unnamed(path, source)]
-    if doubled:
+    notes = [*raw.notes, *_unnamed_notes(path, raw)]
+    if duplicates:
         notes.append(
             f"columns of {path.name} that share their name with another are not read: "
-            f"{_names(doubled)}"
+            f"{_join(duplicates)}"
         )
-    return Table(path, tuple(places), rows, doubled, tuple(notes))
+    return Table(path, tuple(positions), rows, duplicates, tuple(notes))
 
 
-def _unnamed(path: Path, source: Source) -> list[str]:
-    """A sentence on columns without a name that hold more than nothing or the numbers of the
-    rows."""
-    places = tuple(place for place, name in enumerate(source.names) if UNNAMED.fullmatch(name))
-    if not places:
+def _unnamed_notes(path: Path, raw: RawTable) -> list[str]:
+    """Notes on columns without a name that hold more than row numbers."""
+    unnamed = tuple(index for index, name in enumerate(raw.names) if UNNAMED.fullmatch(name))
+    if not unnamed:
         return []
-    columns = zip(*(values for _, values in islice(source.rows(places), LOOKED_AT)), strict=True)
-    given = [[str(value) for value in column if value not in (None, "")] for column in columns]
-    data = [values for values in given if values and not _is_index(values)]
+    columns = zip(*(values for _, values in islice(raw.rows(unnamed), SAMPLE_ROWS)), strict=True)
+    filled = [[str(value) for value in column if value not in (None, "")] for column in columns]
     return [
         f"a column of {path.name} that has no name is not read (such as "
         f"{quoted(values[0][:40])}); to have it read, give it a name"
-        for values in data
+        for values in filled
+        if values and not _are_row_numbers(values)
     ]
 
 
-def _is_index(values: Sequence[str]) -> bool:
-    """Whether these are numbers of rows: whole, and no two the same."""
+def _are_row_numbers(values: Sequence[str]) -> bool:
     return all(value.isdecimal() for value in values) and len(set(values)) == len(values)
 
 
-def _delimited(path: Path, header: bool) -> Source:
-    reading, note = reading_of(path)
-    _, first = next(reading.records(), (0, []))
-    names = (
-        tuple(name.strip() for name in first)
-        if header
-        else tuple(str(n + 1) for n in range(len(first)))
-    )
+def _open_csv(path: Path, header: bool) -> RawTable:
+    csv_file, note = detect_csv(path)
+    _, first = next(csv_file.records(), (0, []))
+    names = tuple(name.strip() if header else str(n) for n, name in enumerate(first, 1))
 
-    def rows(places: tuple[int, ...]) -> Rows:
-        for line, values in islice(reading.records(), int(header), None):
+    def rows(positions: tuple[int, ...]) -> Rows:
+        for line, values in islice(csv_file.records(), int(header), None):
             if len(values) != len(names):
                 raise HeadstartError(
                     f"{path}, line {line}: found {len(values)} fields; expected {len(names)} "
-                    f"({_names(names)}). Put fields that hold {reading.delimiter!r} or a new "
-                    "line into quotes, or mend the line"
+                    f"({_join(names)}). Put fields that hold {csv_file.delimiter!r} or a new "
+                    "line into quotes, or correct the line"
                 )
-            yield line, tuple([values[place] for place in places])
+            yield line, tuple([values[index] for index in positions])
 
-    return Source(names, rows, (note,) if note else ())
+    return RawTable(names, rows, (note,) if note else ())
 
 
-def _json_lines(path: Path, header: bool) -> Source:
-    def records() -> Iterator[tuple[int, dict[str, Any]]]:
+def _open_json_lines(path: Path, header: bool) -> RawTable:
+    def records() -> Iterator[tuple[int, Mapping[str, object]]]:
         with open_utf8(path) as file:
             for line, content in enumerate(file, 1):
                 if not content.strip():
@@ -163,7 +161,7 @@ def _json_lines(path: Path, header: bool) -> Source:
                     record = json.loads(content)
                 except (ValueError, RecursionError) as error:
                     raise HeadstartError(
-                        f"{path}, line {line}: no JSON ({first_line(error)}); mend the line"
+                        f"{path}, line {line}: not JSON ({first_line(error)}); correct the line"
                     ) from None
                 if not isinstance(record, dict):
                     raise HeadstartError(
@@ -171,57 +169,50 @@ def _json_lines(path: Path, header: bool) -> Source:
                     )
                 yield line, record
 
-    names = tuple({key: None for _, record in islice(records(), LOOKED_AT) for key in record})
+    names = tuple(dict.fromkeys(key for _, rec in islice(records(), SAMPLE_ROWS) for key in rec))
 
-    def rows(places: tuple[int, ...]) -> Rows:
+    def rows(positions: tuple[int, ...]) -> Rows:
         for line, record in records():
-            yield line, tuple([record.get(names[place]) for place in places])
+            yield line, tuple([record.get(names[index]) for index in positions])
 
-    return Source(names, rows)
+    return RawTable(names, rows)
 
 
-def _parquet(path: Path, header: bool) -> Source:
+def _open_parquet(path: Path, header: bool) -> RawTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise HeadstartError(f"{path}: no readable Parquet file: {first_line(error)}") from None
+        raise HeadstartError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
     names = tuple(file.schema_arrow.names)
 
-    def rows(places: tuple[int, ...]) -> Rows:
+    def rows(positions: tuple[int, ...]) -> Rows:
         number = 0
-        wanted = [names[place] for place in places]
+        columns = [names[index] for index in positions]
         try:
-            for batch in file.iter_batches(10_000, columns=list(dict.fromkeys(wanted))):
-                for values in zip(
-                    *(batch.column(name).to_pylist() for name in wanted), strict=True
-                ):
+            for batch in file.iter_batches(10_000, columns=list(dict.fromkeys(columns))):
+                values = (batch.column(name).to_pylist() for name in columns)
+                for row in zip(*values, strict=True):
                     number += 1
-                    yield number, values
+                    yield number, row
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise HeadstartError(
                 f"{path}: damaged after row {number}: {first_line(error)}"
             ) from None
 
-    return Source(names, rows)
+    return RawTable(names, rows)
 
 
-KINDS: dict[str, Callable[[Path, bool], Source]] = {
-    ".csv": _delimited,
-    ".tsv": _delimited,
-    ".jsonl": _json_lines,
-    ".ndjson": _json_lines,
-    ".parquet": _parquet,
+TABLE_FORMATS: dict[str, Callable[[Path, bool], RawTable]] = {
+    ".csv": _open_csv,
+    ".tsv": _open_csv,
+    ".jsonl": _open_json_lines,
+    ".ndjson": _open_json_lines,
+    ".parquet": _open_parquet,
 }
 
 
-def _names(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return ", ".join(map(printable, names))
-
-
-def _empty(path: Path) -> NoReturn:
-    raise HeadstartError(
-        f"{path}: the table is empty; expected a first line with the names of the columns, and rows"
-    )

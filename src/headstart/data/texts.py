@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from headstart.data.arrow_column import Column, arrow_table
+from headstart.data.arrow_column import ArrowColumn, map_arrow_file
 from headstart.data.cache import cache_folder, cache_limit, cache_lock, make_room
-from headstart.data.class_folders import Listing
-from headstart.data.column_selection import Chosen, is_number
+from headstart.data.class_folders import ClassFiles
+from headstart.data.column_selection import SelectedColumns, is_number
 from headstart.data.dataset import Examples
-from headstart.data.label_encoding import check_few, label_of
-from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, LeftRows, leave_out
-from headstart.data.tables import LOOKED_AT, Table
-from headstart.data.train_test_folders import role_of
+from headstart.data.label_encoding import check_label_counts, parse_label
+from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, Skipped, skip
+from headstart.data.tables import SAMPLE_ROWS, Table
+from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import ENCODING_SAMPLE, is_utf16, printable
 from headstart.errors import HeadstartError
 from headstart.files import atomic, remove
@@ -51,7 +51,7 @@ class Texts:
 
     examples: Examples
     labels: tuple[str, ...]
-    left_out: LeftRows
+    left_out: Skipped
     roles: np.ndarray
     role_names: tuple[str, ...]
 
@@ -69,19 +69,19 @@ class Texts:
         return parts
 
 
-def of_table(table: Table, chosen: Chosen) -> Texts:
+def of_table(table: Table, chosen: SelectedColumns) -> Texts:
     """The texts of a table.
 
     Raises:
         HeadstartError: the text column holds numbers only, or the label column no labels.
     """
     text, label = chosen.item, chosen.label
-    seen = [row for _, row in islice(table.rows((text,)), LOOKED_AT)]
+    seen = [row for _, row in islice(table.rows((text,)), SAMPLE_ROWS)]
     written = [str(value).strip() for (value,) in seen if value is not None and str(value).strip()]
     if written and all(map(is_number, written)):
         raise HeadstartError(
             f"data.columns.text: column {text!r} of {table.path} holds numbers only (such as "
-            f"{written[0]}); expected texts. The table has {table.listed()}"
+            f"{written[0]}); expected texts. The table has {table.list_columns()}"
         )
     before = table.path.stat()
     with table.path.open("rb") as file:
@@ -93,8 +93,8 @@ def of_table(table: Table, chosen: Chosen) -> Texts:
         for number, (value, own_label, *others) in table.rows((text, label, *more)):
             name = f"{printable(table.path.name)}:{number}"
             key, part = (others.pop(0) if column else "" for column in (chosen.key, chosen.split))
-            role = role_of(str(part)) if chosen.split else ""
-            yield name, plain_text(value, name), label_of(own_label, where, name), key, role
+            role = role_from_name(str(part)) if chosen.split else ""
+            yield name, plain_text(value, name), parse_label(own_label, where, name), key, role
         after = table.path.stat()
         if (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
             raise HeadstartError(
@@ -105,7 +105,7 @@ def of_table(table: Table, chosen: Chosen) -> Texts:
     return _kept(records(), address, where, before.st_size, chosen.key is not None)
 
 
-def of_files(listing: Listing) -> Texts:
+def of_files(listing: ClassFiles) -> Texts:
     """The texts of a folder of .txt files, one folder a class."""
     files = [(label, Path(path)) for label, paths in listing.files.items() for path in paths]
     names = [path.relative_to(listing.folder).as_posix() for _, path in files]
@@ -144,10 +144,9 @@ def _kept(
 def _opened(folder: Path, keyed: bool) -> Texts:
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     path = folder / "texts.arrow"
-    labels, roles = (arrow_table(path)[field].to_numpy() for field in ("label", "role"))
-    item, name, digest, key = (
-        Column((path,), field) for field in ("item", "name", "digest", "key")
-    )
+    labels, roles = (map_arrow_file(path)[field].to_numpy() for field in ("label", "role"))
+    item, name, key = (ArrowColumn[str]((path,), field) for field in ("item", "name", "key"))
+    digest = ArrowColumn[bytes]((path,), "digest")
     examples = Examples(item, labels.astype(np.int64), name, digest, key if keyed else None)
     os.utime(folder)  # the folders used longest ago go first when room is needed
     left_out = {reason: (count, some) for reason, (count, some) in about["left_out"].items()}
@@ -160,7 +159,7 @@ def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> 
     labels: dict[str, int] = {}
     roles: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    left_out: LeftRows = {}
+    left_out: Skipped = {}
     rows: list[tuple[str, str, int, bytes, str, int]] = []
     with (
         pa.OSFile(str(folder / "texts.arrow"), "wb") as sink,
@@ -175,7 +174,7 @@ def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> 
                 or not text.strip()
                 or (keyed and not key)
             ):
-                leave_out(left_out, _reason(text, label, role, keyed and not key), name)
+                skip(left_out, _reason(text, label, role, keyed and not key), name)
                 continue
             digest = hashlib.sha256(text.encode()).digest()
             places = labels.setdefault(label, len(labels)), roles.setdefault(role, len(roles))
@@ -183,9 +182,9 @@ def _write(records: Iterator[Record], folder: Path, where: str, keyed: bool) -> 
             counts[label] += 1
             if len(rows) == ROWS:
                 _put(rows, file)
-                check_few(counts, where, whole=False)
+                check_label_counts(counts, where, complete=False)
         _put(rows, file)
-        check_few(counts, where, whole=True)
+        check_label_counts(counts, where, complete=True)
     about = {"labels": list(labels), "roles": list(roles), "left_out": left_out}
     (folder / "about.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
 

@@ -1,5 +1,5 @@
-"""Which folders or tables of a source are its parts: told by their names, and by what lies in
-them."""
+"""Which folders or tables of a source are its training, validation and test part: detected by their
+names and contents."""
 
 from __future__ import annotations
 
@@ -9,330 +9,290 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from headstart.data.class_folders import Kind, Listing
-from headstart.data.file_tree import entries, folders_in, kind_of, walk
-from headstart.data.tables import is_table_name
+from headstart.data.class_folders import ClassFiles, FileKind
+from headstart.data.file_tree import files_in, subfolders, walk
+from headstart.data.skipped import shorten
+from headstart.data.tables import has_table_extension, tables_in
 from headstart.data.unicode import nfc, printable, quoted
 from headstart.errors import HeadstartError
 
-WORDS = {
+ROLE_WORDS = {
     "train": "train|training|trainval",
     "validation": "val|valid|validation|dev|eval|evaluation",
     "test": "test|testing",
 }
-FILLERS = (
+FILLER_WORDS = (
     "set|sets|data|dataset|images?|imgs?|photos?|pictures?|pics?|texts?|files?|folder|split|part"
     "|samples?|examples?|seg"
 )
-PIECE = re.compile(r"-\d+-of-\d+$")  # how the hub ends the names of pieces of one table
+SHARD = re.compile(r"-\d+-of-\d+$")  # how the hub ends the names of pieces of one table
 SHOWN = 10
 
 
 class Parts(NamedTuple):
-    """The folder or table of each part by its role, and sentences on what else lies there."""
+    """The folder or table of each part by its role, and notes on the rest of the source."""
 
-    places: dict[str, Path]
+    paths: dict[str, Path]
     notes: list[str]
 
 
-def role_of(name: str) -> str | None:
-    """The part that a name says: a word for it, as it stands or among words such as "set" or
-    "images" (`train_images`)."""
-    letters = "".join(_words(PIECE.sub("", name)))
-    for role, words in WORDS.items():
-        if re.fullmatch(f"({FILLERS})*({words})({FILLERS})*", letters):
+def role_from_name(name: str) -> str | None:
+    """The role that a name states: a word for it, alone or with fillers such as "set" or "images"
+    (`train_images`)."""
+    letters = "".join(_words(SHARD.sub("", name)))
+    for role, words in ROLE_WORDS.items():
+        if re.fullmatch(f"({FILLER_WORDS})*({words})({FILLER_WORDS})*", letters):
             return role
     return None
 
 
-def parts_of(folder: Path, kind: Kind) -> Parts:
-    """The parts of a source; one that has none by their names is all training.
+def find_parts(folder: Path, kind: FileKind) -> Parts:
+    """The parts of a source; without parts by name, all of it is training.
 
-    Folders that are called like parts are classes where they hold examples directly, as others
-    beside them do.
+    Folders named like parts are classes if they hold examples directly, as other folders beside
+    them do.
 
     Raises:
-        HeadstartError: its parts cannot be told, or there is no training part.
+        HeadstartError: the parts are ambiguous, or there is no training part.
     """
-    outer, folder = folder, descended(folder, role_of)
-    notes = descent(outer, folder)
-    folders, tables = folders_in(folder), tables_in(folder)
-    named = _by_role([*folders, *tables])
-    if not named:
-        return Parts({"train": _all_training(folder, folders, tables, kind)}, notes)
-    parts = [place for places in named.values() for place in places]
-    counts = {other: count_of(other, kind) for other in folders if other not in parts}
-    beside = [other for other, count in counts.items() if count]
-    if _are_classes(folder, named, beside):
-        shown = ", ".join(f"{printable(place.name)!r}" for place in parts)
-        return Parts(
-            {"train": folder},
-            [*notes, f"taken for classes, as all folders here hold {kind.noun}s: {shown}"],
+    outer, folder = folder, innermost_folder(folder, role_from_name)
+    notes = innermost_folder_notes(outer, folder)
+    folders, tables = subfolders(folder), tables_in(folder)
+    by_role = _group_by_role([*folders, *tables])
+    if not by_role:
+        return Parts({"train": _training_only(folder, folders, tables, kind)}, notes)
+    paths = [path for group in by_role.values() for path in group]
+    counts = {other: kind.count_below(other) for other in folders if other not in paths}
+    if _are_classes(folder, by_role, [other for other, count in counts.items() if count]):
+        shown = ", ".join(f"{printable(path.name)!r}" for path in paths)
+        note = f"taken for classes, as all folders here hold {kind.noun}s: {shown}"
+        return Parts({"train": folder}, [*notes, note])
+    _check_roles(folder, by_role)
+    parts = {role: path for role, (path,) in by_role.items()}
+    for role in [role for role, path in parts.items() if role != "train" and _is_flat(path)]:
+        count = kind.count_below(parts[role])
+        notes.append(
+            f"{parts.pop(role)} has no class folders, so its {kind.noun}s have no labels and "
+            f"cannot be the {role} part; left out: {count} {kind.noun}s"
         )
-    _check_one_each(folder, named)
-    chosen, unlabelled = _labelled({role: place for role, (place,) in named.items()}, kind)
-    return Parts(chosen, [*notes, *unlabelled, *_beside(folder, parts, tables, counts, kind)])
+    return Parts(parts, [*notes, *_unused_notes(folder, paths, tables, counts, kind)])
 
 
-def descended(folder: Path, stop: Callable[[str], object]) -> Path:
-    """The folder that everything is in: down through folders that hold one folder and no table,
-    while that one holds more.
+def innermost_folder(folder: Path, stop: Callable[[str], object]) -> Path:
+    """Descend through folders that hold a single folder and no table, while that one holds more.
 
     Args:
-        stop: tells from a name that the way ends before the folder of that name.
+        stop: whether to stop before a folder of a given name.
     """
     while (
-        len(inner := folders_in(folder)) == 1
+        len(inner := subfolders(folder)) == 1
         and not tables_in(folder)
         and not stop(nfc(inner[0].name))
     ):
-        circle = folder.resolve().is_relative_to(inner[0].resolve())
-        if circle or not (folders_in(inner[0]) or tables_in(inner[0])):
+        circular = folder.resolve().is_relative_to(inner[0].resolve())
+        if circular or not (subfolders(inner[0]) or tables_in(inner[0])):
             break
         folder = inner[0]
     return folder
 
 
-def descent(outer: Path, inner: Path) -> list[str]:
-    """A sentence on the way from a folder down to the one that `descended` gave, and on files that
-    lie beside that way."""
+def innermost_folder_notes(outer: Path, inner: Path) -> list[str]:
+    """A note on the descent from a folder to its `innermost_folder`, and on files left out on the
+    way."""
     if outer == inner:
         return []
-    way = [parent for parent in inner.parents if parent == outer or outer in parent.parents]
-    loose = [entry.path for parent in way for entry in entries(parent) if kind_of(entry) == "file"]
-    left_out = (
-        f"; files beside it, left out: {len(loose)} (such as "
-        f"{printable(os.path.basename(loose[0]))})"
-        if loose
-        else ""
-    )
-    return [
-        f"everything in {outer} is in its folder "
-        f"{printable(os.path.relpath(inner, outer))}{left_out}"
-    ]
+    passed = [parent for parent in inner.parents if parent == outer or outer in parent.parents]
+    files = [path for parent in passed for path in files_in(parent)]
+    note = f"everything in {outer} is in its folder {printable(os.path.relpath(inner, outer))}"
+    if files:
+        note += f"; files beside it, left out: {len(files)} (such as {printable(files[0].name)})"
+    return [note]
 
 
-def only_class(listing: Listing) -> list[str]:
-    """What to write where the only class holds folders, as in `images/cat`, `images/dog` beside
-    `annotations`."""
-    if len(listing.files) != 1 or not listing.inner:
+def single_class_hints(files: ClassFiles) -> list[str]:
+    """What to do where the only class folder holds subfolders, as in `images/cat`, `images/dog`
+    beside `annotations`."""
+    if len(files.files) != 1 or not files.nested:
         return []
-    (name,) = listing.files
-    place = listing.folder / name
-    ways = [Path(os.path.relpath(inner, place)).parts for inner in listing.inner]
-    if not all(role_of(first) for first, *_ in ways):
-        way_out = (
-            f'if the folders in it are the classes, write data.train = "{place}" in place of '
+    (name,) = files.files
+    folder = files.folder / name
+    nested = [Path(os.path.relpath(path, folder)).parts for path in files.nested]
+    if not all(role_from_name(first) for first, *_ in nested):
+        advice = (
+            f'if the folders in it are the classes, write data.train = "{folder}" in place of '
             "data.source"
         )
-    elif all(len(way) > 1 for way in ways):
-        way_out = f'the folders in it are parts: write data.source = "{place}"'
+    elif all(len(path) > 1 for path in nested):
+        advice = f'the folders in it are parts: write data.source = "{folder}"'
     else:
-        way_out = (
-            f"the folders in it ({', '.join(sorted({way[0] for way in ways}))}) are parts "
+        advice = (
+            f"the folders in it ({', '.join(sorted({path[0] for path in nested}))}) are parts "
             "without class folders, as of boxes or masks. Classes are learned from CLASS/file, "
             "or from a table with the path and the label of each image"
         )
-    return [f"{quoted(name)} is the only class; {way_out}"]
+    return [f"{quoted(name)} is the only class; {advice}"]
 
 
-def check_no_parts(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder that is given as one part where its unknown classes (`names`) are parts
-    themselves."""
-    parts = {role: name for name in names if (role := role_of(name))}
-    if folder.is_dir() and len(parts) == len(names):
-        meant = parts.get("test", names[0])
+def check_classes_are_not_parts(folder: Path, unknown: Sequence[str]) -> None:
+    """Refuse a folder named as one part in the recipe if its unknown classes are all parts."""
+    parts = {role: name for name in unknown if (role := role_from_name(name))}
+    if folder.is_dir() and len(parts) == len(unknown):
+        part = parts.get("test", unknown[0])
         raise HeadstartError(
-            f"{folder}: has parts ({', '.join(names)}); name the one that is meant: "
-            f"{folder / meant}"
+            f"{folder}: has parts ({', '.join(unknown)}); name the one that is meant: "
+            f"{folder / part}"
         )
 
 
-def tables_in(folder: Path) -> list[Path]:
-    """The tables that lie in a folder, sorted."""
-    found = (Path(entry.path) for entry in entries(folder) if kind_of(entry) == "file")
-    return [path for path in found if is_table_name(path)]
-
-
-def count_of(folder: Path, kind: Kind) -> int:
-    """Files of a kind below a folder."""
-    return sum(kind.accepts(Path(path)) for path in walk(folder).files)
-
-
-def _by_role(places: Sequence[Path]) -> dict[str, list[Path]]:
-    """Folders and tables by the part that their names say, also beside a word that all names share
+def _group_by_role(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Folders and tables by the role in their names, less words that all names share
     (`pets_train`)."""
-    names = [place.stem if is_table_name(place) else place.name for place in places]
+    names = [path.stem if has_table_extension(path) else path.name for path in paths]
     shared = set.intersection(*(set(_words(name)) for name in names)) if len(names) > 1 else set()
-    found: dict[str, list[Path]] = {}
-    for place, name in zip(places, names, strict=True):
-        role = role_of(name) or role_of(
-            " ".join(word for word in _words(name) if word not in shared)
-        )
-        if role:
-            found.setdefault(role, []).append(place)
-    return {role: found[role] for role in WORDS if role in found}
+    groups: dict[str, list[Path]] = {role: [] for role in ROLE_WORDS}
+    for path, name in zip(paths, names, strict=True):
+        own_words = " ".join(word for word in _words(name) if word not in shared)
+        if role := role_from_name(name) or role_from_name(own_words):
+            groups[role].append(path)
+    return {role: group for role, group in groups.items() if group}
 
 
 def _words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", nfc(name).casefold())
 
 
-def _check_one_each(folder: Path, named: Mapping[str, Sequence[Path]]) -> None:
-    """Refuse parts that are there twice, and held-out ones without training."""
-    for role, places in named.items():
-        if len(places) > 1:
-            names = ", ".join(place.name for place in places)
-            if all(is_table_name(place) and PIECE.search(place.stem) for place in places):
-                raise HeadstartError(
-                    f"data.source: the {role} part in {folder} lies in pieces: {names}; expected "
-                    "one table. Texts are "
-                    f'read from pieces with data.source = "hub:{folder}"; or join these to '
-                    f"{role}{places[0].suffix} and move "
-                    "them away"
-                )
-            tabled = "A table of images is data.train, and data.images their folder"
-            way_out = tabled if any(map(is_table_name, places)) else _ways_out(folder)
+def _check_roles(folder: Path, by_role: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse several parts of one role, and held-out parts without a training part."""
+    for role, paths in by_role.items():
+        if len(paths) == 1:
+            continue
+        names = ", ".join(path.name for path in paths)
+        if all(has_table_extension(path) and SHARD.search(path.stem) for path in paths):
             raise HeadstartError(
-                f"data.source: {folder} has more than one {role} part: {names}; keep one. {way_out}"
+                f"data.source: the {role} part in {folder} lies in pieces: {names}; expected "
+                f'one table. Texts are read from pieces with data.source = "hub:{folder}"; or '
+                f"join these to {role}{paths[0].suffix} and move them away"
             )
-    if "train" not in named:
-        names = " and ".join(place.name for places in named.values() for place in places)
+        has_table = any(map(has_table_extension, paths))
+        advice = "A table of images is data.train, and data.images their folder"
         raise HeadstartError(
-            f"data.source: {folder} has {names} but no training part; add one. {_ways_out(folder)}"
+            f"data.source: {folder} has more than one {role} part: {names}; keep one. "
+            f"{advice if has_table else _advice(folder)}"
+        )
+    if "train" not in by_role:
+        names = " and ".join(path.name for paths in by_role.values() for path in paths)
+        raise HeadstartError(
+            f"data.source: {folder} has {names} but no training part; add one. {_advice(folder)}"
         )
 
 
-def _are_classes(folder: Path, named: Mapping[str, Sequence[Path]], beside: Sequence[Path]) -> bool:
-    """Whether folders that are called like parts are classes.
+def _are_classes(
+    folder: Path, by_role: Mapping[str, Sequence[Path]], others: Sequence[Path]
+) -> bool:
+    """Whether folders named like parts are classes; `others` are folders of examples beside them.
 
     Raises:
         HeadstartError: they may be either.
     """
-    parts = [place for places in named.values() for place in places]
-    flat = [place for place in parts if place.is_dir() and not folders_in(place)]
-    if len(flat) == len(parts) and len(named) == 1:
-        return len(parts) + len(beside) > 1
-    if len(flat) == len(parts):
+    parts = [path for paths in by_role.values() for path in paths]
+    if all(path.is_dir() and not subfolders(path) for path in parts):
+        if len(by_role) == 1:
+            return len(parts) + len(others) > 1
         raise HeadstartError(
-            f"data.source: {' and '.join(place.name for place in parts)} in {folder} hold no "
-            f"class folders; expected {parts[0].name}/CLASS/file. {_ways_out(folder)}, or name "
+            f"data.source: {' and '.join(path.name for path in parts)} in {folder} hold no "
+            f"class folders; expected {parts[0].name}/CLASS/file. {_advice(folder)}, or name "
             "paths and labels in a table"
         )
-    if len(named) == 1 and beside and parts[0].is_dir():
-        own = _folder_names(parts[0])
-        if not all(own & _folder_names(other) for other in beside):
+    if len(by_role) == 1 and others and parts[0].is_dir():
+        classes = _subfolder_names(parts[0])
+        if not all(classes & _subfolder_names(other) for other in others):
             raise HeadstartError(
                 f"data.source: {folder} holds {parts[0].name}/, which may be a part or a class, "
-                f"and {', '.join(printable(other.name) for other in beside[:SHOWN])}. "
-                f"{_ways_out(folder)}"
+                f"and {', '.join(printable(other.name) for other in others[:SHOWN])}. "
+                f"{_advice(folder)}"
             )
     return False
 
 
-def _all_training(folder: Path, folders: list[Path], tables: list[Path], kind: Kind) -> Path:
+def _training_only(folder: Path, folders: list[Path], tables: list[Path], kind: FileKind) -> Path:
     """The one table of a folder, perhaps beside the one folder of images that it names; or the
-    folder itself with one folder a class."""
-    if kind.named_in_tables and len(tables) == len(folders) == 1 and not folders_in(folders[0]):
+    folder itself with one subfolder a class."""
+    images_beside = len(folders) == 1 and kind.named_in_tables and not subfolders(folders[0])
+    if len(tables) == 1 and (not folders or images_beside):
         return tables[0]
     if tables and len(folders) < 2:
         beside = f" beside {folders[0].name}/" if folders else ""
-        if len(tables) > 1 or folders:
-            raise HeadstartError(
-                f"data.source: {folder} has "
-                f"{', '.join(path.name for path in tables[:SHOWN])}{beside}; expected train.csv "
-                "(and "
-                "dev.csv, test.csv) or one table. Name them with data.train and data.test, such "
-                f'as data.train = "{tables[0]}"'
-            )
-        return tables[0]
-    shared = _shared(folders, kind)
-    if len(shared) > 1:
-        shown = ", ".join(printable(path.name) for path in folders[:SHOWN])
         raise HeadstartError(
-            f"data.source: folders in {folder} ({shown}) all hold folders of the same names "
-            f"({', '.join(map(printable, sorted(shared)[:SHOWN]))}), so they look like parts, "
-            "not like classes; expected CLASS/file, or train/CLASS/file and test/CLASS/file. "
-            f"{_ways_out(folder)}"
+            f"data.source: {folder} has {', '.join(path.name for path in tables[:SHOWN])}{beside}; "
+            "expected train.csv (and dev.csv, test.csv) or one table. Name them with data.train "
+            f'and data.test, such as data.train = "{tables[0]}"'
+        )
+    if len(shared := _shared_subfolders(folders, kind)) > 1:
+        raise HeadstartError(
+            f"data.source: folders in {folder} "
+            f"({', '.join(printable(path.name) for path in folders[:SHOWN])}) all hold folders of "
+            f"the same names ({', '.join(map(printable, sorted(shared)[:SHOWN]))}), so they look "
+            "like parts, not like classes; expected CLASS/file, or train/CLASS/file and "
+            f"test/CLASS/file. {_advice(folder)}"
         )
     return folder
 
 
-def _shared(folders: Sequence[Path], kind: Kind) -> set[str]:
-    """Names of folders that all of several folders hold, unless one holds examples directly."""
-    held = []
-    for folder in folders:
-        found = [(Path(entry.path), kind_of(entry)) for entry in entries(folder)]
-        if any(sort == "file" and kind.accepts(path) for path, sort in found):
-            return set()
-        held += [{nfc(path.name) for path, sort in found if sort == "folder"}]
-    several = [names for names in held if names]
-    return set.intersection(*several) if len(several) > 1 else set()
+def _shared_subfolders(folders: Sequence[Path], kind: FileKind) -> set[str]:
+    """Names of subfolders that several folders have in common, unless one holds examples
+    directly."""
+    if any(kind.accepts(path) for folder in folders for path in files_in(folder)):
+        return set()
+    names = [inner for folder in folders if (inner := _subfolder_names(folder))]
+    return set.intersection(*names) if len(names) > 1 else set()
 
 
-def _labelled(parts: dict[str, Path], kind: Kind) -> tuple[dict[str, Path], list[str]]:
-    """(the parts but held-out ones without class folders, sentences on those)."""
-    without = [
-        role
-        for role, place in parts.items()
-        if role != "train" and place.is_dir() and _is_flat(place)
-    ]
-    notes = [
-        f"{parts[role]} has no class folders, so what it holds has no labels and cannot be the "
-        f"{role} part; left out: {count_of(parts[role], kind)} {kind.noun}s"
-        for role in without
-    ]
-    return {role: place for role, place in parts.items() if role not in without}, notes
+def _subfolder_names(folder: Path) -> set[str]:
+    return {nfc(inner.name) for inner in subfolders(folder)}
 
 
 def _is_flat(part: Path) -> bool:
-    """Whether a part has no class folders: none at all, or itself once more (`test/test/1.jpg`)."""
-    inner = folders_in(part)
-    return not inner or (
-        [place.name for place in inner] == [part.name] and not folders_in(inner[0])
-    )
+    """Whether a part is a folder without class folders: none, or only itself again
+    (`test/test/1.jpg`)."""
+    if not part.is_dir():
+        return False
+    inner = subfolders(part)
+    itself = [folder.name for folder in inner] == [part.name]
+    return not inner or (itself and not subfolders(inner[0]))
 
 
-def _beside(
+def _unused_notes(
     folder: Path,
     parts: Sequence[Path],
     tables: Sequence[Path],
     counts: Mapping[Path, int],
-    kind: Kind,
+    kind: FileKind,
 ) -> list[str]:
-    """A sentence on what lies beside the parts, but for folders that hold the files which tables
-    name."""
-    shown = [
-        f"{printable(other.name)}/ ({_held(other, count, kind)})" for other, count in counts.items()
-    ]
-    if any(place.is_dir() for place in parts):
-        loose = [entry.name for entry in entries(folder) if kind_of(entry) == "file"]
-        shown += [printable(name) for name in loose if folder / name not in parts]
+    """A note on what lies beside the parts, except folders of files that tables name."""
+    if any(path.is_dir() for path in parts):
+        files = [path for path in files_in(folder) if path not in parts]
     else:
-        shown = [] if kind.named_in_tables else shown
-        shown += [printable(table.name) for table in tables if table not in parts]
-    if not shown:
+        files = [path for path in tables if path not in parts]
+        counts = {} if kind.named_in_tables else counts
+    unused = [
+        f"{printable(other.name)}/ ({_contents(other, count, kind)})"
+        for other, count in counts.items()
+    ] + [printable(path.name) for path in files]
+    if not unused:
         return []
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return [
-        f"beside the parts in {folder}, not used: {', '.join(shown[:SHOWN])}{more}. "
+        f"beside the parts in {folder}, not used: {shorten(unused, shown=SHOWN)}. "
         "data.validation and data.test name others"
     ]
 
 
-def _held(folder: Path, count: int, kind: Kind) -> str:
-    """What a folder holds, in words: how many examples, and how many tables if there are any."""
-    tables = sum(is_table_name(Path(path)) for path in walk(folder).files)
+def _contents(folder: Path, count: int, kind: FileKind) -> str:
+    tables = sum(has_table_extension(Path(path)) for path in walk(folder).files)
     return f"{count or 'no'} {kind.noun}s" + (f", tables: {tables}" if tables else "")
 
 
-def _folder_names(folder: Path) -> set[str]:
-    return {nfc(place.name) for place in folders_in(folder)}
-
-
-def _ways_out(folder: Path) -> str:
+def _advice(folder: Path) -> str:
     return (
         f'If the folders in it are the classes, write data.train = "{folder}" in place of '
-        "data.source; if not, name the parts "
-        "with data.train, data.validation and data.test"
+        "data.source; if not, name the parts with data.train, data.validation and data.test"
     )

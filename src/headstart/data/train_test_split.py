@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
@@ -26,6 +29,10 @@ def train_test_split(
         HeadstartError: there are too few examples, groups or times to give some to each part.
     """
     data = recipe.data
+    if data.groups is not None:
+        parts = {
+            role: replace(part, keys=_groups_of(part, data.groups)) for role, part in parts.items()
+        }
     if data.split.file is not None:
         return split_by_file(parts, labels, recipe)
     notes = []
@@ -60,6 +67,18 @@ def train_test_split(
     )
 
 
+def _groups_of(part: Examples, pattern: str) -> tuple[str, ...]:
+    """The group in each example's name: what the pattern's first group matches."""
+    matches = [re.search(pattern, name) for name in part.names]
+    without = [name for name, match in zip(part.names, matches, strict=True) if match is None]
+    if without:
+        raise HeadstartError(
+            f"data.groups: {pattern!r} finds nothing in {len(without)} of {len(part)} names, "
+            f"such as {without[0]}; expected a pattern that finds the group in each"
+        )
+    return tuple(match[1] or "" for match in matches if match)
+
+
 def _check_no_test_share(test: Examples, recipe: Recipe) -> None:
     data = recipe.data
     if isinstance(data.test, float) or data.split.folds or data.split.test_from:
@@ -92,7 +111,8 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
             'training; remove it, or set by = "class"'
         )
     folds = group_folds if data.by == "group" else class_folds
-    return np.equal(folds(train, split.folds, seed), split.fold)
+    mask: np.ndarray = folds(train, split.folds, seed) == split.fold
+    return mask
 
 
 def _split_off(train: Examples, mask: np.ndarray, key: str) -> tuple[Examples, Examples]:

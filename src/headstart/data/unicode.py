@@ -12,7 +12,6 @@ from typing import TextIO
 
 from headstart.errors import HeadstartError
 
-MAX_LABEL_LENGTH = 200  # characters
 ENCODING_SAMPLE = 4096  # first bytes of a file, from which its encoding is detected
 # categories of control characters, lone surrogates and line separators
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
@@ -87,25 +86,6 @@ def to_utf8(name: str) -> str:
 def nfc(name: str) -> str:
     """A name in Unicode's composed form (NFC), in which class names are stored and compared."""
     return unicodedata.normalize("NFC", name)
-
-
-def label_name(value: str, where: str) -> str:
-    """A label as it is stored: NFC, without surrounding spaces.
-
-    Args:
-        where: where the label stands, for the message.
-
-    Raises:
-        HeadstartError: the label is too long.
-    """
-    name = to_utf8(nfc(value.strip()))
-    if len(name) > MAX_LABEL_LENGTH:
-        raise HeadstartError(
-            f"{where}: found a label of {len(name):,} characters ({printable(name[:40])}…); "
-            f"expected the name of a class, at most {MAX_LABEL_LENGTH} characters. Name the "
-            "column of the labels with data.columns.label"
-        )
-    return name
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:

@@ -1,77 +1,80 @@
-"""Signs in a table that something else is meant than one class of one text or image: said in words,
-since it is not learned."""
+"""Hints that a table is meant for a task that headstart cannot learn yet: several labels, ordered
+labels, several inputs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from headstart.data.column_selection import Chosen, is_tag, pair
+from headstart.data.column_selection import SelectedColumns, is_binary, text_pair
 from headstart.data.image_formats import has_image_extension
 from headstart.data.tables import Table
 from headstart.data.unicode import quoted
 
-ORDERED = re.compile(
+ORDERED_NAMES = re.compile(
     r"(stars?|ratings?|scores?|grades?|levels?|severity|overall)(_.*)?", re.IGNORECASE
 )
 SEPARATORS = ";|,"
-PROSE = 20  # characters of a text, on average; names and numbers are shorter
+MIN_TEXT_LENGTH = 20  # mean characters of a text; names and numbers are shorter
+MAX_PATH_LENGTH = 1024
 
 
-def other_tasks(table: Table, chosen: Chosen) -> list[str]:
-    """Sentences on what the columns of a table may be meant for, from its first rows."""
+def unsupported_task_hints(table: Table, columns: SelectedColumns) -> list[str]:
+    """Sentences on other tasks that the columns of a table suggest, from its first rows."""
     values = table.sample()
-    labels = [str(value).strip() for value in values[chosen.label] if value not in (None, "")]
-    used = {chosen.item, chosen.label, chosen.key, chosen.split}
-    rest = [name for name in table.columns if name not in used]
+    labels = _filled(values[columns.label])
+    used = {columns.item, columns.label, columns.key, columns.split}
+    unused = {name: values[name] for name in table.columns if name not in used}
     return [
-        *_tags(chosen.label, rest, values),
-        *_several(chosen.label, labels),
-        *_ordered(chosen.label, labels),
-        *_unread(chosen.item, rest, values),
+        *_binary_columns_hint(columns.label, values[columns.label], unused),
+        *_joined_labels_hint(columns.label, labels),
+        *_ordered_labels_hint(columns.label, labels),
+        *_unused_inputs_hints(columns.item, values[columns.item], unused),
     ]
 
 
-def _tags(label: str, rest: list[str], values: dict[str, list[Any]]) -> list[str]:
-    tags = [name for name in rest if is_tag(values[name])]
-    if not tags or not is_tag(values[label]):
+def _binary_columns_hint(
+    label: str, labels: list[object], unused: dict[str, list[object]]
+) -> list[str]:
+    binary = [name for name, values in unused.items() if is_binary(values)]
+    if not binary or not is_binary(labels):
         return []
     return [
-        f"{_list(tags)} {'holds' if len(tags) == 1 else 'hold'} 0 and 1 only, as {quoted(label)} "
-        "does: if these are tags of one example, several at once cannot be learned yet. This run "
-        f"learns {quoted(label)} alone; make a recipe for each (data.columns.label)"
+        f"{_join(binary)} {'holds' if len(binary) == 1 else 'hold'} 0 and 1 only, as "
+        f"{quoted(label)} does: if these are tags of one example, several at once cannot be "
+        f"learned yet. This run learns {quoted(label)} alone; make a recipe for each "
+        "(data.columns.label)"
     ]
 
 
-def _several(label: str, labels: list[str]) -> list[str]:
-    """Labels made of tags that occur in other labels too."""
+def _joined_labels_hint(label: str, labels: list[str]) -> list[str]:
+    """Labels that join tags which occur in other labels too."""
     different = set(labels)
-    for sign in SEPARATORS:
-        joined = [name for name in different if sign in name]
-        tags = {tag.strip() for name in different for tag in name.split(sign)}
-        again = len(tags) < len(different) or any(
-            tag in different for name in joined for tag in name.split(sign)
+    for separator in SEPARATORS:
+        joined = [name for name in different if separator in name]
+        tags = {tag.strip() for name in different for tag in name.split(separator)}
+        shared = len(tags) < len(different) or any(
+            tag in different for name in joined for tag in name.split(separator)
         )
-        if len(joined) > 1 and again and "" not in tags:
+        if len(joined) > 1 and shared and "" not in tags:
             return [
                 f"labels such as {quoted(min(joined))} look like several tags ({len(tags)} in "
-                f"all, with {sign!r} between): several at once cannot be learned yet, and each "
-                "combination is a class of its own. Write one column of yes and no for the tag "
-                f"that matters, or keep one tag a row in column {quoted(label)}"
+                f"all, separated by {separator!r}): several at once cannot be learned yet, and "
+                "each combination is a class of its own. Write one column of yes and no for the "
+                f"tag that matters, or keep one tag a row in column {quoted(label)}"
             ]
     return []
 
 
-def _ordered(label: str, labels: list[str]) -> list[str]:
+def _ordered_labels_hint(label: str, labels: list[str]) -> list[str]:
     try:
         numbers = sorted({float(name) for name in labels})
     except ValueError:
         return []
-    stars = numbers in (list(range(1, 6)), list(range(1, 11)))
-    if len(numbers) < 3 or not (stars or ORDERED.fullmatch(label)):
+    are_stars = numbers in (list(range(1, 6)), list(range(1, 11)))
+    if len(numbers) < 3 or not (are_stars or ORDERED_NAMES.fullmatch(label)):
         return []
     return [
         f"labels of column {quoted(label)} are the numbers {numbers[0]:g} to {numbers[-1]:g}: if "
@@ -80,50 +83,51 @@ def _ordered(label: str, labels: list[str]) -> list[str]:
     ]
 
 
-def _unread(item: str, rest: list[str], values: dict[str, list[Any]]) -> list[str]:
-    images = [
-        name
-        for name in rest
-        if _given(values[name]) and all(map(_names_image, _given(values[name])))
-    ]
-    two = pair([item, *rest])
-    reads_images = all(map(_names_image, _given(values[item])))
+def _unused_inputs_hints(
+    item: str, items: list[object], unused: dict[str, list[object]]
+) -> list[str]:
+    """Columns of texts or images beside the one that is read."""
+    pair = text_pair([item, *unused]) or ()
+    images = [name for name, values in unused.items() if _are_image_names(values)]
     texts = [
         name
-        for name in rest
-        if name not in images and (_is_prose(values[name]) or (two and name in two))
+        for name, values in unused.items()
+        if name not in images and (name in pair or _are_texts(values))
     ]
-    return [
-        f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {what}: "
-        f"{_list(names)}. Only {quoted(item)} is, since a model of several columns cannot be "
-        "learned yet"
-        + (
-            ""
-            if reads_images or what == "images"
-            else ". To use both, write them into one column of texts and name that"
-        )
-        for names, what in ((texts, "texts"), (images, "images"))
-        if names
-    ]
+    advice = ". To use both, write them into one column of texts and name that"
+    hints = []
+    for names, noun in ((texts, "texts"), (images, "images")):
+        if names:
+            hints.append(
+                f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {noun}: "
+                f"{_join(names)}. Only {quoted(item)} is, since a model of several columns cannot "
+                "be learned yet"
+                + (advice if noun == "texts" and not _are_image_names(items) else "")
+            )
+    return hints
 
 
-def _given(values: list[Any]) -> list[str]:
-    return [str(value) for value in values if value not in (None, "")]
+def _filled(values: list[object]) -> list[str]:
+    return [str(value).strip() for value in values if value not in (None, "")]
 
 
-def _names_image(value: str) -> bool:
-    return len(value) < 1024 and has_image_extension(Path(value))
-
-
-def _is_prose(values: list[Any]) -> bool:
-    """Whether a column holds texts of its own: long, and hardly any twice."""
-    given = [value for value in values if isinstance(value, str) and value.strip()]
-    if not given or len(set(given)) < len(given) / 2:
-        return False
-    return float(np.mean([len(value) for value in given])) >= PROSE and any(
-        not value.isascii() or " " in value for value in given
+def _are_image_names(values: list[object]) -> bool:
+    names = _filled(values)
+    return bool(names) and all(
+        len(name) < MAX_PATH_LENGTH and has_image_extension(Path(name)) for name in names
     )
 
 
-def _list(names: list[str]) -> str:
+def _are_texts(values: list[object]) -> bool:
+    """Whether a column holds texts: long, mostly different, and not single words."""
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    return (
+        bool(texts)
+        and 2 * len(set(texts)) >= len(texts)
+        and float(np.mean([len(text) for text in texts])) >= MIN_TEXT_LENGTH
+        and any(" " in text or not text.isascii() for text in texts)
+    )
+
+
+def _join(names: list[str]) -> str:
     return ", ".join(map(quoted, names[:10]))

@@ -15,12 +15,14 @@ MIN_SPACES = 0.05  # share of characters; English has about 0.17, Chinese next t
 
 def words(text: str) -> list[str]:
     """The words of two or more characters in a text."""
-    return WORD.findall(text)
+    matches: list[str] = WORD.findall(text)
+    return matches
 
 
 def words_and_signs(text: str) -> list[str]:
     """The words in a text, and every other character except spaces by itself."""
-    return WORD_OR_SIGN.findall(text)
+    matches: list[str] = WORD_OR_SIGN.findall(text)
+    return matches
 
 
 def has_spaced_words(text: str) -> bool:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.data.grey_range import unscaled_note
+from headstart.data.grey_range import no_range_note
 from headstart.data.images import describe_error, is_high_bit_depth
 from headstart.data.inputs import Input
-from headstart.data.python_inputs import images_of, items_of, texts_of
+from headstart.data.python_inputs import as_items, image_inputs, text_inputs
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import LoadedModel, open_model
@@ -129,7 +129,7 @@ class Predictor:
         if isinstance(items, Iterator):
             return self.stream(self.found(items), tta)
         predictions = []
-        for outcome in self.stream(self.found(items_of(items)), tta):
+        for outcome in self.stream(self.found(as_items(items)), tta):
             if isinstance(outcome, Unreadable):
                 raise HeadstartError(f"{outcome.name[:200]}: cannot be read ({outcome.fault})")
             predictions.append(outcome)
@@ -142,7 +142,7 @@ class Predictor:
 
     def found(self, items: Iterable[Any]) -> Iterator[Input]:
         """The examples that items in Python stand for."""
-        return (images_of if self.reads_images else texts_of)(items, self.spec.get("column"))
+        return (image_inputs if self.reads_images else text_inputs)(items, self.spec.get("column"))
 
     @property
     def reads_images(self) -> bool:
@@ -288,7 +288,7 @@ class Predictor:
         if self._may_be_unscaled and is_high_bit_depth(item):
             self._may_be_unscaled = False
             if self._untold.acquire(blocking=False):  # other threads may have come as far
-                print(f"note: {unscaled_note(_name(item))}", file=sys.stderr)
+                print(f"note: {no_range_note(_name(item))}", file=sys.stderr)
 
 
 def load(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from headstart.checks.duplicates import Duplicates
-    from headstart.data.class_folders import Kind
+    from headstart.data.class_folders import FileKind
     from headstart.data.dataset import Dataset, Examples
     from headstart.data.inputs import Input
     from headstart.models.network import Network
@@ -92,7 +92,7 @@ class Modality:
 
     name: str
     noun: str
-    files: Kind
+    files: FileKind
     read: Callable[[Recipe], Dataset]
     from_paths: Callable[[Sequence[str], str | None], Iterator[Input]]
     from_objects: Callable[[Iterable[Any], str | None], Iterator[Input]]

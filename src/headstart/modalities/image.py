@@ -13,12 +13,12 @@ from PIL import Image
 from headstart.checks.duplicate_images import find_duplicate_images
 from headstart.checks.sanity_checks import check_images
 from headstart.data.dataset import Dataset
-from headstart.data.grey_range import unscaled_note
+from headstart.data.grey_range import no_range_note
 from headstart.data.image_formats import FIRST_BYTES, detect_format, heif_version, open_image
 from headstart.data.images import is_high_bit_depth
 from headstart.data.inputs import images_at
-from headstart.data.python_inputs import images_of
-from headstart.data.readers import IMAGES, read_images
+from headstart.data.python_inputs import image_inputs
+from headstart.data.readers import IMAGE_FILES, read_images
 from headstart.data.unicode import printable
 from headstart.modalities import Defaults, Modality, Upload, modalities
 from headstart.models.image_preprocessing import check_look
@@ -65,7 +65,7 @@ def _open(content: bytes) -> Image.Image:
 def _input_note(item: Any, preprocessing: Mapping[str, Any]) -> str | None:
     if preprocessing.get("grey_range") is not None or not is_high_bit_depth(item):
         return None
-    return unscaled_note(
+    return no_range_note(
         printable(str(item)) if isinstance(item, str | Path) else "one that was given"
     )
 
@@ -85,10 +85,10 @@ modalities.register("image")(
     Modality(
         name="image",
         noun="image",
-        files=IMAGES,
+        files=IMAGE_FILES,
         read=read_images,
         from_paths=images_at,
-        from_objects=images_of,
+        from_objects=image_inputs,
         duplicates=find_duplicate_images,
         notes=check_images,
         network=_network,

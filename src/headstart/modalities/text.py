@@ -12,7 +12,7 @@ import numpy as np
 from headstart.checks.duplicate_texts import find_duplicate_texts
 from headstart.checks.sanity_checks import check_texts
 from headstart.data.inputs import taken_for, texts_at
-from headstart.data.python_inputs import texts_of
+from headstart.data.python_inputs import text_inputs
 from headstart.data.readers import TEXT_FILES, read_texts
 from headstart.modalities import Defaults, Modality, modalities
 
@@ -70,7 +70,7 @@ TEXT = Modality(
     files=TEXT_FILES,
     read=read_texts,
     from_paths=texts_at,
-    from_objects=texts_of,
+    from_objects=text_inputs,
     duplicates=find_duplicate_texts,
     notes=check_texts,
     network=_network,

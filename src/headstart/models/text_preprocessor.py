@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.data.arrow_column import Column
+from headstart.data.arrow_column import ArrowColumn
 
 # its threads and forked loader processes do not go together
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -125,7 +125,7 @@ class TextPreprocessor:
         return {name: torch.from_numpy(values) for name, values in padded.items()}
 
     def sizes(self, items: Sequence[str]) -> np.ndarray:
-        if isinstance(items, Column):
+        if isinstance(items, ArrowColumn):
             return items.sizes()
         return np.fromiter((len(item) for item in items), np.int32, len(items))
 
