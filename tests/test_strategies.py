@@ -136,7 +136,7 @@ def test_a_saved_network_gives_what_the_trained_one_gave(
         "the head did not move"
     )
     network.save(tmp_path / "model")
-    modality = task_of(kind, network.spec["kind"]).modality
+    modality = task_of(kind, network.spec.kind).modality
     again = modality.load(tmp_path / "model", network.spec)
     device = torch.device("cpu")
     ours, theirs = (
@@ -175,10 +175,10 @@ def test_adapters_beside_other_weights_are_refused(
 ) -> None:
     prepared = make(KINDS[0], "lora")
     prepared.network.save(tmp_path / "model")
-    spec = {
-        **prepared.network.spec,
-        "pretrained": {**prepared.network.spec["pretrained"], "sha256": "0" * 64},
-    }
+    spec = prepared.network.spec
+    assert spec.pretrained
+    origin = spec.pretrained.model_copy(update={"sha256": "0" * 64})
+    spec = spec.model_copy(update={"pretrained": origin})
     with pytest.raises(
         HeadstartError, match="holds other weights than those the adapters were trained beside"
     ):

@@ -51,7 +51,7 @@ def bare_loop(
     steps = optimizer(blocks.groups(phase, context.options.weight_decay), context.options)
     sizes = context.augmented.sizes(context.train.items)
     batches = Batches(len(context.train), context.batch_size, 1, context.seed, 0, sizes=sizes)
-    examples = TrainingSet(context.train, context.augmented, network.spec["classes"], context.kept)
+    examples = TrainingSet(context.train, context.augmented, network.spec.classes, context.kept)
     loader: Iterable[dict[str, Any]] = loader_of(examples, batches, context.options.workers, device)
     if ready:
         loader = [{key: value.to(device) for key, value in batch.items()} for batch in loader]

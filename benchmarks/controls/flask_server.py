@@ -20,7 +20,7 @@ app = Flask(__name__)
 (member,) = headstart.load(sys.argv[1]).members
 assert isinstance(member, NetworkModel)
 model = member.network.float().eval()
-labels = member.spec["labels"]
+labels = member.spec.labels
 
 
 @app.route("/predict", methods=["POST"])

@@ -107,5 +107,5 @@ def test_deep_greys_are_read_alike_everywhere(write_recipe: WriteRecipe, tmp_pat
     np.testing.assert_allclose(before, headstart.load(run).probabilities(opened), atol=1e-6)
     spec["preprocessing"]["grey_range"] = ["a", 3]
     config.write_text(json.dumps(spec), encoding="utf-8")
-    with pytest.raises(HeadstartError, match="preprocessing is damaged: grey_range"):
+    with pytest.raises(HeadstartError, match="preprocessing.grey_range.0: found 'a'"):
         headstart.load(run)

@@ -204,7 +204,8 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
     ):
         headstart.load([runs[0], make_run("text")])
     members = [open_model(run) for run in runs]
-    members[1].spec["labels"] = ["black", *members[1].spec["labels"][1:]]
+    labels = ("black", *members[1].spec.labels[1:])
+    members[1].spec = members[1].spec.model_copy(update={"labels": labels})
     with pytest.raises(
         HeadstartError,
         match=r"tells other classes apart than .* \(black, green, red; blue, green, red\)",

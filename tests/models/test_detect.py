@@ -43,11 +43,27 @@ def test_a_run_is_refused_with_what_to_write(
 ) -> None:
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
+    preprocessing = {
+        "vision": {
+            "input_size": [3, 32, 32],
+            "interpolation": "bicubic",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "crop_pct": 1,
+            "crop_mode": "center",
+        },
+        "text": {"max_length": 8, "pooling": "mean"},
+        "word_vectors": {"pooling": "mean", "lower": True, "weights": "0"},
+    }[kind]
     spec = {
         "kind": kind,
-        "preprocessing": {},
+        "backbone": "some",
+        "preprocessing": preprocessing,
         "head": {"classifier": head},
-        "pretrained": {"from": "org/name"},
+        "classes": 2,
+        "labels": ["a", "b"],
+        "pretrained": {"from": "org/name", "sha256": "0"},
+        **({"words": 3} if kind == "word_vectors" else {}),
     }
     (run / "model" / "config.json").write_text(json.dumps(spec))
     given = Model(backbone=str(run / inside))

@@ -20,6 +20,7 @@ import headstart
 from headstart.commands.export import export
 from headstart.errors import HeadstartError
 from headstart.models import embedder as module
+from headstart.models.spec import read_spec
 from headstart.models.text import TextNetwork, load_text_network, text_network
 from headstart.recipe import Model, Preprocessing
 from tests.conftest import MakeRun
@@ -148,9 +149,7 @@ def test_layers_behind_the_pooling_are_read_or_left_out_with_a_note(
         f"Normalize of {folder} left out: the head reads vectors of any length",
     ]
     network.save(tmp_path / "run")
-    again = load_text_network(
-        tmp_path / "run", json.loads((tmp_path / "run" / "config.json").read_text())
-    ).eval()
+    again = load_text_network(tmp_path / "run", read_spec(tmp_path / "run")).eval()
     torch.testing.assert_close(features(again), expected, rtol=1e-5, atol=1e-6)
     alone, notes = opened(folder, pooling="cls")
     torch.testing.assert_close(
@@ -198,7 +197,7 @@ def test_what_is_not_supported_is_refused_and_the_encoder_alone_is_not(
     folder = save_embedder(parts)
     with pytest.raises(HeadstartError, match=f"model.backbone: {folder} {said}"):
         opened(folder)
-    assert opened(folder, pooling="mean")[0].spec["width"] == 16
+    assert opened(folder, pooling="mean")[0].spec.width == 16
 
 
 @pytest.mark.parametrize(
@@ -229,8 +228,8 @@ def test_texts_are_cut_where_the_embedder_cuts_them(
     stated: int | None, expected: int, save_embedder: Save
 ) -> None:
     folder = save_embedder([MEAN], sentence_bert_config={"max_seq_length": stated})
-    assert opened(folder)[0].spec["preprocessing"]["max_length"] == expected
-    assert opened(folder, max_length=7)[0].spec["preprocessing"]["max_length"] == 7
+    assert opened(folder)[0].spec.preprocessing.max_length == expected
+    assert opened(folder, max_length=7)[0].spec.preprocessing.max_length == 7
 
 
 @pytest.mark.parametrize("lower", [True, False])
@@ -259,14 +258,14 @@ def test_a_name_on_the_hub_is_read_as_its_folder_is(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     network, notes = opened("tiny/embedder")
     torch.testing.assert_close(features(network), features(opened(folder)[0]))
-    assert (network.spec["preprocessing"]["pooling"], notes) == ("cls", [])
+    assert (network.spec.preprocessing.pooling, notes) == ("cls", [])
     with monkeypatch.context() as patch:
         patch.setattr(module, "hf_hub_download", Mock(side_effect=OSError("busy")))
         with pytest.raises(HeadstartError, match="could not be had from the hub .busy."):
             opened("tiny/embedder")
     (home / "snapshots" / commit / "modules.json").unlink()
     network, notes = opened("tiny/embedder")
-    assert network.spec["preprocessing"]["pooling"] == "mean"
+    assert network.spec.preprocessing.pooling == "mean"
     assert notes == [
         "tiny/embedder may state a pooling of its own, which cannot be read without the hub (its "
         "cache holds no modules.json); model.preprocessing.pooling names one"

@@ -20,6 +20,7 @@ from headstart.errors import HeadstartError
 from headstart.models.blocks import Blocks
 from headstart.models.network import build_head
 from headstart.models.pooled_encoder import POOLINGS
+from headstart.models.spec import TextSpec, read_spec
 from headstart.models.text import _drop_pooler, load_text_network, text_network
 from headstart.models.text_blocks import text_blocks
 from headstart.models.text_preprocessor import LONGEST_TOKEN
@@ -125,7 +126,7 @@ def test_weights_are_those_of_the_folder_and_scratch_has_none_of_them(bert: Path
     fresh, _ = text_network(Model(backbone=str(bert)), texts(), False)
     word = "embeddings.word_embeddings.weight"
     assert not torch.equal(fresh.net["encoder"].state_dict()[word], theirs[word])
-    assert fresh.spec["pretrained"] is None
+    assert fresh.spec.pretrained is None
 
 
 def test_reload_gives_equal_logits_tokens_and_length(bert: Path, tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_reload_gives_equal_logits_tokens_and_length(bert: Path, tmp_path: Path)
     )
     network = text_network(asked, texts(), True)[0].eval()
     network.save(tmp_path)
-    again = load_text_network(tmp_path, json.loads((tmp_path / "config.json").read_text())).eval()
+    again = load_text_network(tmp_path, read_spec(tmp_path)).eval()
     samples = [
         {"text": "the film was good and the music was lovely"},
         {"text": "a dull unknownword"},
@@ -212,7 +213,7 @@ def test_a_sentence_embedder_says_how_it_pools(tmp_path: Path) -> None:
         '[{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling"}]'
     )
     assert (
-        text_network(Model(backbone=str(folder)), texts(), True)[0].spec["preprocessing"]["pooling"]
+        text_network(Model(backbone=str(folder)), texts(), True)[0].spec.preprocessing.pooling
         == "cls"
     )
 
@@ -251,7 +252,7 @@ def test_gpt2_needs_a_pad_token_and_pools_the_last_one(tmp_path: Path) -> None:
         )
     asked = Model(backbone=str(folder), preprocessing=Preprocessing(pad_token="<|endoftext|>"))
     network = text_network(asked, texts(), True)[0].eval()
-    assert network.spec["preprocessing"]["pooling"] == "last"
+    assert network.spec.preprocessing.pooling == "last"
     preprocessor = network.preprocessor()
     with torch.inference_mode():
         alone = network(**preprocessor.collate([{"text": "the film"}]))
@@ -260,9 +261,7 @@ def test_gpt2_needs_a_pad_token_and_pools_the_last_one(tmp_path: Path) -> None:
         )
     torch.testing.assert_close(alone[0], beside[0], rtol=1e-5, atol=1e-6)
     network.save(tmp_path / "run")
-    again = load_text_network(
-        tmp_path / "run", json.loads((tmp_path / "run" / "config.json").read_text())
-    )
+    again = load_text_network(tmp_path / "run", read_spec(tmp_path / "run"))
     assert again.tokenizer.pad_token == "<|endoftext|>"
 
 
@@ -322,7 +321,8 @@ def test_a_tokenizer_that_does_not_fit_is_noticed(tmp_path: Path, bert: Path) ->
 @pytest.mark.parametrize("damage", ["gone", "other", "no file", "length", "layers"])
 def test_a_saved_run_with_other_parts_is_refused(damage: str, bert: Path, tmp_path: Path) -> None:
     text_network(Model(backbone=str(bert)), texts(), True)[0].save(tmp_path)
-    spec = json.loads((tmp_path / "config.json").read_text())
+    spec = read_spec(tmp_path)
+    assert isinstance(spec, TextSpec)
     held = tmp_path / "tokenizer"
     if damage == "gone":
         held.rename(tmp_path / "elsewhere")
@@ -332,11 +332,13 @@ def test_a_saved_run_with_other_parts_is_refused(damage: str, bert: Path, tmp_pa
     elif damage == "no file":
         (held / "tokenizer.json").unlink()
     elif damage == "length":
-        spec["preprocessing"]["max_length"] = "x"
+        config = json.loads((tmp_path / "config.json").read_text())
+        config["preprocessing"]["max_length"] = "x"
+        (tmp_path / "config.json").write_text(json.dumps(config))
     else:
-        spec["config"]["num_attention_heads"] = 0
+        spec.config["num_attention_heads"] = 0
     with pytest.raises(HeadstartError, match="damaged|expected the tokenizer of a run"):
-        load_text_network(tmp_path, spec)
+        load_text_network(tmp_path, read_spec(tmp_path) if damage == "length" else spec)
 
 
 def test_frozen_layers_stay_frozen_to_the_bit(bert: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from headstart.errors import HeadstartError
 from headstart.models.blocks import Blocks
 from headstart.models.packaged import PACKAGED
+from headstart.models.spec import read_spec
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.recipe import Head, Model, Preprocessing
 
@@ -39,7 +40,7 @@ def test_every_parameter_stands_in_exactly_one_block(name: str, head: Head) -> N
     depth, neck, classifier = FAMILIES[name]
     with torch.device("meta"):  # shapes without numbers
         network, _ = vision_network(Model(backbone=name, head=head), 3, pretrained=False)
-        size = network.spec["preprocessing"]["input_size"]
+        size = network.spec.preprocessing.input_size
         network.eval()
         features = network.features(torch.empty(2, *size))
         logits = network(torch.empty(2, *size))
@@ -83,7 +84,7 @@ def test_weights_of_a_file_come_in_but_not_its_classifier(weights: Path) -> None
         Model(backbone="test_resnet", weights=str(weights)), 3, pretrained=False
     )
     assert not torch.equal(scratch.net.state_dict()["conv1.0.weight"], there["conv1.0.weight"])
-    assert scratch.spec["pretrained"] is None
+    assert scratch.spec.pretrained is None
 
 
 def test_a_pth_file_and_a_folder_in_the_hubs_layout(weights: Path, tmp_path: Path) -> None:
@@ -104,18 +105,18 @@ def test_a_pth_file_and_a_folder_in_the_hubs_layout(weights: Path, tmp_path: Pat
     )
     network, _ = vision_network(Model(backbone=str(folder)), 3, pretrained=True)
     assert torch.equal(network.net.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
-    assert network.spec["preprocessing"]["mean"] == [0.1, 0.2, 0.3]
-    assert network.spec["preprocessing"]["input_size"] == [3, 96, 96]
+    assert network.spec.preprocessing.mean == (0.1, 0.2, 0.3)
+    assert network.spec.preprocessing.input_size == (3, 96, 96)
 
 
 def test_preprocessing_is_the_backbones_own_and_other_wishes_are_noted(weights: Path) -> None:
     plain, notes = vision_network(Model(backbone="inception_v3"), 3, pretrained=False)
-    assert plain.spec["preprocessing"]["input_size"] == [3, 299, 299]
+    assert plain.spec.preprocessing.input_size == (3, 299, 299)
     assert notes == []
     asked = Preprocessing(size=64, crop=1.0, mean=(0.5, 0.5, 0.5))
     model = Model(backbone="test_resnet", weights=str(weights), preprocessing=asked)
     network, notes = vision_network(model, 3, pretrained=True)
-    assert network.spec["preprocessing"]["input_size"] == [3, 64, 64]
+    assert network.spec.preprocessing.input_size == (3, 64, 64)
     assert any(
         "input_size 64 × 64; the backbone was trained with 160 × 160" in note for note in notes
     )
@@ -136,9 +137,7 @@ def test_saved_and_reloaded_logits_are_equal(tmp_path: Path) -> None:
         model = Model(backbone=name, head=head, preprocessing=Preprocessing(size=64))
         network, _ = vision_network(model, 3, pretrained=False)
         network.save(tmp_path / name)
-        again = load_vision_network(
-            tmp_path / name, json.loads((tmp_path / name / "config.json").read_text())
-        )
+        again = load_vision_network(tmp_path / name, read_spec(tmp_path / name))
         pixels = torch.randn(2, 3, 64, 64)
         assert torch.equal(network.eval()(pixels), again.eval()(pixels))
 
@@ -217,7 +216,7 @@ def test_packaged_weights_map_onto_timm_and_a_wrong_digest_is_refused(
     model = Model(backbone="packaged:efficientnet_lite0")
     network, notes = vision_network(model, 1000, pretrained=True)
     assert notes == []
-    assert network.spec["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
+    assert network.spec.preprocessing.mean == (0.5, 0.5, 0.5)
     statistics = network.net.bn2.running_var.numpy()  # real statistics, not the 1 of a new network
     assert np.abs(statistics - 1).mean() > 0.1
     entry = PACKAGED["efficientnet_lite0"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import json
 import pickle
 import tracemalloc
 import unicodedata
@@ -22,6 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
+from headstart.models.spec import read_spec
 from headstart.models.word_network import load_word_vector_network, word_vector_network
 from headstart.models.word_vectors import WordVectorizer, WordVectors, read_vectors
 from headstart.recipe import Head, Model, Preprocessing
@@ -403,7 +403,7 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
     network, notes = word_vector_network(asked, dataset(reviews(30)))
     assert notes == ["0.0 % of the words in the training texts have no vector"]
     network.save(tmp_path)
-    again = load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
+    again = load_word_vector_network(tmp_path, read_spec(tmp_path))
     samples = [{"text": text} for text, _ in reviews(9, seed=5)]
     np.testing.assert_array_equal(
         network(**network.preprocessor().collate(samples)).detach(),
@@ -413,7 +413,7 @@ def test_reload_gives_equal_features(pooling: Any, word2vec: Path, tmp_path: Pat
     assert not list(tmp_path.rglob("*.pkl"))
     (tmp_path / "words.json").write_text('["a"]')
     with pytest.raises(HeadstartError, match="expected word vectors; found: 1 words"):
-        load_word_vector_network(tmp_path, json.loads((tmp_path / "config.json").read_text()))
+        load_word_vector_network(tmp_path, read_spec(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -434,6 +434,6 @@ def test_pooling_with_other_vectors_weighs_other_features(word2vec: Path) -> Non
     for pooling, rows in (("mean", 30), ("tfidf", 30), ("tfidf", 10)):
         asked = Model(backbone=str(word2vec), preprocessing=Preprocessing(pooling=pooling))  # type: ignore[arg-type]
         addresses.append(
-            word_vector_network(asked, dataset(reviews(rows)))[0].spec["preprocessing"]["weights"]
+            word_vector_network(asked, dataset(reviews(rows)))[0].spec.preprocessing.weights
         )
     assert len(set(addresses)) == 3

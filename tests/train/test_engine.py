@@ -210,7 +210,7 @@ def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_augmentation_depends_on_its_seed_alone(policy: str, photos: Any) -> None:
-    preprocessing = small_network().spec["preprocessing"]
+    preprocessing = small_network().spec.preprocessing
     preprocessor = ImagePreprocessor(preprocessing, policy)
     path = str(next((photos / "train").rglob("*.png")))
     torch.manual_seed(0)
@@ -230,10 +230,8 @@ def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
     path = str(next((photos / "train").rglob("*.png")))
     pixels = preprocessor.collate([preprocessor(path, 5)])["pixel_values"]
     assert pixels.dtype == torch.uint8
-    mean, std = (
-        torch.tensor(network.spec["preprocessing"][name]).reshape(3, 1, 1)
-        for name in ("mean", "std")
-    )
+    own = network.spec.preprocessing
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (own.mean, own.std))
     with torch.inference_mode():
         torch.testing.assert_close(network(pixels), network((pixels / 255 - mean) / std))
     assert not any(

@@ -19,6 +19,7 @@ from headstart.data.cache import STALE_SECONDS
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
+from headstart.models.spec import Origin
 from headstart.train.context import TrainContext
 from headstart.train.features import FeatureCache, extract
 from tests.train.conftest import Pixels, digests, encode, examples, small_network
@@ -33,7 +34,8 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pretrained(seed: int = 0, **changes: Any) -> Network:
     network = small_network(seed=seed)
-    network.spec |= {"pretrained": {"from": "somewhere", "sha256": f"weights {seed}"}, **changes}
+    origin = Origin(name="some", source="somewhere", sha256=f"weights {seed}")
+    network.spec = network.spec.model_copy(update={"pretrained": origin, **changes})
     return network
 
 
@@ -92,7 +94,9 @@ def test_exact_copies_are_computed_once(make_context: Callable[..., TrainContext
         lambda context: (pretrained(seed=1), some(20), context),
         lambda context: (pretrained(backbone="test_resnet2"), some(20), context),
         lambda context: (
-            pretrained(preprocessing=pretrained().spec["preprocessing"] | {"crop_pct": 0.5}),
+            pretrained(
+                preprocessing=pretrained().spec.preprocessing.model_copy(update={"crop_pct": 0.5})
+            ),
             some(20), context
         ),
         lambda context: (pretrained(), some(20), replace(context, precision="bf16")),

@@ -58,7 +58,7 @@ def test_training_refuses_it(
     make_context: Callable[..., TrainContext],
 ) -> None:
     network = small_network()
-    preprocessor = ImagePreprocessor(network.spec["preprocessing"])
+    preprocessor = ImagePreprocessor(network.spec.preprocessing)
     context = replace(
         make_context(workers=workers),
         train=pictures,
@@ -78,7 +78,7 @@ def test_training_refuses_it(
 
 
 def test_so_does_a_pass_over_examples_that_can_no_longer_be_read(pictures: Examples) -> None:
-    preprocessor = ImagePreprocessor(small_network().spec["preprocessing"])
+    preprocessor = ImagePreprocessor(small_network().spec.preprocessing)
     cut(Path(pictures.items[3]))
     with pytest.raises(
         HeadstartError, match=r"3\.png: cannot be read any more \(.+\); put it back, or run"

@@ -36,7 +36,7 @@ class Same(Pixels):
 
 
 def unvaried(context: TrainContext, network: Network) -> TrainContext:
-    if network.spec["kind"] != "text":
+    if network.spec.kind != "text":
         return replace(context, plain=Same(), augmented=Same(), varied=False)
     return replace(
         context,

@@ -19,6 +19,7 @@ import headstart
 from headstart.errors import HeadstartError
 from headstart.models.network import build_head
 from headstart.models.sklearn_head import build
+from headstart.models.spec import Origin
 from headstart.models.vision import vision_network
 from headstart.recipe import Head, Model, Preprocessing
 from headstart.report.report import Report
@@ -43,7 +44,8 @@ def network_for(head: Head) -> Any:
     torch.manual_seed(0)
     model = Model(backbone="test_resnet", head=head, preprocessing=Preprocessing(size=32))
     network, _ = vision_network(model, 3, pretrained=False)
-    network.spec["pretrained"] = {"from": "nowhere", "sha256": "random"}
+    origin = Origin(name="none", source="nowhere", sha256="random")
+    network.spec = network.spec.model_copy(update={"pretrained": origin})
     return network
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from headstart.evaluate.metrics import metrics, softmax
 from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import ImagePreprocessor
+from headstart.models.spec import Origin
 from headstart.recipe import Augment, Train, Transfer
 from headstart.train.average import MovingAverage, towards_start
 from headstart.train.best import epochs_since_the_best
@@ -155,7 +156,7 @@ def test_partners_of_a_batch_are_in_one_part_where_its_size_allows() -> None:
 
 @pytest.mark.parametrize("how", ["mixup", "cutmix"])
 def test_mixed_images_hold_the_shares_that_their_labels_say(how: str) -> None:
-    preprocessor = ImagePreprocessor(small_network().spec["preprocessing"])
+    preprocessor = ImagePreprocessor(small_network().spec.preprocessing)
     one, other = {"pixel_values": torch.zeros(3, 20, 30)}, {"pixel_values": torch.ones(3, 20, 30)}
     shares = []
     for seed in range(60):
@@ -259,7 +260,8 @@ def test_averaging_with_the_start_is_a_straight_line(make_context: MakeSetting) 
 
 def pretrained() -> Any:
     network = small_network("test_vit")
-    network.spec["pretrained"] = {"sha256": "0"}
+    origin = Origin(name="some", source="somewhere", sha256="0")
+    network.spec = network.spec.model_copy(update={"pretrained": origin})
     return network
 
 

@@ -142,7 +142,7 @@ def _onnx(
         whole = draft.with_stem(f"{draft.stem}-float")
         draft.rename(whole)
         try:
-            if member.spec["kind"] == "vision":
+            if member.spec.kind == "vision":
                 quantize_images(whole, draft, _batches(member, calibrated))
             else:
                 quantize_texts(whole, draft)
@@ -176,7 +176,7 @@ def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: li
     from headstart.inference.hub_folder import write_hub_folder
     from headstart.report.model_card import model_card
 
-    labels, answers = [str(label) for label in member.spec["labels"]], {}
+    labels, answers = member.spec.labels, {}
     opened = getattr(
         member.preprocessor, "opened", lambda text: text
     )  # how a file becomes 8 bits is not the folder's matter

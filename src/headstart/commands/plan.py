@@ -22,9 +22,10 @@ def fetch(recipe: Recipe) -> str:
     others = [other.name for other in recipe.evaluate.baselines if other.name in strategies.names()]
     if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
         network, _ = modality.network(recipe.model, dataset, True)
+        assert network.spec.pretrained
         lines.append(
             f"backbone   {recipe.model.backbone}: weights with SHA-256 "
-            f"{network.spec['pretrained']['sha256']}"
+            f"{network.spec.pretrained.sha256}"
         )
     return "\n".join(lines)
 
@@ -41,7 +42,7 @@ def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> st
     network = prepared.network
     size = millions(sum(prepared.sizes.values()))
     backbone = (
-        f"{prepared.recipe.model.backbone} ({network.spec['backbone']}), {size} parameters, "
+        f"{prepared.recipe.model.backbone} ({network.spec.backbone}), {size} parameters, "
         f"{network.reads}"
     )
     return words(

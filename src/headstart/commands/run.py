@@ -182,10 +182,11 @@ def _checkpoints(prepared: Prepared, part: str, context: TrainContext) -> Checkp
     from headstart.train.checkpoints import Checkpoints
 
     asked = prepared.recipe.model_copy(update={"search": None})
+    origin = prepared.network.spec.pretrained
     key = {
         "the recipe": asked.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
         **{f"the {role} part": part.sequence() for role, part in prepared.dataset.parts().items()},
-        "the weights": (prepared.network.spec["pretrained"] or {}).get("sha256"),
+        "the weights": origin and origin.sha256,
         "the number format": prepared.precision,
     }
     folder = checkpoints_of(prepared.recipe) / part

@@ -53,7 +53,7 @@ def verify(run: str | Path) -> Verdict:
             f"({type(error).__name__}: {first_line(error)}); train the run again"
         ) from None
     model = load(folder)
-    probabilities, precision = model.probabilities(dataset.test.items), model.spec["precision"]
+    probabilities, precision = model.probabilities(dataset.test.items), model.spec.precision
     allowed = EXACT if precision == "fp32" else ROUGH
     largest = float(np.abs(probabilities - stated).max())
     same = int((probabilities.argmax(1) == stated.argmax(1)).sum())

@@ -13,17 +13,9 @@ from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import NetworkModel
 from headstart.models.adapters import merge
 from headstart.models.network import Network
+from headstart.models.spec import WordVectorSpec
 
 OUTPUT = "probabilities"
-SPEC = (
-    "task",
-    "kind",
-    "backbone",
-    "labels",
-    "classes",
-    "preprocessing",
-    "column",
-)  # what a file needs to know of its run
 
 
 class Probabilities(nn.Module):
@@ -52,11 +44,11 @@ def exportable(member: NetworkModel) -> Network:
             "export a run with another "
             'model.head, such as classifier = "logistic_regression"'
         )
-    if member.spec["kind"] not in ("vision", "text"):
+    if isinstance(member.spec, WordVectorSpec):
         raise HeadstartError(
             f"{member.source}: word vectors cannot be exported; serve the run itself"
         )
-    if network.spec.get("adapters"):
+    if network.spec.adapters:
         merge(network)
     return network
 
@@ -74,8 +66,3 @@ def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
         {0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values()
     )
     return (tuple(axes),)
-
-
-def spec_of(member: NetworkModel) -> dict[str, Any]:
-    """What a file needs to know of its run, as plain JSON."""
-    return {key: member.spec[key] for key in SPEC}

@@ -20,6 +20,7 @@ from headstart.inference.exportable import exportable
 from headstart.inference.loaded_model import NetworkModel
 from headstart.models import pooled_encoder
 from headstart.models.network import Network
+from headstart.models.spec import ImageSpec
 from headstart.models.text_preprocessor import save_tokenizer
 from headstart.models.text_source import quiet
 
@@ -94,7 +95,7 @@ def write_hub_folder(member: NetworkModel, folder: Path) -> list[Timm | Pipeline
     """
     network = exportable(member)
     folder.mkdir(parents=True, exist_ok=True)
-    write = _of_timm if member.spec["kind"] == "vision" else _of_transformers
+    write = _of_timm if isinstance(member.spec, ImageSpec) else _of_transformers
     calls = write(member, network, folder)
     for weights in folder.glob("*.safetensors"):
         # safetensors keeps others from reading its files
@@ -111,30 +112,25 @@ def _of_timm(member: NetworkModel, network: Network, folder: Path) -> list[Timm 
             f"{len(list(network.head.modules()))} layers. Export to onnx or torch_export instead"
         )
     net: Any = network.net
-    look = member.spec["preprocessing"]
-    net.num_classes = member.spec["classes"]
+    spec = member.spec
+    assert isinstance(spec, ImageSpec)
+    net.num_classes = spec.classes
     net.pretrained_cfg = {
         **{
             key: value
             for key, value in dict(net.pretrained_cfg).items()
             if key not in ("url", "file", "hf_hub_id", "source")
         },
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in look.items()
-            if key != GREY_RANGE
-        },
-        "num_classes": member.spec["classes"],
+        **spec.preprocessing.model_dump(exclude={GREY_RANGE}),
+        "num_classes": spec.classes,
     }
-    size, fixed = member.spec["size"], net.pretrained_cfg.get("fixed_input_size")
-    more = {"model_args": {"img_size": size}} if fixed and size else {}
-    architecture = member.spec["backbone"].split(".")[0]
-    config = {
-        "architecture": architecture,
-        "label_names": [str(label) for label in member.spec["labels"]],
-        **more,
-    }
-    config |= {key: value for key, value in look.items() if key == GREY_RANGE}
+    fixed = net.pretrained_cfg.get("fixed_input_size")
+    architecture = spec.backbone.split(".")[0]
+    config: dict[str, object] = {"architecture": architecture, "label_names": list(spec.labels)}
+    if fixed and spec.size:
+        config["model_args"] = {"img_size": spec.size}
+    if spec.preprocessing.grey_range:
+        config[GREY_RANGE] = list(spec.preprocessing.grey_range)
     try:
         save_for_hf(net, str(folder), config, safe_serialization=True)
     except RuntimeError as error:  # such as a weight that stands in two places
@@ -158,13 +154,13 @@ def _leave_to_callers(path: Path) -> None:
 def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[Timm | Pipeline]:
     """An architecture of transformers' own where one gives the same; else the encoder with the code
     that pools it."""
-    if network.spec["preprocessing"].get("keep") == "both":
+    if network.spec.preprocessing.keep == "both":
         raise HeadstartError(
             f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run "
             "keeps start and end "
             '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
         )
-    labels = {number: str(label) for number, label in enumerate(member.spec["labels"])}
+    labels = dict(enumerate(member.spec.labels))
     names = {
         "id2label": labels,
         "label2id": {label: number for number, label in labels.items()},
@@ -174,7 +170,7 @@ def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[T
     model.save_pretrained(folder)
     tokenizer = copy.deepcopy(network.tokenizer)
     # where `truncation=True` cuts
-    tokenizer.model_max_length = member.spec["preprocessing"]["max_length"]
+    tokenizer.model_max_length = network.spec.preprocessing.max_length
     tokenizer.padding_side = "right"
     save_tokenizer(tokenizer, folder)
     if not isinstance(model, pooled_encoder.PooledForSequenceClassification):
@@ -184,7 +180,7 @@ def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[T
 
 
 def _encoder_config(network: Any) -> dict[str, Any]:
-    return {key: value for key, value in network.spec["config"].items() if key not in LEFTOVERS}
+    return {key: value for key, value in network.spec.config.items() if key not in LEFTOVERS}
 
 
 def _native(network: Any, names: dict[str, Any]) -> Any:
@@ -217,8 +213,8 @@ def _pooled(network: Any, names: dict[str, Any]) -> Any:
     )
     config = pooled_encoder.PooledConfig(
         encoder=_encoder_config(network),
-        pooling=network.spec["preprocessing"]["pooling"],
-        dense=network.spec.get("dense", ()),
+        pooling=network.spec.preprocessing.pooling,
+        dense=[layer.model_dump() for layer in network.spec.dense],
         widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
         **names,
     )
@@ -228,7 +224,7 @@ def _pooled(network: Any, names: dict[str, Any]) -> Any:
         model.dense.load_state_dict(network.net.get_submodule("dense").state_dict())
     except (RuntimeError, ValueError) as error:
         raise HeadstartError(
-            f"{network.spec['backbone']}: cannot be written for transformers: {first_line(error)}"
+            f"{network.spec.backbone}: cannot be written for transformers: {first_line(error)}"
         ) from None
     places = [module for module in model.classifier if isinstance(module, nn.Linear)]
     for place, layer in zip(places, linear, strict=True):

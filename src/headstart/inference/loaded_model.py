@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from headstart.errors import HeadstartError, first_line
+from headstart.models.spec import CONFIG, Spec, read_spec
 from headstart.report.folder import MODEL
 from headstart.tasks import Task, task_of
 
@@ -21,10 +21,10 @@ ONNX = ".onnx"
 
 
 class LoadedModel(Protocol):
-    """`spec` has at least its labels, preprocessing, task and kind; `source` is where it lies."""
+    """`source` is the run's folder or the file."""
 
     source: str
-    spec: dict[str, Any]
+    spec: Spec
     task: Task
     preprocessor: Preprocessor
 
@@ -40,8 +40,6 @@ class NetworkModel:
     def __init__(self, source: str, task: Task, network: Network) -> None:
         import torch
 
-        from headstart.train.precision import FORMATS
-
         self.source, self.task, self.spec = source, task, network.spec
         self.network = network.eval()
         check_labels(self.spec)
@@ -49,9 +47,7 @@ class NetworkModel:
         self.network.to(self._device)
         self._for_inference = network.for_inference()
         self.preprocessor = network.preprocessor()
-        self.precision = self.spec["precision"]
-        if self.precision not in FORMATS:
-            raise ValueError(f"precision {self.precision!r}")
+        self.precision = self.spec.precision
         if self._device.type == "cpu" and self.precision == "fp16":
             self.precision = "fp32"
 
@@ -75,17 +71,14 @@ class NetworkModel:
         return classify(self.network, head_outputs(self.network, features))
 
 
-def check_labels(spec: dict[str, Any]) -> None:
+def check_labels(spec: Spec) -> None:
     """Whether there is one label a class.
 
     Raises:
         ValueError: there is not.
     """
-    if (
-        not isinstance(spec["labels"], list)
-        or len(set(map(str, spec["labels"]))) != spec["classes"]
-    ):
-        raise ValueError(f"{len(spec['labels'])} labels for {spec['classes']} classes")
+    if len(set(spec.labels)) != spec.classes:
+        raise ValueError(f"{len(spec.labels)} labels for {spec.classes} classes")
 
 
 def open_model(source: str | Path) -> LoadedModel:
@@ -95,16 +88,14 @@ def open_model(source: str | Path) -> LoadedModel:
     Raises:
         HeadstartError: there is no model, or a damaged one.
     """
-    from headstart.models.network import CONFIG
-
     if Path(source).suffix == ONNX:
         from headstart.inference.onnx_file import OnnxModel
 
         return OnnxModel(Path(source))
     folder = Path(source) / MODEL
     try:
-        spec: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        task = task_of(spec["task"], spec["kind"])
+        spec = read_spec(folder)
+        task = task_of(spec.task, spec.kind)
         return NetworkModel(str(source), task, task.modality.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
         raise HeadstartError(

@@ -23,10 +23,10 @@ from headstart.inference.exportable import (
     Probabilities,
     exportable,
     inputs_of,
-    spec_of,
     varying,
 )
 from headstart.inference.loaded_model import NetworkModel, check_labels
+from headstart.models.spec import ImageSpec, TextSpec, parse_spec
 from headstart.tasks import task_of
 
 SPEC, TOKENIZER = "headstart", "headstart_tokenizer"  # in the file's metadata
@@ -57,9 +57,9 @@ class OnnxModel:
                 raise ValueError(
                     "no preprocessing and labels in it; expected a file that headstart export wrote"
                 )
-            self.spec: dict[str, Any] = json.loads(held[SPEC])
+            self.spec = parse_spec(held[SPEC], str(path))
             check_labels(self.spec)
-            self.task = task_of(self.spec["task"], self.spec["kind"])
+            self.task = task_of(self.spec.task, self.spec.kind)
             self.preprocessor = self._encoder(held)
             self._names = [given.name for given in self._session.get_inputs()]
             self._try_out()
@@ -73,19 +73,17 @@ class OnnxModel:
         Raises:
             Exception: the network does not fit the preprocessing or the labels.
         """
-        example: Any = Image.new("RGB", (32, 32)) if self.spec["kind"] == "vision" else "a"
+        example: Any = Image.new("RGB", (32, 32)) if isinstance(self.spec, ImageSpec) else "a"
         found = self.probabilities([self.preprocessor(example)] * 2)
-        if found.shape != (2, self.spec["classes"]):
-            raise ValueError(f"{found.shape[-1]} probabilities for {self.spec['classes']} labels")
+        if found.shape != (2, self.spec.classes):
+            raise ValueError(f"{found.shape[-1]} probabilities for {self.spec.classes} labels")
 
     def _encoder(self, held: dict[str, str]) -> Any:
-        look = self.spec["preprocessing"]
-        if self.spec["kind"] == "vision":
-            from headstart.models.image_preprocessing import check_look
+        if isinstance(self.spec, ImageSpec):
             from headstart.models.image_preprocessor import ImagePreprocessor
 
-            check_look(look, self.source)
-            return ImagePreprocessor(look)
+            return ImagePreprocessor(self.spec.preprocessing)
+        assert isinstance(self.spec, TextSpec)
         from headstart.models.text_preprocessor import TextPreprocessor, stated_keep
         from headstart.models.text_source import read_tokenizer
 
@@ -93,9 +91,8 @@ class OnnxModel:
             for name, content in json.loads(held[TOKENIZER]).items():
                 (Path(folder) / Path(name).name).write_bytes(base64.b64decode(content))
             tokenizer = read_tokenizer(Path(folder))
-        return TextPreprocessor(
-            tokenizer, int(look["max_length"]), look.get("keep") or stated_keep(tokenizer)
-        )
+        own = self.spec.preprocessing
+        return TextPreprocessor(tokenizer, own.max_length, own.keep or stated_keep(tokenizer))
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
         batch = self.preprocessor.collate(list(samples))
@@ -136,11 +133,11 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
             made = program.model_proto
         except Exception as error:
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']} to ONNX: "
+                f"{member.source}: torch cannot export {member.spec.backbone} to ONNX: "
                 f"{first_line(error)}. Try --to torch_export, or serve the run itself"
             ) from None
-    held = {SPEC: json.dumps(spec_of(member), ensure_ascii=False)}
-    if member.spec["kind"] == "text":
+    held = {SPEC: member.network.spec.model_dump_json()}
+    if isinstance(member.spec, TextSpec):
         from headstart.models.text_preprocessor import save_tokenizer
 
         with tempfile.TemporaryDirectory() as folder:

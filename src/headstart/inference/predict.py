@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,14 +78,14 @@ class Predictor:
         refusal: Refusal | None = None,
     ) -> None:
         first = members[0]
-        self.labels: tuple[str, ...] = tuple(map(str, first.spec["labels"]))
+        self.labels: tuple[str, ...] = first.spec.labels
         for other in members[1:]:
             if other.task.modality is not first.task.modality:
                 raise HeadstartError(
-                    f"{other.source}: is a run of {other.spec['task']}, and {first.source} of "
-                    f"{first.spec['task']}; only models of one task can be averaged"
+                    f"{other.source}: is a run of {other.spec.task}, and {first.source} of "
+                    f"{first.spec.task}; only models of one task can be averaged"
                 )
-            if other.spec["labels"] != first.spec["labels"]:
+            if other.spec.labels != first.spec.labels:
                 raise HeadstartError(
                     f"{other.source}: tells other classes apart than {first.source} "
                     f"({_few(other)}; {_few(first)}); only models with the same classes can be "
@@ -99,7 +98,7 @@ class Predictor:
         self.refusal = refusal
         self._untold = Lock()  # whoever gets it tells of greys without a range
         self._may_be_unscaled = self.reads_images and any(
-            member.spec["preprocessing"].get("grey_range") is None for member in members
+            getattr(member.spec.preprocessing, "grey_range", None) is None for member in members
         )
 
     @overload
@@ -138,16 +137,16 @@ class Predictor:
     def gather(self, paths: Sequence[str]) -> Iterator[Input]:
         """The examples that arguments of the command line stand for: files, folders, tables, "-"
         for standard input, texts."""
-        return self.task.modality.from_paths(paths, self.spec.get("column"))
+        return self.task.modality.from_paths(paths, self.spec.column)
 
     def found(self, items: Iterable[Any]) -> Iterator[Input]:
         """The examples that items in Python stand for."""
-        return (image_inputs if self.reads_images else text_inputs)(items, self.spec.get("column"))
+        return (image_inputs if self.reads_images else text_inputs)(items, self.spec.column)
 
     @property
     def reads_images(self) -> bool:
         """Whether examples are images; else they are texts."""
-        return self.spec["kind"] == "vision"
+        return self.spec.kind == "vision"
 
     def stream(
         self, found: Iterable[Input], tta: bool = False
@@ -321,7 +320,7 @@ def load(
 
 
 def _look(member: LoadedModel) -> str:
-    return json.dumps(member.spec["preprocessing"], sort_keys=True)
+    return member.spec.preprocessing.model_dump_json()
 
 
 def _name(item: Any) -> str:
@@ -329,7 +328,7 @@ def _name(item: Any) -> str:
 
 
 def _few(member: LoadedModel) -> str:
-    labels = member.spec["labels"]
+    labels = member.spec.labels
     return ", ".join(map(str, labels[:4])) + (", …" if len(labels) > 4 else "")
 
 

@@ -261,7 +261,7 @@ def _info(predictor: Predictor, kind: str) -> Info:
     sources = [member.source for member in predictor.members]
     first = Path(sources[0])
     return Info(
-        task=predictor.spec["task"],
+        task=predictor.spec.task,
         reads=kind,
         labels=list(predictor.labels),
         models=[Path(source).name for source in sources],

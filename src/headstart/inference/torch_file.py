@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.exportable import Probabilities, exportable, inputs_of, spec_of, varying
+from headstart.inference.exportable import Probabilities, exportable, inputs_of, varying
 from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.onnx_file import quiet
 
@@ -32,7 +32,8 @@ def write_torch_file(member: NetworkModel, items: Sequence[Any], path: Path) -> 
     """
     inputs = inputs_of(member, items)
     model = Probabilities(exportable(member), list(inputs)).eval()
-    held = {SPEC: json.dumps({**spec_of(member), "inputs": list(inputs)}, ensure_ascii=False)}
+    spec = {**member.network.spec.model_dump(mode="json"), "inputs": list(inputs)}
+    held = {SPEC: json.dumps(spec, ensure_ascii=False)}
     backend = getattr(getattr(member.network, "tokenizer", None), "backend_tokenizer", None)
     if backend is not None:
         held["tokenizer.json"] = backend.to_str()
@@ -44,7 +45,7 @@ def write_torch_file(member: NetworkModel, items: Sequence[Any], path: Path) -> 
             torch.export.save(program, path, extra_files=held)
         except Exception as error:  # what it cannot trace is as manifold as networks are
             raise HeadstartError(
-                f"{member.source}: torch cannot export {member.spec['backbone']}: "
+                f"{member.source}: torch cannot export {member.spec.backbone}: "
                 f"{first_line(error)}. Try --to onnx, or serve the run itself"
             ) from None
 

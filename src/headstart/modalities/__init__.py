@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headstart.data.inputs import Input
     from headstart.models.network import Network
     from headstart.models.preprocessor import Preprocessor
+    from headstart.models.spec import Spec
     from headstart.recipe import Model, Recipe
 
     # an example with what spoke for a class: a picture, or the parts of a text with their weights
@@ -79,9 +80,9 @@ class Modality:
         example: one to try a model with.
         chunk: how many examples are read at a time.
         preprocessor_files, preprocessor: what an exported file holds of a network's preprocessor
-            beside its spec, and the preprocessor from both (spec, files, path for messages).
+            beside its spec, and the preprocessor from both (spec, files).
         describe_paths: what arguments of a prediction are taken for, where that can be doubted.
-        input_note: what is wrong with an example for a model with such preprocessing, if anything.
+        input_note: what is wrong with an example for a model with such a spec, if anything.
         upload: how requests bring files; None where an example is a JSON string.
     Reports and exports:
         highlight: an example with what spoke for a class, given the network's attribution.
@@ -99,13 +100,13 @@ class Modality:
     duplicates: Callable[[Examples], Duplicates]
     notes: Callable[[Examples], list[str]]
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
-    load: Callable[[Path, dict[str, Any]], Network]
+    load: Callable[[Path, Spec], Network]
     baselines: tuple[str, ...]
     policies: tuple[str, ...]
     example: Callable[[], str | Image]
     chunk: int
     preprocessor_files: Callable[[Network], dict[str, bytes]]
-    preprocessor: Callable[[dict[str, Any], Mapping[str, bytes], str], Preprocessor]
+    preprocessor: Callable[[Spec, Mapping[str, bytes]], Preprocessor]
     highlight: Callable[[Preprocessor, str, np.ndarray], Highlighted]
     as_shown: Callable[[Preprocessor, str], str | Image]
     opened: Callable[[Any, Any], Any]
@@ -114,7 +115,7 @@ class Modality:
     pipeline: str = ""
     tunable: bool = True
     describe_paths: Callable[[Sequence[str]], str] | None = None
-    input_note: Callable[[Any, Mapping[str, Any]], str | None] | None = None
+    input_note: Callable[[Any, Spec], str | None] | None = None
     upload: Upload | None = None
 
 

@@ -21,10 +21,10 @@ from headstart.data.python_inputs import image_inputs
 from headstart.data.readers import IMAGE_FILES, read_images
 from headstart.data.unicode import printable
 from headstart.modalities import Defaults, Modality, Upload, modalities
-from headstart.models.image_preprocessing import check_look
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.models.network import Network
 from headstart.models.preprocessor import Preprocessor
+from headstart.models.spec import ImageSpec, Spec
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.recipe import Model
 
@@ -38,9 +38,9 @@ def _network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Network,
     return vision_network(model, len(dataset.labels), pretrained, dataset.grey_range)
 
 
-def _preprocessor(spec: dict[str, Any], _: Mapping[str, bytes], source: str) -> ImagePreprocessor:
-    check_look(spec["preprocessing"], source)
-    return ImagePreprocessor(spec["preprocessing"])
+def _preprocessor(spec: Spec, _: Mapping[str, bytes]) -> ImagePreprocessor:
+    assert isinstance(spec, ImageSpec)
+    return ImagePreprocessor(spec.preprocessing)
 
 
 def _open(content: bytes) -> Image.Image:
@@ -62,8 +62,9 @@ def _open(content: bytes) -> Image.Image:
         raise
 
 
-def _input_note(item: Any, preprocessing: Mapping[str, Any]) -> str | None:
-    if preprocessing.get("grey_range") is not None or not is_high_bit_depth(item):
+def _input_note(item: Any, spec: Spec) -> str | None:
+    assert isinstance(spec, ImageSpec)
+    if spec.preprocessing.grey_range is not None or not is_high_bit_depth(item):
         return None
     return no_range_note(
         printable(str(item)) if isinstance(item, str | Path) else "one that was given"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # transformers is imported by the functions that need it
     from headstart.data.dataset import Dataset
     from headstart.models.network import Network
     from headstart.models.preprocessor import Preprocessor
+    from headstart.models.spec import Spec
     from headstart.recipe import Model
 
 
@@ -29,7 +30,7 @@ def _network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Network,
     return text_network(model, dataset, pretrained)
 
 
-def _load(folder: Path, spec: dict[str, Any]) -> Network:
+def _load(folder: Path, spec: Spec) -> Network:
     from headstart.models.text import load_text_network
 
     return load_text_network(folder, spec)
@@ -44,7 +45,8 @@ def _preprocessor_files(network: Any) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
-def _preprocessor(spec: dict[str, Any], files: Mapping[str, bytes], _: str) -> Preprocessor:
+def _preprocessor(spec: Spec, files: Mapping[str, bytes]) -> Preprocessor:
+    from headstart.models.spec import TextSpec
     from headstart.models.text_preprocessor import TextPreprocessor, stated_keep
     from headstart.models.text_source import read_tokenizer
 
@@ -52,12 +54,9 @@ def _preprocessor(spec: dict[str, Any], files: Mapping[str, bytes], _: str) -> P
         for name, content in files.items():
             (Path(folder) / Path(name).name).write_bytes(content)
         tokenizer = read_tokenizer(Path(folder))
-    preprocessing = spec["preprocessing"]
-    return TextPreprocessor(
-        tokenizer,
-        int(preprocessing["max_length"]),
-        preprocessing.get("keep") or stated_keep(tokenizer),
-    )
+    assert isinstance(spec, TextSpec)
+    own = spec.preprocessing
+    return TextPreprocessor(tokenizer, own.max_length, own.keep or stated_keep(tokenizer))
 
 
 def _highlight(preprocessor: Any, item: str, marks: np.ndarray) -> list[tuple[str, float]]:

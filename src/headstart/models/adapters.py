@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from headstart.errors import HeadstartError, needs_extra
+from headstart.models.spec import AddedAdapters
+
+if TYPE_CHECKING:
+    from headstart.models.network import Network
 
 TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by architecture
     **dict.fromkeys(
@@ -36,19 +40,8 @@ TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by
 }
 
 
-class Adaptable(Protocol):
-    """What adapters need of a network."""
-
-    net: nn.Module
-    partition: Mapping[str, tuple[str, ...]]
-    spec: dict[str, Any]
-
-    @property
-    def family(self) -> str: ...
-
-
 def put_in(
-    network: Adaptable,
+    network: Network,
     rank: int,
     alpha: float,
     dropout: float,
@@ -87,13 +80,14 @@ def put_in(
         name for name, _ in network.net.named_parameters() if ".lora_" in name
     )
     network.partition = {**partition, "head": head}
-    network.spec["adapters"] = {"rank": rank, "alpha": alpha, "dropout": dropout, "layers": names}
+    added = AddedAdapters(rank=rank, alpha=alpha, dropout=dropout, layers=tuple(names))
+    network.spec = network.spec.model_copy(update={"adapters": added})
 
 
-def merge(network: Adaptable) -> None:
+def merge(network: Network) -> None:
     """Add what the adapters do to the layers they stand beside, and take them out again."""
-    names = network.spec["adapters"]["layers"]
-    for name in names:
+    assert network.spec.adapters
+    for name in network.spec.adapters.layers:
         layer: Any = network.net.get_submodule(name)
         layer.merge()
         network.net.set_submodule(name, layer.get_base_layer())
@@ -102,7 +96,7 @@ def merge(network: Adaptable) -> None:
         for block, own in network.partition.items()
         if block != "adapters"
     }
-    del network.spec["adapters"]
+    network.spec = network.spec.model_copy(update={"adapters": None})
 
 
 def own_names(names: Iterable[str], head: str) -> list[str]:
@@ -111,7 +105,7 @@ def own_names(names: Iterable[str], head: str) -> list[str]:
     return [name for name in names if ".lora_" in name or name.startswith(f"{head}.")]
 
 
-def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str]:
+def _find(network: Network, targets: tuple[str, ...], asked: bool) -> list[str]:
     first, *between = [block for block in network.partition if block != "head"]
     there = {
         name.rpartition(".")[0]
@@ -132,7 +126,7 @@ def _find(network: Adaptable, targets: tuple[str, ...], asked: bool) -> list[str
             {f"{last[name]} ({type(module).__name__})" for name, module in layers.items()}
         )
         trouble = (
-            f"no layer of {network.spec['backbone']} is called {' or '.join(map(repr, unknown))}"
+            f"no layer of {network.spec.backbone} is called {' or '.join(map(repr, unknown))}"
             if asked
             else f"there is no rule which layers of {network.family} to adapt"
         )

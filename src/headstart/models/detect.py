@@ -10,6 +10,7 @@ from typing import Any
 
 from headstart.errors import HeadstartError
 from headstart.models.packaged import packaged
+from headstart.models.spec import CONFIG, Spec, read_spec
 
 EXPORTED = (".onnx", ".pt2")
 KINDS = ("vision", "text", "word_vectors")
@@ -60,20 +61,16 @@ def local_folder(backbone: str) -> Path | None:
             "the file comes from"
         )
     for run, model in ((path, path / "model"), (path.parent, path)):
-        spec = _config(model) or {}
-        if {"kind", "preprocessing", "head"} <= spec.keys():
+        if {"kind", "preprocessing", "head"} <= (_config(model) or {}).keys():
+            spec = read_spec(model)
             raise HeadstartError(f"model.backbone: {path} is a run; {_instead(run, spec)}")
     return path if path.is_dir() else None
 
 
-def _instead(run: Path, spec: dict[str, Any]) -> str:
-    origin = (spec.get("pretrained") or {}).get("from")
-    if spec["kind"] == "word_vectors" or spec["head"]["classifier"] not in (
-        None,
-        "logistic_regression",
-        "gradient",
-    ):
-        return f"it left its backbone as it was: write model.backbone = {json.dumps(origin)}"
+def _instead(run: Path, spec: Spec) -> str:
+    if spec.pretrained and (spec.kind == "word_vectors" or spec.head.is_estimator):
+        source = json.dumps(spec.pretrained.source)
+        return f"it left its backbone as it was: write model.backbone = {source}"
     return (
         f'export it first (headstart export {run} --to hf), and write model.backbone = "{run}.hf"'
     )
@@ -81,7 +78,7 @@ def _instead(run: Path, spec: dict[str, Any]) -> str:
 
 def _config(folder: Path) -> dict[str, Any] | None:
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return config if isinstance(config, dict) else None

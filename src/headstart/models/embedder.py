@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.pooled_encoder import ACTIVATIONS, PooledConfig, dense_layers
+from headstart.models.spec import DenseLayer
 from headstart.models.weights import WEIGHTS, folder_weights
 
 MODES = {  # names of sentence-transformers
@@ -40,7 +41,7 @@ class Embedder:
     to by default, and whether they were in lower case."""
 
     pooling: str | None = None
-    dense: tuple[dict[str, Any], ...] = ()
+    dense: tuple[DenseLayer, ...] = ()
     places: tuple[tuple[str, str], ...] = ()
     max_length: int = DEFAULT_LENGTH
     lower: bool = False
@@ -103,7 +104,7 @@ def load_dense(source: str, stated: Embedder) -> nn.Sequential:
     Raises:
         HeadstartError: weights that are not there or do not fit.
     """
-    layers = dense_layers(stated.dense)
+    layers = dense_layers([layer.model_dump() for layer in stated.dense])
     for layer, place in zip(layers[::2], stated.places, strict=True):
         try:
             layer.load_state_dict(weights_beside(source, *place))
@@ -127,7 +128,7 @@ def weights_beside(source: str, folder: str, begin: str) -> dict[str, Tensor]:
 
 
 def _exported(name: str, config: dict[str, Any], pooling: str | None) -> Embedder:
-    dense = tuple(config.get("dense", ()))
+    dense = tuple(map(DenseLayer.model_validate, config.get("dense", ())))
     if pooling:
         notes = _left_out(name, ["Dense"] * len(dense), ALONE)
         return Embedder(pooling, max_length=LONGEST_DEFAULT, notes=notes)
@@ -160,7 +161,7 @@ def _pooling(name: str, stated: dict[str, Any]) -> str:
     return MODES[modes[0]]
 
 
-def _dense(name: str, stated: dict[str, Any]) -> dict[str, Any]:
+def _dense(name: str, stated: dict[str, Any]) -> DenseLayer:
     function = str(stated.get("activation_function", "torch.nn.Tanh"))
     activation = function.rpartition(".")[2]
     if (
@@ -175,8 +176,12 @@ def _dense(name: str, stated: dict[str, Any]) -> dict[str, Any]:
             f"{', '.join(ACTIVATIONS)} on the pooled vector. "
             'model.preprocessing.pooling = "mean" takes its encoder alone'
         )
-    sizes = {key: int(stated[key]) for key in ("in_features", "out_features")}
-    return {**sizes, "bias": bool(stated.get("bias", True)), "activation": activation}
+    return DenseLayer(
+        in_features=int(stated["in_features"]),
+        out_features=int(stated["out_features"]),
+        bias=bool(stated.get("bias", True)),
+        activation=activation,
+    )
 
 
 def _left_out(name: str, kinds: list[str], why: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,16 +17,17 @@ from headstart.errors import HeadstartError, first_line
 from headstart.models import sklearn_head
 from headstart.models.adapters import own_names
 from headstart.models.preprocessor import Preprocessor
+from headstart.models.spec import CONFIG, Origin, Spec
 from headstart.recipe import Head
 
-WEIGHTS, CONFIG = "network.safetensors", "config.json"
+WEIGHTS = "network.safetensors"
 
 
 class Network(nn.Module):
     """Holds the network proper (`net`), how its parameters fall into blocks, and what rebuilds it.
 
     `partition` maps each block name, in forward order, to the names of its parameters in `net`.
-    `spec` is plain JSON: with it and the saved weights the network comes back with no hub.
+    With its `spec` and the saved weights the network comes back with no hub.
     `head_name` is the module of `net` that works on the features; where a scikit-learn classifier
     takes its place (`estimator`, once it is fitted) it passes them on unchanged.
     """
@@ -35,7 +35,7 @@ class Network(nn.Module):
     net: nn.Module
     head_name: str
     partition: Mapping[str, tuple[str, ...]]
-    spec: dict[str, Any]
+    spec: Spec
     estimator: Any
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Network(nn.Module):
     @property
     def family(self) -> str:
         """The architecture, as its library calls it."""
-        return str(self.spec["backbone"])
+        return self.spec.backbone
 
     @property
     @abstractmethod
@@ -122,9 +122,7 @@ class Network(nn.Module):
         )
         if self.estimator is not None:
             sklearn_head.save(self.estimator, folder)
-        (folder / CONFIG).write_text(
-            json.dumps(self.spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        (folder / CONFIG).write_text(self.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         # safetensors keeps others from reading its files
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
@@ -134,7 +132,7 @@ class Network(nn.Module):
         state = self.net.state_dict()
         return (
             {name: state[name] for name in own_names(state, self.head_name)}
-            if self.spec.get("adapters")
+            if self.spec.adapters
             else state
         )
 
@@ -152,13 +150,12 @@ class Network(nn.Module):
             self.net.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise HeadstartError(
-                f"{path}: expected the weights of a {self.spec.get('backbone')} network; found: "
+                f"{path}: expected the weights of a {self.spec.backbone} network; found: "
                 f"{first_line(error)}"
             ) from None
-        head = Head.model_validate(self.spec["head"])
-        if head.is_estimator:
+        if self.spec.head.is_estimator:
             self.estimator = sklearn_head.load(
-                folder, head, self.spec["width"], self.spec["classes"]
+                folder, self.spec.head, self.spec.width, self.spec.classes
             )
 
 
@@ -225,16 +222,16 @@ def digest(net: nn.Module, classifier: str) -> str:
     return total.hexdigest()
 
 
-def check_origin(found: str, origin: dict[str, Any]) -> None:
+def check_origin(sha256: str, origin: Origin) -> None:
     """Make sure that a backbone is the one that adapters were trained beside.
 
     Raises:
         HeadstartError: its SHA-256 is another one.
     """
-    if found != origin["sha256"]:
+    if sha256 != origin.sha256:
         raise HeadstartError(
-            f"{origin['from']}: holds other weights than those the adapters were trained beside "
-            f"(SHA-256 {found[:12]}…, expected {origin['sha256'][:12]}…). Bring the old ones "
+            f"{origin.source}: holds other weights than those the adapters were trained beside "
+            f"(SHA-256 {sha256[:12]}…, expected {origin.sha256[:12]}…). Bring the old ones "
             "back, or train again with transfer.adapters.merge = true for a model that needs no "
             "other"
         )

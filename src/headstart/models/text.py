@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from headstart.models.attribution import integrated_gradients
 from headstart.models.embedder import embedder, load_dense
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.pooled_encoder import POOLINGS, dense_layers
+from headstart.models.spec import DenseLayer, Origin, Spec, TextPreprocessing, TextSpec
 from headstart.models.text_blocks import text_blocks
 from headstart.models.text_preprocessor import (
     TextPreprocessor,
@@ -27,7 +29,6 @@ from headstart.models.text_preprocessor import (
     stated_keep,
 )
 from headstart.models.text_source import (
-    KIND,
     SHORTEST,
     built,
     check_first_token,
@@ -39,7 +40,7 @@ from headstart.models.text_source import (
     random_encoder,
     read_tokenizer,
 )
-from headstart.recipe import Head, Model
+from headstart.recipe import Model
 
 TOKENIZER = "tokenizer"  # folder beside the weights
 SAME = 1e-2  # relative
@@ -50,13 +51,15 @@ class TextNetwork(Network):
     """A transformers encoder, its token vectors pooled into one: reads `input_ids`,
     `attention_mask` … of shape (n, tokens)."""
 
+    spec: TextSpec
+
     def __init__(
         self,
         encoder: nn.Module,
         dense: nn.Module,
         head: nn.Module,
         tokenizer: Any,
-        spec: dict[str, Any],
+        spec: TextSpec,
     ) -> None:
         super().__init__()
         self.net, self.head_name = (
@@ -65,7 +68,7 @@ class TextNetwork(Network):
         )
         self.partition, self.spec = text_blocks(self.net), spec
         self.tokenizer = tokenizer
-        self._pool = POOLINGS[spec["preprocessing"]["pooling"]]
+        self._pool = POOLINGS[spec.preprocessing.pooling]
 
     def forward(self, **inputs: Tensor) -> Tensor:
         return self.head(self.features(**inputs))
@@ -76,16 +79,12 @@ class TextNetwork(Network):
 
     @property
     def reads(self) -> str:
-        look = self.spec["preprocessing"]
+        own = self.spec.preprocessing
         part = {"end": " (the end of longer ones)", "both": " (start and end of longer ones)"}.get(
-            look.get("keep"), ""
+            own.keep or "", ""
         )
-        dense = "".join(
-            f", dense layer to {layer['out_features']}" for layer in self.spec.get("dense", ())
-        )
-        return (
-            f"texts of up to {look['max_length']} tokens{part}, pooling: {look['pooling']}{dense}"
-        )
+        dense = "".join(f", dense layer to {layer.out_features}" for layer in self.spec.dense)
+        return f"texts of up to {own.max_length} tokens{part}, pooling: {own.pooling}{dense}"
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         if self.estimator is not None:
@@ -94,13 +93,14 @@ class TextNetwork(Network):
         return integrated_gradients(self.forward, words, inputs, targets)
 
     def preprocessor(self, policy: str = "none") -> TextPreprocessor:
-        look = self.spec["preprocessing"]
+        own = self.spec.preprocessing
         return TextPreprocessor(
-            self.tokenizer, look["max_length"], look.get("keep") or stated_keep(self.tokenizer)
+            self.tokenizer, own.max_length, own.keep or stated_keep(self.tokenizer)
         )
 
     def save(self, folder: Path) -> None:
-        self.spec["tokenizer_sha256"] = save_tokenizer(self.tokenizer, folder / TOKENIZER)
+        sha256 = save_tokenizer(self.tokenizer, folder / TOKENIZER)
+        self.spec = self.spec.model_copy(update={"tokenizer_sha256": sha256})
         super().save(folder)
 
 
@@ -131,39 +131,43 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         check_first_token(tokenizer, causal, model.backbone)
     keep = asked.keep or stated_keep(tokenizer)
     default = min(stated.max_length, limit or stated.max_length)
-    preprocessing: dict[str, Any] = {
-        "max_length": asked.max_length or max(default, SHORTEST),
-        "pooling": stated.pooling or ("last" if causal else "mean"),
-        "keep": keep,
-    }
+    preprocessing = TextPreprocessing(
+        max_length=asked.max_length or max(default, SHORTEST),
+        pooling=stated.pooling or ("last" if causal else "mean"),
+        keep=keep,
+        tokenizer=_digest_of(tokenizer),
+    )
     encoder = (
-        pretrained_encoder(model, source, preprocessing["pooling"])
+        pretrained_encoder(model, source, preprocessing.pooling)
         if pretrained
         else random_encoder(model, config)
     )
-    dense = load_dense(source, stated) if pretrained else dense_layers(stated.dense)
-    _drop_pooler(encoder, preprocessing["pooling"])
+    dense = load_dense(source, stated) if pretrained else _dense(stated.dense)
+    _drop_pooler(encoder, preprocessing.pooling)
     check_vocabulary(tokenizer, encoder, model.backbone)
-    reader = TextPreprocessor(tokenizer, preprocessing["max_length"], keep)
-    spec = {
-        "kind": KIND,
-        "backbone": config.model_type,
-        "config": {
+    reader = TextPreprocessor(tokenizer, preprocessing.max_length, keep)
+    origin = (
+        Origin(name=model.backbone, source=model.backbone, sha256=_digest(encoder, dense))
+        if pretrained
+        else None
+    )
+    name = f"{model.backbone} ({config.model_type})"
+    spec = TextSpec(
+        backbone=config.model_type,
+        config={
             key: value
             for key, value in json.loads(config.to_json_string(use_diff=False)).items()
             if key[0] != "_"
         },
-        "dense": list(stated.dense),
-        "head": model.head.model_dump(mode="json"),
-        "classes": len(dataset.labels),
-        "preprocessing": {**preprocessing, "tokenizer": _digest_of(tokenizer)},
-        "pretrained": {"from": model.backbone, "sha256": _digest(encoder, dense)}
-        if pretrained
-        else None,
-    }
-    width = _try_out(encoder, dense, reader, spec, model.backbone)
-    head = build_head(model.head, width, len(dataset.labels))
-    network = TextNetwork(encoder, dense, head, tokenizer, {**spec, "width": width})
+        dense=stated.dense,
+        head=model.head,
+        width=_try_out(encoder, dense, reader, preprocessing, name),
+        classes=len(dataset.labels),
+        preprocessing=preprocessing,
+        pretrained=origin,
+    )
+    head = build_head(model.head, spec.width, spec.classes)
+    network = TextNetwork(encoder, dense, head, tokenizer, spec)
     notes = list(stated.notes)
     if stated.lower and tokenizer.tokenize("A") != tokenizer.tokenize("a"):
         notes.append(
@@ -177,25 +181,27 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
             f"the tokenizer of {model.backbone} keeps the end of a long text "
             "(model.preprocessing.keep has others)"
         )
-    return network, notes + _reading_notes(
-        model.backbone, spec["preprocessing"], limit, reader, dataset
-    )
+    return network, notes + _reading_notes(model.backbone, preprocessing, limit, reader, dataset)
 
 
 def _reading_notes(
-    name: str, look: dict[str, Any], limit: int | None, reader: TextPreprocessor, dataset: Dataset
+    name: str,
+    preprocessing: TextPreprocessing,
+    limit: int | None,
+    reader: TextPreprocessor,
+    dataset: Dataset,
 ) -> list[str]:
     """What of the training texts is cut, or unknown to the tokenizer."""
     cut, unknown, seen = reader.look(dataset.train.items)
     of = "" if seen == len(dataset.train) else f" (of {seen:,} that were looked at)"
     how = {"start": "are cut there", "end": "keep their end only", "both": "lose their middle"}[
-        look["keep"]
+        preprocessing.keep or "start"
     ]
     notes = []
     if cut:
         notes.append(
             f"{100 * cut / seen:.1f} % of the training texts{of} are longer than "
-            f"{look['max_length']} tokens and {how} "
+            f"{preprocessing.max_length} tokens and {how} "
             f"(model.preprocessing.max_length{f', at most {limit}' if limit else ''})"
         )
     if unknown > MANY_UNKNOWN:
@@ -206,13 +212,13 @@ def _reading_notes(
     return notes
 
 
-def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
+def load_text_network(folder: Path, spec: Spec) -> TextNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
-    look = spec["preprocessing"]
+    assert isinstance(spec, TextSpec)
     try:
         if not (folder / TOKENIZER).is_dir():
             raise FileNotFoundError("no folder of that name")
-        if files_digest(folder / TOKENIZER) != spec["tokenizer_sha256"]:
+        if files_digest(folder / TOKENIZER) != spec.tokenizer_sha256:
             raise ValueError("another checksum than when it was saved")
         tokenizer = read_tokenizer(folder / TOKENIZER)
     except Exception as error:  # as manifold as damaged files
@@ -220,15 +226,13 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
             f"{folder / TOKENIZER}: expected the tokenizer of a run; found: {first_line(error)}"
         ) from None
     try:
-        if not isinstance(look["max_length"], int) or look["max_length"] < SHORTEST:
-            raise ValueError(f"max_length {look['max_length']!r}")
         with quiet():
-            encoder, dense = _pretrained_again(spec) if spec.get("adapters") else _built_again(spec)
-        _drop_pooler(encoder, look["pooling"])
-        head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
+            encoder, dense = _pretrained_again(spec) if spec.adapters else _built_again(spec)
+        _drop_pooler(encoder, spec.preprocessing.pooling)
+        head = build_head(spec.head, spec.width, spec.classes)
         network = TextNetwork(encoder, dense, head, tokenizer, spec)
-        if spec.get("adapters"):
-            put_in(network, **spec["adapters"])
+        if spec.adapters:
+            put_in(network, **spec.adapters.model_dump())
     except HeadstartError:
         raise
     except Exception as error:
@@ -239,24 +243,30 @@ def load_text_network(folder: Path, spec: dict[str, Any]) -> TextNetwork:
     return network
 
 
-def _built_again(spec: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+def _built_again(spec: TextSpec) -> tuple[nn.Module, nn.Module]:
     """Encoder and dense layers of a run, without weights."""
-    return built(AutoConfig.for_model(**spec["config"])), dense_layers(spec.get("dense", ()))
+    config: dict[str, Any] = spec.config
+    return built(AutoConfig.for_model(**config)), _dense(spec.dense)
 
 
-def _pretrained_again(spec: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+def _pretrained_again(spec: TextSpec) -> tuple[nn.Module, nn.Module]:
     """The encoder and dense layers that a run's adapters belong to, from where they came."""
-    model, pooling = Model(backbone=spec["pretrained"]["from"]), spec["preprocessing"]["pooling"]
+    assert spec.pretrained
+    model, pooling = Model(backbone=spec.pretrained.source), spec.preprocessing.pooling
     source = locate(model)
     encoder = pretrained_encoder(model, source, pooling)
     _drop_pooler(encoder, pooling)
     dense = (
         load_dense(source, embedder(model.backbone, source, None))
-        if spec.get("dense")
+        if spec.dense
         else nn.Sequential()
     )
-    check_origin(_digest(encoder, dense), spec["pretrained"])
+    check_origin(_digest(encoder, dense), spec.pretrained)
     return encoder, dense
+
+
+def _dense(layers: Sequence[DenseLayer]) -> nn.Sequential:
+    return dense_layers([layer.model_dump() for layer in layers])
 
 
 def _digest(encoder: nn.Module, dense: nn.Module) -> str:
@@ -283,7 +293,11 @@ def _drop_pooler(encoder: nn.Module, pooling: str) -> None:
 
 @torch.inference_mode()
 def _try_out(
-    encoder: nn.Module, dense: nn.Module, reader: TextPreprocessor, spec: dict[str, Any], name: str
+    encoder: nn.Module,
+    dense: nn.Module,
+    reader: TextPreprocessor,
+    preprocessing: TextPreprocessing,
+    name: str,
 ) -> int:
     """Pass a text of the greatest length through, and a short one beside it and alone: the width of
     what comes out.
@@ -292,28 +306,26 @@ def _try_out(
         HeadstartError: the encoder cannot read them, or padding changes what it makes of the short
             one.
     """
-    look = spec["preprocessing"]
-    samples = [{"text": "a"}, {"text": "a " * look["max_length"]}]
+    samples = [{"text": "a"}, {"text": "a " * preprocessing.max_length}]
     encoder.eval()
     try:
         pooled, alone = (
-            dense(POOLINGS[look["pooling"]](encoder(**inputs), inputs["attention_mask"]))
+            dense(POOLINGS[preprocessing.pooling](encoder(**inputs), inputs["attention_mask"]))
             for inputs in (reader.collate(samples), reader.collate(samples[:1]))
         )
     except Exception as error:
         raise HeadstartError(
-            f"model.backbone: {name} cannot read texts of {look['max_length']} tokens "
+            f"model.backbone: {name} cannot read texts of {preprocessing.max_length} tokens "
             f"({first_line(error)}). Its tokenizer may belong to another model, or "
             "model.preprocessing.max_length be too long"
         ) from None
     if pooled.ndim != 2:
         raise HeadstartError(
-            f"model.backbone: {name} ({spec['backbone']}) gives no vector a token; expected a "
-            "text encoder"
+            f"model.backbone: {name} gives no vector a token; expected a text encoder"
         )
     if (pooled[0] - alone[0]).norm() > SAME * alone[0].norm():
         raise HeadstartError(
-            f"model.backbone: {name} ({spec['backbone']}) reads a text in another way where "
+            f"model.backbone: {name} reads a text in another way where "
             "longer ones stand beside it; expected an encoder that leaves padding out. Choose "
             "another backbone"
         )

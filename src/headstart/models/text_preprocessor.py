@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -154,7 +154,7 @@ class TextPreprocessor:
         return cut, unknown / max(tokens, 1), len(rows)
 
 
-def stated_keep(tokenizer: Any) -> str:
+def stated_keep(tokenizer: Any) -> Literal["start", "end"]:
     """What a tokenizer keeps of a text that is too long, by its own `truncation_side`: "start" or
     "end"."""
     return "end" if tokenizer.truncation_side == "left" else "start"

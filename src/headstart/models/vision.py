@@ -19,11 +19,12 @@ from headstart.errors import HeadstartError, first_line
 from headstart.models.adapters import put_in
 from headstart.models.attribution import grad_cam
 from headstart.models.detect import local_folder
-from headstart.models.image_preprocessing import check_look, look_of
+from headstart.models.image_preprocessing import image_preprocessing
 from headstart.models.image_preprocessor import ImagePreprocessor, normalised
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
 from headstart.models.network import Network, build_head, check_origin, digest
 from headstart.models.packaged import packaged
+from headstart.models.spec import ImageSpec, Origin, Spec
 from headstart.models.weights import (
     OFFLINE_WAY_OUT,
     check_offline,
@@ -31,7 +32,7 @@ from headstart.models.weights import (
     from_file,
     from_folder,
 )
-from headstart.recipe import Head, Model
+from headstart.recipe import Model
 from headstart.registry import suggest
 from headstart.runtime.fused_batchnorm import fused_batchnorm
 
@@ -42,15 +43,15 @@ class VisionNetwork(Network):
     """A timm network: reads `pixel_values` of shape (n, 3, height, width), bytes, or floats
     normalised as `spec` says."""
 
+    spec: ImageSpec
+
     def __init__(
-        self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: dict[str, Any]
+        self, net: nn.Module, head: str, partition: dict[str, tuple[str, ...]], spec: ImageSpec
     ) -> None:
         super().__init__()
         self.net, self.head_name, self.partition, self.spec = net, head, partition, spec
-        for name in ("mean", "std"):
-            self.register_buffer(
-                f"_{name}", torch.tensor(spec["preprocessing"][name]), persistent=False
-            )
+        self.register_buffer("_mean", torch.tensor(spec.preprocessing.mean), persistent=False)
+        self.register_buffer("_std", torch.tensor(spec.preprocessing.std), persistent=False)
         # Training on 2 cores is so many times as fast: ResNet-18 1.14 (bf16 1.24), Lite0 1.63
         # (1.09).
         self.to(memory_format=torch.channels_last)
@@ -65,7 +66,7 @@ class VisionNetwork(Network):
     def for_inference(self) -> Network:
         device = next(self.net.parameters()).device
         noise = torch.randn(
-            1, *self.spec["preprocessing"]["input_size"], generator=torch.Generator().manual_seed(0)
+            1, *self.spec.preprocessing.input_size, generator=torch.Generator().manual_seed(0)
         )
         net = fused_batchnorm(self.net, noise.to(device))
         if net is self.net:
@@ -83,14 +84,10 @@ class VisionNetwork(Network):
 
     @property
     def reads(self) -> str:
-        look = self.spec["preprocessing"]
-        size = " × ".join(map(str, look["input_size"][1:]))
-        greys = (
-            ""
-            if "grey_range" not in look
-            else ", greys from {:g} to {:g}".format(*look["grey_range"])
-        )
-        return f"{size} pixels, {look['interpolation']}, crop {look['crop_pct']:g}{greys}"
+        own = self.spec.preprocessing
+        size = " × ".join(map(str, own.input_size[1:]))
+        greys = ", greys from {:g} to {:g}".format(*own.grey_range) if own.grey_range else ""
+        return f"{size} pixels, {own.interpolation}, crop {own.crop_pct:g}{greys}"
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         return (
@@ -100,7 +97,7 @@ class VisionNetwork(Network):
         )
 
     def preprocessor(self, policy: str = "none") -> ImagePreprocessor:
-        return ImagePreprocessor(self.spec["preprocessing"], policy)
+        return ImagePreprocessor(self.spec.preprocessing, policy)
 
 
 def vision_network(
@@ -128,59 +125,49 @@ def vision_network(
     if state is not None:
         _load(net, state, model)
     weights = digest(net, _classifier_name(net)) if pretrained else None
-    preprocessing, notes = look_of(
+    preprocessing, notes = image_preprocessing(
         {**net.pretrained_cfg, **own},  # type: ignore[dict-item]
         net,
         model.preprocessing,
         pretrained,
     )
-    if grey_range:
-        preprocessing["grey_range"] = list(grey_range)
-    spec = {
-        "kind": KIND,
-        "backbone": architecture,
-        "head": model.head.model_dump(mode="json"),
-        "classes": classes,
-        "size": size,
-        "preprocessing": preprocessing,
-        "pretrained": {
-            "from": model.weights or model.backbone,
-            "name": model.backbone,
-            "sha256": weights,
-        }
-        if pretrained
-        else None,
-    }
-    network = _with_head(net, model.head, classes, spec)
+    source = model.weights or model.backbone
+    spec = ImageSpec(
+        backbone=architecture,
+        head=model.head,
+        width=int(net.head_hidden_size),  # type: ignore[arg-type]
+        classes=classes,
+        size=size,
+        preprocessing=preprocessing.model_copy(update={"grey_range": grey_range}),
+        pretrained=Origin(name=model.backbone, source=source, sha256=weights) if weights else None,
+    )
+    network = _with_head(net, spec)
     if model.preprocessing.size:
         _try_size(network)
     return network, notes
 
 
-def load_vision_network(folder: Path, spec: dict[str, Any]) -> VisionNetwork:
+def load_vision_network(folder: Path, spec: Spec) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
-    check_look(spec["preprocessing"], str(folder))
-    if not timm.is_model(spec["backbone"].split(".")[0]):  # nor an address of one
-        raise ValueError(f"backbone {spec['backbone']!r}")
-    net = (
-        _pretrained_again(spec)
-        if spec.get("adapters")
-        else _create(spec["backbone"], spec["size"], False)
-    )
-    network = _with_head(net, Head.model_validate(spec["head"]), spec["classes"], spec)
-    if spec.get("adapters"):
-        put_in(network, **spec["adapters"])
+    assert isinstance(spec, ImageSpec)
+    if not timm.is_model(spec.backbone.split(".")[0]):  # nor an address of one
+        raise ValueError(f"backbone {spec.backbone!r}")
+    net = _pretrained_again(spec) if spec.adapters else _create(spec.backbone, spec.size, False)
+    network = _with_head(net, spec)
+    if spec.adapters:
+        put_in(network, **spec.adapters.model_dump())
     network.load_weights(folder)
     return network
 
 
-def _pretrained_again(spec: dict[str, Any]) -> nn.Module:
+def _pretrained_again(spec: ImageSpec) -> nn.Module:
     """The backbone that a run's adapters belong to, from where it came."""
-    origin = spec["pretrained"]
-    weights = None if origin["from"] == origin["name"] else origin["from"]
-    model = Model(backbone=origin["name"], weights=weights)
+    origin = spec.pretrained
+    assert origin
+    weights = None if origin.source == origin.name else origin.source
+    model = Model(backbone=origin.name, weights=weights)
     architecture, state, _ = _resolve(model, True)
-    net = _create(architecture, spec["size"], state is None)
+    net = _create(architecture, spec.size, state is None)
     if state is not None:
         _load(net, state, model)
     check_origin(digest(net, _classifier_name(net)), origin)
@@ -290,14 +277,14 @@ def _try_size(network: VisionNetwork) -> None:
     Raises:
         HeadstartError: the network cannot read pictures of its spec's size.
     """
-    size = network.spec["preprocessing"]["input_size"]
+    size = network.spec.preprocessing.input_size
     network.eval()
     try:
         with torch.inference_mode():
             network(torch.zeros(1, *size))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise HeadstartError(
-            f"model.preprocessing.size: {network.spec['backbone']} cannot read {size[1]} × "
+            f"model.preprocessing.size: {network.spec.backbone} cannot read {size[1]} × "
             f"{size[2]} pixels ({first_line(error, 150)}); choose another size, such as a "
             "multiple of 32"
         ) from None
@@ -314,24 +301,23 @@ def _classifier_name(net: nn.Module) -> str:
     return name
 
 
-def _with_head(net: nn.Module, head: Head, classes: int, spec: dict[str, Any]) -> VisionNetwork:
+def _with_head(net: nn.Module, spec: ImageSpec) -> VisionNetwork:
     """Replace timm's classifier by the recipe's head and name the blocks."""
     classifier = _classifier_name(net)
     if not isinstance(net.get_submodule(classifier), nn.Linear):
-        net.reset_classifier(classes)  # type: ignore[operator]  # some networks build a linear one when asked
+        net.reset_classifier(spec.classes)  # type: ignore[operator]  # some networks build a linear one when asked
     if not isinstance(net.get_submodule(classifier), nn.Linear):
         raise HeadstartError(
-            f"model.backbone: the classifier of {spec['backbone']} is a "
+            f"model.backbone: the classifier of {spec.backbone} is a "
             f"{type(net.get_submodule(classifier)).__name__}; expected a linear layer. Choose "
             "another backbone"
         )
     blocks = _blocks(net, classifier)
-    width = int(net.head_hidden_size)  # type: ignore[arg-type]
-    net.set_submodule(classifier, build_head(head, width, classes))
+    net.set_submodule(classifier, build_head(spec.head, spec.width, spec.classes))
     blocks["head"] = tuple(
         name for name, _ in net.named_parameters() if name.startswith(f"{classifier}.")
     )
-    return VisionNetwork(net, classifier, blocks, {**spec, "width": width})
+    return VisionNetwork(net, classifier, blocks, spec)
 
 
 def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:

@@ -19,9 +19,10 @@ from headstart.data.dataset import Dataset
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError, first_line
 from headstart.models.network import Network, build_head
+from headstart.models.spec import Origin, Spec, WordPreprocessing, WordVectorSpec
 from headstart.models.text_preprocessor import text_digest
 from headstart.models.word_vectors import KIND, WordVectorizer, WordVectors, read_vectors
-from headstart.recipe import Head, Model
+from headstart.recipe import Model
 
 VECTORS, WORDS = "vectors.safetensors", "words.json"
 
@@ -55,7 +56,9 @@ class WordPreprocessor:
 class WordVectorNetwork(Network):
     """A head on pooled word vectors: reads `values` of shape (n, numbers of a vector)."""
 
-    def __init__(self, vectorizer: WordVectorizer, head: nn.Module, spec: dict[str, Any]) -> None:
+    spec: WordVectorSpec
+
+    def __init__(self, vectorizer: WordVectorizer, head: nn.Module, spec: WordVectorSpec) -> None:
         super().__init__()
         self.net, self.head_name, self.spec = nn.ModuleDict({"head": head}), "head", spec
         self.partition = {
@@ -72,11 +75,11 @@ class WordVectorNetwork(Network):
 
     @property
     def reads(self) -> str:
-        look = self.spec["preprocessing"]
-        case = "in lower case" if look["lower"] else "as they are written"
+        own = self.spec.preprocessing
+        case = "in lower case" if own.lower else "as they are written"
         return (
-            f"{self.spec['words']:,} words {case}, {self.spec['width']} numbers each, pooling: "
-            f"{look['pooling']}"
+            f"{self.spec.words:,} words {case}, {self.spec.width} numbers each, pooling: "
+            f"{own.pooling}"
         )
 
     def preprocessor(self, policy: str = "none") -> WordPreprocessor:
@@ -116,20 +119,19 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
     vectors = read_vectors(model.backbone)
     vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
     width = vectors.values.shape[1]
-    spec = {
-        "kind": KIND,
-        "backbone": KIND,
-        "head": model.head.model_dump(mode="json"),
-        "classes": len(dataset.labels),
-        "words": len(vectors.words),
-        "width": width,
-        "preprocessing": {
-            "pooling": pooling,
-            "lower": bool(vectorizer.lower_),
-            "weights": hashlib.sha256(vectorizer.weights_.tobytes()).hexdigest(),
-        },
-        "pretrained": {"from": model.backbone, "sha256": _digest(vectors)},
-    }
+    spec = WordVectorSpec(
+        backbone=KIND,
+        head=model.head,
+        classes=len(dataset.labels),
+        words=len(vectors.words),
+        width=width,
+        preprocessing=WordPreprocessing(
+            pooling=pooling,
+            lower=bool(vectorizer.lower_),
+            weights=hashlib.sha256(vectorizer.weights_.tobytes()).hexdigest(),
+        ),
+        pretrained=Origin(name=model.backbone, source=model.backbone, sha256=_digest(vectors)),
+    )
     shown = (
         f" (such as {', '.join(map(quoted, vectorizer.unknown_))})" if vectorizer.unknown_ else ""
     )
@@ -144,19 +146,18 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no "
         f"vector{shown}"
     )
-    network = WordVectorNetwork(
-        vectorizer, build_head(model.head, width, len(dataset.labels)), spec
-    )
+    network = WordVectorNetwork(vectorizer, build_head(spec.head, width, spec.classes), spec)
     return network, [*vectors.notes, note]
 
 
-def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNetwork:
+def load_word_vector_network(folder: Path, spec: Spec) -> WordVectorNetwork:
     """The network that `save` wrote to a folder.
 
     Raises:
         HeadstartError: its vectors are missing or damaged.
     """
-    look = spec["preprocessing"]
+    assert isinstance(spec, WordVectorSpec)
+    own = spec.preprocessing
     try:
         held = load_file(folder / VECTORS)
         words = json.loads((folder / WORDS).read_text(encoding="utf-8"))
@@ -166,20 +167,20 @@ def load_word_vector_network(folder: Path, spec: dict[str, Any]) -> WordVectorNe
             WordVectors(pd.Index(words, dtype="str"), held["vectors"]),
             held["weights"],
         )
-        if held["vectors"].shape != (len(words), spec["width"]) or weights.shape != (len(words),):
+        if held["vectors"].shape != (len(words), spec.width) or weights.shape != (len(words),):
             raise ValueError(f"{len(words)} words for vectors of shape {held['vectors'].shape}")
         if (_digest(vectors), hashlib.sha256(weights.tobytes()).hexdigest()) != (
-            spec["pretrained"]["sha256"],
-            look["weights"],
+            spec.pretrained and spec.pretrained.sha256,
+            own.weights,
         ):
             raise ValueError("another checksum than when they were saved")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeadstartError(
             f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}"
         ) from None
-    vectorizer = WordVectorizer(vectors, look["pooling"], "lower" if look["lower"] else "keep")
-    vectorizer.lower_, vectorizer.weights_ = bool(look["lower"]), weights
-    head = build_head(Head.model_validate(spec["head"]), spec["width"], spec["classes"])
+    vectorizer = WordVectorizer(vectors, own.pooling, "lower" if own.lower else "keep")
+    vectorizer.lower_, vectorizer.weights_ = own.lower, weights
+    head = build_head(spec.head, spec.width, spec.classes)
     network = WordVectorNetwork(vectorizer, head, spec)
     network.load_weights(folder)
     return network

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.data.dataset import Dataset
+from headstart.models.spec import Spec
 from headstart.recipe import Recipe
 
 PACKAGES = (
@@ -34,13 +35,14 @@ PACKAGES = (
 def manifest(
     recipe: Recipe,
     dataset: Dataset,
-    spec: dict[str, Any],
+    spec: Spec,
     settings: dict[str, Any],
     device: str,
     processes: int,
 ) -> dict[str, Any]:
     """Plain values for `manifest.json`. `settings` holds what the recipe left open and the run
     settled."""
+    origin = spec.pretrained
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe_sha256": recipe.digest(),
@@ -52,7 +54,11 @@ def manifest(
             for role, examples in dataset.parts().items()
         },
         "labels": list(dataset.labels),
-        "backbone": {"architecture": spec["backbone"], "pretrained": spec["pretrained"]},
+        "backbone": {
+            "architecture": spec.backbone,
+            "pretrained": origin
+            and {"from": origin.source, "name": origin.name, "sha256": origin.sha256},
+        },
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),

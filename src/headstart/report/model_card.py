@@ -4,9 +4,9 @@ from."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from headstart.data.unicode import printable, quoted
+from headstart.models.spec import Spec
 from headstart.report.report import Report
 
 PIPELINES = {"vision": "image-classification", "text": "text-classification"}
@@ -14,14 +14,14 @@ LIBRARIES = {"vision": "timm", "text": "transformers"}
 MANY = 50  # labels that are listed
 
 
-def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str:
+def model_card(report: Report, spec: Spec, uses: Sequence[str]) -> str:
     """A model card (Mitchell et al. 2019) in Markdown, written from the report alone.
 
     Args:
         spec: of the network. uses: the ways to load it, each a line of Python that begins with the
             library's name.
     """
-    test, origin = report.test, spec["pretrained"]
+    test, origin = report.test, spec.pretrained
     rows = {
         "accuracy": test.accuracy,
         "balanced accuracy": test.balanced_accuracy,
@@ -38,15 +38,15 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
     worst = test.worst_class()
     beside = [f"- {result.name}: {result.test.accuracy}" for result in report.beside]
     parts = [
-        f"---\nlibrary_name: {LIBRARIES[spec['kind']]}\npipeline_tag: "
-        f"{PIPELINES[spec['kind']]}\ntags: [headstart]\n---",
+        f"---\nlibrary_name: {LIBRARIES[spec.kind]}\npipeline_tag: "
+        f"{PIPELINES[spec.kind]}\ntags: [headstart]\n---",
         f"# {report.name}",
         f"Tells {len(report.labels)} classes apart: {', '.join(labels)}.",
         "\n\nor\n\n".join(
             f"```python\nimport {use.partition('.')[0]}\n\n{use}\n```" for use in uses
         ),
-        f"A `{spec['backbone']}` network, "
-        + (f"pretrained (`{origin['from']}`)" if origin else "from random weights")
+        f"A `{spec.backbone}` network, "
+        + (f"pretrained (`{origin.source}`)" if origin else "from random weights")
         + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
         f"## Measured on {test.n} test examples",
         "| | value | 95 % interval |\n|---|---|---|\n"
@@ -67,7 +67,7 @@ def model_card(report: Report, spec: dict[str, Any], uses: Sequence[str]) -> str
             if report.leaked
             else ""
         )
-        + _greys(spec["preprocessing"].get("grey_range")),
+        + _greys(getattr(spec.preprocessing, "grey_range", None)),
     ]
     return "\n\n".join(parts) + "\n"
 

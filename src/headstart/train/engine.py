@@ -107,10 +107,7 @@ def _probe(network: Network, phase: Phase, context: TrainContext, course: TrainS
 def _start(network: Network, plan: Plan, context: TrainContext) -> dict[str, Tensor]:
     """The weights that training begins with, where something is to stay near them; a head from
     random numbers is not one."""
-    if (
-        not (context.transfer.l2_sp or context.transfer.wise_ft)
-        or network.spec["pretrained"] is None
-    ):
+    if not (context.transfer.l2_sp or context.transfer.wise_ft) or network.spec.pretrained is None:
         return {}
     new = () if plan.phases[0].probe else tuple(network.partition["head"])
     state = network.net.state_dict()

@@ -41,19 +41,8 @@ class FeatureCache:
     """The features of one frozen backbone, by the SHA-256 of each example."""
 
     def __init__(self, network: Network, precision: str) -> None:
-        pretrained = network.spec["pretrained"]
-        assert pretrained is not None, "features of random weights are not worth keeping"
-        spec = network.spec
-        look, config = spec["preprocessing"], spec.get("config")
-        address = [
-            FORMAT,
-            spec["backbone"],
-            config,
-            spec.get("dense"),
-            pretrained["sha256"],
-            look,
-            precision,
-        ]
+        assert network.spec.pretrained, "features of random weights are not worth keeping"
+        address = [FORMAT, *network.spec.features_key(), precision]
         name = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
         cache_limit()  # a wrong one is said before anything is computed
         self.folder = cache_folder() / "features" / name[:32]
@@ -202,7 +191,7 @@ def _check(batch: np.ndarray, examples: Examples, network: Network, context: Tra
         assert_unchanged(examples, row, context.plain)
         if not np.isfinite(made).all():
             raise HeadstartError(
-                f"model: {network.spec['backbone']} makes no finite numbers of "
+                f"model: {network.spec.backbone} makes no finite numbers of "
                 f"{examples.names[row]}; are its weights "
                 f"damaged, or is {context.precision} too narrow for them (train.precision = "
                 '"fp32")?'

@@ -40,7 +40,7 @@ def logits(
     mine = [order[place] for place in share_of(len(items))]
     own = list(features(network, [items[row] for row in mine], preprocessor, device, precision))
     outputs = head_outputs(
-        network, np.concatenate(own or [np.zeros((0, network.spec["width"]), np.float32)])
+        network, np.concatenate(own or [np.zeros((0, network.spec.width), np.float32)])
     )
     return assemble(from_all((mine, outputs)))
 
@@ -64,7 +64,7 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         ) from None
     if not np.isfinite(found).all() and network.estimator is not None:
         raise HeadstartError(
-            f"model.head.classifier: the probabilities of {network.spec['head']['classifier']} "
+            f"model.head.classifier: the probabilities of {network.spec.head.classifier} "
             "are no numbers, as where features are the same in all examples of a class. Choose "
             "another one, such as logistic_regression"
         )

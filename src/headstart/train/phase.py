@@ -128,7 +128,7 @@ class PhaseRun(TrainerCallback):
         self._network.to(context.device)
         loss = Loss(options, context.class_weights, context.device)
         examples = TrainingSet(
-            context.train, context.augmented, self._network.spec["classes"], context.kept
+            context.train, context.augmented, self._network.spec.classes, context.kept
         )
         loader = loader_of(examples, self._batches, options.workers, context.device)
         lower = None if self._rehearsal else lower_of(self._network, self._phase, context)

@@ -113,12 +113,9 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
 
 def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], str]) -> str:
     """What was chosen before for such a network and such a plan on this machine."""
-    spec = {
-        key: network.spec.get(key)
-        for key in ("backbone", "config", "preprocessing", "head", "adapters")
-    }
+    parts = {"backbone", "config", "preprocessing", "head", "adapters"}
     about = [
-        spec,
+        network.spec.model_dump(mode="json", include=parts),
         [sorted(phase.rates) for phase in tuned[-1:]],
         torch.__version__,
         platform.node(),

@@ -98,7 +98,7 @@ def prepare(
     asked = recipe.with_changes(model={"head": head})
     network, notes = modality.network(asked.model, dataset, recipe.transfer.pretrained)
     if head.is_estimator:
-        sklearn_head.try_out(head, network.spec["width"], len(dataset.labels))
+        sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
             sklearn_head.check_weights(head)
     if recipe.transfer.adapted:
@@ -120,8 +120,8 @@ def prepare(
     precision = choose_precision(
         recipe.train.precision, network, made.tuned, sample, machine.device
     )
-    network.spec |= {"task": recipe.task, "labels": list(dataset.labels), "precision": precision}
-    network.spec["column"] = dataset.column
+    of_this_run = {"labels": dataset.labels, "precision": precision, "column": dataset.column}
+    network.spec = network.spec.model_copy(update={"task": recipe.task, **of_this_run})
     size = batch_size(recipe.train.batch_size, len(dataset.train))
     prepared = Prepared(
         recipe=recipe,

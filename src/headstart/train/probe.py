@@ -45,7 +45,7 @@ def probe(network: Network, phase: Phase, context: TrainContext) -> History:
     """Fit the network's head on features of its frozen rest, in place and the same in every
     process."""
     started = time.perf_counter()
-    head = Head.model_validate(network.spec["head"])
+    head = network.spec.head
     by_gradient = head.fitting == "gradient"
     selection = context.selection if by_gradient else None
     train, cached = extract(network, "train", context.train, context)
