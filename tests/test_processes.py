@@ -65,7 +65,7 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
     assert start(path, None, 1, f"output={tmp_path / 'alone'}") == [0]
     one = Report.read(tmp_path / "alone")
     assert one.counts == two.counts
-    assert one.beside[0].test == two.beside[0].test
+    assert one.baselines[0].test == two.baselines[0].test
     if not statistics:  # the same network but for rounding
         other = load_file(tmp_path / "alone" / "model" / "network.safetensors")
         for name, value in saved.items():
@@ -131,7 +131,7 @@ def test_two_processes_share_a_classifier(
         evaluate={"baselines": ["feature_extraction"]},
     )
     assert start(path, None, 2) == [0, 0]
-    (forest,) = Report.read(tmp_path / "run").beside
+    (forest,) = Report.read(tmp_path / "run").baselines
     assert forest.fitted == "RandomForestClassifier"
     assert forest.test.accuracy.value > 0.5
 

@@ -240,7 +240,10 @@ def test_what_had_finished_is_not_done_again(recipe: Callable[..., Path]) -> Non
     shutil.rmtree(report.folder)
     assert start(beside, None) == [0]
     again = Report.read(report.folder)
-    assert (report.main.test, report.beside[0].test) == (again.main.test, again.beside[0].test)
+    assert (report.main.test, report.baselines[0].test) == (
+        again.main.test,
+        again.baselines[0].test,
+    )
 
 
 def test_a_changed_recipe_is_refused_with_two_ways_out(
@@ -287,7 +290,7 @@ def test_a_failing_rival_costs_no_result(write_recipe: WriteRecipe) -> None:
     report = run(
         write_recipe(evaluate={"baselines": beside}, train={"optimizer": "sgd", "epochs": 8})
     )
-    assert [result.name for result in report.beside] == ["raw_pixels_forest"]
+    assert [result.name for result in report.baselines] == ["raw_pixels_forest"]
     assert any(
         note.startswith("evaluate.baselines: scratch gave no result: train")
         for note in report.notes

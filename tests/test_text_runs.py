@@ -45,13 +45,13 @@ def test_a_text_run_leaves_everything_behind_and_loads_again(
     assert "newly initialized" not in out + err
     assert "% of the training texts are longer than 8 tokens" in out
     report = Report.read(tmp_path / "run")
-    assert [result.name for result in report.beside] == [
+    assert [result.name for result in report.baselines] == [
         "scratch",
         "feature_extraction",
         "tfidf_logistic_regression",
     ]
     assert report.test.accuracy.value > 0.8
-    assert report.beside[2].test.accuracy.value > 0.8
+    assert report.baselines[2].test.accuracy.value > 0.8
 
     rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").open(encoding="utf-8")))
     assert [row["example"] for row in rows[:2]] == ["test.tsv:2", "test.tsv:3"]
@@ -337,7 +337,7 @@ def test_chinese_characters_stay_intact(
     report = Report.read(tmp_path / "run")
     assert report.labels == ("好", "差")
     assert report.test.accuracy.value > 0.8
-    assert report.beside[0].test.accuracy.value > 0.8, "cut into characters"
+    assert report.baselines[0].test.accuracy.value > 0.8, "cut into characters"
     for name in ("report.html", "metrics.json", "predictions.csv", "manifest.json"):
         content = (tmp_path / "run" / name).read_text(encoding="utf-8")
         assert "好" in content
@@ -377,4 +377,6 @@ def test_two_processes_train_a_text_network_as_one_does(
     ]
     assert [row.split(",")[:2] for row in rows[0]] == [row.split(",")[:2] for row in rows[1]]
     assert len(rows[0]) == len(set(rows[0])) == 41
-    assert reports[0].beside[0].test == reports[1].beside[0].test, "features are equal to the bit"
+    assert reports[0].baselines[0].test == reports[1].baselines[0].test, (
+        "features are equal to the bit"
+    )

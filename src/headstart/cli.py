@@ -85,7 +85,7 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     checked = read_recipe(recipe, overrides or [])
     machine = start()
     prepared = prepare(checked, machine)
-    from headstart.report.plots import plot_rates
+    from headstart.report.plots import plot_lr_range_test
     from headstart.train.lr_range import STEPS, lr_range
 
     typer.echo(f"trying {STEPS} rates, each on a batch of {prepared.batch_size}", err=True)
@@ -98,7 +98,7 @@ def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     if machine.rank == 0:
         plot = Path(checked.output).with_name(f"{Path(checked.output).name}.lr-find.png")
         plot.parent.mkdir(parents=True, exist_ok=True)
-        plot_rates(found.rates, found.losses, found.suggestion, checked.train.lr, plot)
+        plot_lr_range_test(found.rates, found.losses, found.suggestion, checked.train.lr, plot)
         typer.echo(
             f"suggested: train.lr={found.suggestion:g} (the loss falls fastest there; the recipe "
             f"has {checked.train.lr:g})"

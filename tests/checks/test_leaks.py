@@ -68,7 +68,7 @@ def test_leaks_are_named_and_the_score_without_them_given(
     ]
     accuracy = np.mean([label == predicted for _, label, predicted, *_ in predictions])
     assert report.without_leaks.accuracy.value == pytest.approx(accuracy)
-    assert "without the test examples that training or validation has too (6): " in report.summary()
+    assert "without the 6 test examples that are also in training" in report.summary()
     rows = list(csv.DictReader((tmp_path / "run" / "leaks.csv").open(encoding="utf-8")))
     assert rows[0] == {
         "part": "test",

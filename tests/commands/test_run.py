@@ -53,9 +53,9 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     assert Report.read(folder) == report
     assert report.test.n == 18
     assert report.counts["train"] == {"blue": 8, "green": 8, "red": 8}
-    assert [result.name for result in report.beside] == ["fine_tune", "raw_pixels_forest"]
-    assert len(report.beside[0].epochs) == 1
-    assert report.beside[0].phases[0].rates["head"] == pytest.approx(1e-2)
+    assert [result.name for result in report.baselines] == ["fine_tune", "raw_pixels_forest"]
+    assert len(report.baselines[0].epochs) == 1
+    assert report.baselines[0].phases[0].rates["head"] == pytest.approx(1e-2)
     assert report.selected_on == "validation"
 
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
@@ -65,11 +65,11 @@ def test_a_run_leaves_everything_behind_and_loads_again(
     )
     right = np.array([row["label"] == row["predicted"] for row in rows], dtype=int)
     chances = []
-    for result in report.beside:
+    for result in report.baselines:
         theirs = list(csv.DictReader((folder / "predictions" / f"{result.name}.csv").open()))
         assert list(theirs[0]) == list(rows[0])
         chances.append(sign_flip_test(right - [row["label"] == row["predicted"] for row in theirs]))
-    assert [result.p for result in report.beside] == holm(chances)
+    assert [result.p for result in report.baselines] == holm(chances)
     assert "p " in report.verdict()
     model = headstart.load(folder)
     assert model.labels == ("blue", "green", "red")
@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(outcome, "write_html", full)
+    monkeypatch.setattr(outcome, "write_report_page", full)
     with pytest.raises(HeadstartError, match="could not be written: no space left on device"):
         headstart.run(write_recipe(train={"epochs": 1}))
     assert [file.name for file in tmp_path.iterdir() if "run" in file.name] == [

@@ -12,7 +12,7 @@ from headstart.commands.run import run
 from headstart.evaluate.results import Estimate
 from headstart.models.text import TextNetwork
 from headstart.models.vision import VisionNetwork
-from headstart.report.pages import axis_of
+from headstart.report.html import axis_limits
 from tests.conftest import WriteRecipe, reviews, write_table
 
 
@@ -32,15 +32,15 @@ def test_curves_confusions_and_examples_of_images(
     counted = [int(cell) for cell in re.findall(r">(\d+)</td>", rows[0])]
     assert sum(counted) == report.test.n
     assert report.calibration is not None
-    assert f"a temperature of {report.calibration.temperature:.2f}" in page
+    assert f"the validation part is {report.calibration.temperature:.2f}" in page
     assert "<script" not in page
-    low, high = axis_of([report.test.accuracy])
+    low, high = axis_limits([report.test.accuracy])
     drawn = re.search(
         r'class="span" style="left:([\d.]+)%;width:([\d.]+)%.*?'
         r'class="estimate" style="left:([\d.]+)%',
         page,
     )
-    accuracy, (low, high) = report.test.accuracy, axis_of([report.test.accuracy])
+    accuracy, (low, high) = report.test.accuracy, axis_limits([report.test.accuracy])
     expected = np.array(
         [accuracy.low - low, accuracy.high - accuracy.low, accuracy.value - low]
     ) / (high - low)
@@ -60,7 +60,7 @@ def test_curves_confusions_and_examples_of_images(
 def test_an_axis_shows_all_intervals_as_large_as_can_be(
     intervals: list[tuple[float, float]], ends: tuple[float, float]
 ) -> None:
-    assert axis_of(
+    assert axis_limits(
         [Estimate(value=low, low=low, high=high) for low, high in intervals]
     ) == pytest.approx(ends)
 

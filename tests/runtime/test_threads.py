@@ -10,12 +10,12 @@ import pytest
 
 from headstart.runtime.threads import SPINS, cores, share_cores
 
-OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "LOCAL_WORLD_SIZE")
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "LOCAL_WORLD_SIZE")
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in OWN:
+    for name in VARIABLES:
         monkeypatch.setenv(name, "")  # so that it is as before when the test has ended
         monkeypatch.delenv(name)
 
@@ -62,7 +62,7 @@ def test_the_openmp_that_torch_brings_reads_it() -> None:
         "import ctypes, headstart.runtime.threads as t; t.share_cores(); "
         f"ctypes.CDLL({str(libraries[0])!r})"
     )
-    told = subprocess.run(
+    stderr = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "OMP_DISPLAY_ENV": "VERBOSE"},
         capture_output=True,
@@ -70,8 +70,8 @@ def test_the_openmp_that_torch_brings_reads_it() -> None:
         timeout=60,
         check=True,
     ).stderr
-    assert f"GOMP_SPINCOUNT = '{SPINS}'" in told
-    assert "OMP_WAIT_POLICY = 'PASSIVE'" in told
+    assert f"GOMP_SPINCOUNT = '{SPINS}'" in stderr
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in stderr
 
 
 def test_nothing_that_reads_it_is_imported_before() -> None:
@@ -79,7 +79,7 @@ def test_nothing_that_reads_it_is_imported_before() -> None:
 import sys, headstart.cli, headstart.commands.run, headstart.inference.predict
 print('torch' in sys.modules, 'sklearn' in sys.modules)
 """
-    told = subprocess.run(
+    stdout = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout
-    assert told.split() == ["False", "False"]
+    assert stdout.split() == ["False", "False"]

@@ -307,7 +307,7 @@ def test_beside_fine_tuning_and_the_other_way_round(
             evaluate={"baselines": [other]},
         )
         report = headstart.run(path, [f"output={path.parent / main}"])
-        by_name = {result.name: result for result in (report.main, *report.beside)}
+        by_name = {result.name: result for result in (report.main, *report.baselines)}
         assert by_name["feature_extraction"].fitted == "RandomForestClassifier"
         assert report.selected_on == ("validation" if main == "fine_tune" else None)
         assert len(by_name["fine_tune"].epochs) == 1

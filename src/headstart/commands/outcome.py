@@ -18,9 +18,9 @@ from headstart.evaluate.scores import score
 from headstart.models.baselines import majority
 from headstart.report.examples import examples
 from headstart.report.folder import MODEL, SPLIT
-from headstart.report.html import write_html
+from headstart.report.html import write_report_page
 from headstart.report.manifest import manifest
-from headstart.report.predictions import BESIDE, FILE, write_predictions
+from headstart.report.predictions import FILE, FOLDER, write_predictions
 from headstart.report.report import Report
 from headstart.train.prepared import Machine, Prepared
 
@@ -73,7 +73,7 @@ def report_of(
         calibration=calibration,
         selected_on=recipe.train.selection if chosen else None,
         main=result,
-        beside=with_p_values(probabilities, beside, dataset.test.labels),
+        baselines=with_p_values(probabilities, beside, dataset.test.labels),
     )
 
 
@@ -100,9 +100,9 @@ def write_run(
     )
     test = dataset.test.labels, probabilities
     shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
-    write_html(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
+    write_report_page(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
     write_predictions(dataset, probabilities, folder / FILE)
-    _write_beside(dataset, beside, folder / BESIDE)
+    _write_beside(dataset, beside, folder / FOLDER)
 
 
 def _write_beside(dataset: Dataset, beside: list[Answered], folder: Path) -> None:

@@ -25,7 +25,7 @@ from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.predict import Encoded, Prediction, Predictor
 from headstart.inference.request import BLANK, Limits, RefusedError, examples_in, opened, unreadable
 from headstart.report.folder import RECIPE
-from headstart.report.pages import render
+from headstart.report.html import render
 from headstart.report.report import FILE, Report
 from headstart.runtime.threads import readers
 

@@ -16,7 +16,14 @@ from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.files import atomic, beside, try_lock
 from headstart.inference.predict import Prediction, Predictor, Unreadable
-from headstart.report.predictions import AFTER, BEFORE, Row, columns, row_of, write_csv
+from headstart.report.predictions import (
+    FIRST_COLUMNS,
+    LAST_COLUMNS,
+    Row,
+    columns,
+    row_of,
+    write_csv,
+)
 
 ROWS = 10_000  # of a table in memory
 
@@ -72,7 +79,7 @@ def write_table(
                 seen()
         with atomic(out, exclusive=True) as draft:
             WRITERS[out.suffix](_rows(part), header, draft)
-            told = [("error" in row, row.get("refused", False)) for row in _rows(part)]
+            told = [("error" in row, bool(row.get("refused"))) for row in _rows(part)]
         part.unlink()
     return len(told), sum(error for error, _ in told), sum(refused for _, refused in told)
 
@@ -198,7 +205,10 @@ def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"refused": pa.bool_(), **{name: pa.string() for name in (*BEFORE[:3], *AFTER[1:])}}
+    kinds = {
+        "refused": pa.bool_(),
+        **{name: pa.string() for name in (*FIRST_COLUMNS[:3], *LAST_COLUMNS[1:])},
+    }
     texts = {name: pa.string() for name in columns if name.startswith("predicted_")}
     schema = pa.schema({name: (kinds | texts).get(name, pa.float64()) for name in columns})
     following = iter(rows)

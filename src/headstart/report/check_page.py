@@ -14,7 +14,7 @@ from PIL import Image
 from headstart.checks.leaks import Leaks, Pair
 from headstart.data.dataset import Dataset
 from headstart.files import write_text
-from headstart.report.pages import figure, render
+from headstart.report.html import as_html, render
 
 if TYPE_CHECKING:
     from headstart.models.preprocessor import Preprocessor
@@ -46,7 +46,7 @@ def write_check_page(
     }
     shown |= {(part, name) for part, name, *_ in doubts}
     figures = {
-        (role, name): figure(_as_it_stands(part.items[row], plain))
+        (role, name): as_html(_as_it_stands(part.items[row], plain))
         for role, part in page.dataset.parts().items()
         for row, name in enumerate(part.names)
         if (role, name) in shown
@@ -81,7 +81,7 @@ def _classes(
         rows = np.flatnonzero(train.labels == number)
         some = np.sort(random.permutation(rows)[:EACH]).tolist()
         shown = [
-            (figure(plain.show(train.items[row])), figure(varied.show(train.items[row], row)))
+            (as_html(plain.show(train.items[row])), as_html(varied.show(train.items[row], row)))
             for row in some
         ]
         found.append((name, len(rows), shown))

@@ -16,7 +16,7 @@ from headstart.evaluate.paired_tests import ALPHA, format_p, holm, p_equals, sig
 from headstart.evaluate.results import Estimate, FrozenModel
 from headstart.evaluate.scores import proportion
 from headstart.files import write_text
-from headstart.report.pages import render
+from headstart.report.html import render
 from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
 

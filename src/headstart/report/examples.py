@@ -14,7 +14,7 @@ from torch import Tensor
 from headstart.data.dataset import Dataset
 from headstart.models.network import Network
 from headstart.models.text_preprocessor import TextPreprocessor
-from headstart.report.pages import figure
+from headstart.report.html import as_html
 
 EACH = 6  # right and wrong ones
 LIKELIEST = 3  # classes
@@ -83,11 +83,11 @@ def _drawn(network: Network, item: str, target: int) -> tuple[Markup, Markup]:
     marks = _marks(network, inputs, torch.tensor([target], device=device))
     if isinstance(seen, str):
         if marks is None or not isinstance(preprocessor, TextPreprocessor):
-            return figure(item), Markup("")
+            return as_html(item), Markup("")
         return Markup(""), _marked_text(preprocessor.pieces(item), marks)
     if marks is None:
-        return figure(seen), Markup("")
-    return figure(seen), figure(_overlaid(seen, marks))
+        return as_html(seen), Markup("")
+    return as_html(seen), as_html(_overlaid(seen, marks))
 
 
 def _marks(network: Network, inputs: dict[str, Tensor], targets: Tensor) -> np.ndarray | None:

@@ -1,42 +1,81 @@
-"""report.html: one file, no scripts, nothing from elsewhere."""
+"""HTML pages: rendering shared by all pages, and report.html. Each page is one file without scripts
+or external resources."""
 
 from __future__ import annotations
 
+import base64
+import io
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
 
-from headstart.report.examples import Example
-from headstart.report.pages import render
-from headstart.report.plots import learning_curves, reliability
+from headstart.evaluate.results import Estimate
+from headstart.report.plots import learning_curves, reliability_diagram
 from headstart.report.report import Report
 
-# classes of a confusion matrix that is shown whole; else the pairs most often mixed up
-FEW, MIXED_UP = 12, 10
+if TYPE_CHECKING:
+    from headstart.report.examples import Example
+
+THUMBNAIL, EXCERPT = 160, 400  # pixels of an image, characters of a text
+MAX_CLASSES = 12  # of a full confusion matrix; with more, the most frequent confusions are listed
+CONFUSIONS = 10
 
 
-def write_html(
+def render(template: str, **values: object) -> str:
+    """A page from its template. Text is escaped unless it is Markup."""
+    environment = Environment(
+        loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(template).render(axis_limits=axis_limits, **values)
+
+
+def axis_limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """The ends of the shortest axis, in tenths, that shows all intervals."""
+    high = max(math.ceil(10 * max(estimate.high for estimate in estimates)), 1)
+    low = min(math.floor(10 * min(estimate.low for estimate in estimates)), high - 1)
+    return low / 10, high / 10
+
+
+def as_html(example: str | Image.Image) -> Markup:
+    """The beginning of a text, or a thumbnail of an image, as HTML."""
+    if isinstance(example, str):
+        excerpt = example if len(example) <= EXCERPT else f"{example[:EXCERPT]} …"
+        return Markup("<q>{}</q>").format(excerpt)
+    thumbnail, content = example.copy(), io.BytesIO()
+    thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+    thumbnail.save(content, "JPEG", quality=80)
+    return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(
+        base64.b64encode(content.getvalue()).decode()
+    )
+
+
+def write_report_page(
     report: Report,
-    manifest: dict[str, Any],
+    manifest: Mapping[str, object],
     sizes: dict[str, int],
     test: tuple[np.ndarray, np.ndarray],
-    risk: tuple[np.ndarray, np.ndarray],
+    risk_coverage: tuple[np.ndarray, np.ndarray],
     examples: Mapping[str, Sequence[Example]],
     folder: Path,
 ) -> None:
-    """Write report.html; every name from the data is shown as text, whatever it holds.
+    """Write report.html. Names from the data are escaped.
 
     Args:
-        sizes: parameters of each block. test: labels, shape (n,), and probabilities, shape (n,
-            classes), of the test part.
-        risk: share of examples answered and error among them, shape (n,) each. examples: by what
-            they are examples of.
+        sizes: parameters of each block.
+        test: labels, shape (n,), and probabilities, shape (n, classes), of the test part.
+        risk_coverage: share of examples answered and error rate among them, shape (n,) each.
+        examples: test examples by the title of their section.
     """
     truth, probabilities = test
-    results = [report.main, *report.beside]
+    predicted = probabilities.argmax(1)
+    results = [report.main, *report.baselines]
     page = render(
         "report.html",
         report=report,
@@ -46,29 +85,32 @@ def write_html(
         curves={
             result.name: learning_curves(result) for result in results if len(result.epochs) > 1
         },
-        reliability=reliability(probabilities.max(1), probabilities.argmax(1) == truth, *risk),
-        matrix=_matrix(truth, probabilities) if len(report.labels) <= FEW else None,
-        mixed_up=_mixed_up(truth, probabilities, report.labels),
+        reliability=reliability_diagram(probabilities.max(1), predicted == truth, *risk_coverage),
+        matrix=_confusion_matrix(truth, predicted, len(report.labels)),
+        confusions=_confusions(truth, predicted, report.labels),
         examples=examples,
     )
     (folder / "report.html").write_text(page, encoding="utf-8")
 
 
-def _matrix(truth: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
-    """How many examples of each label (row) were called what (column)."""
-    classes = probabilities.shape[1]
-    counted = np.bincount(truth * classes + probabilities.argmax(1), minlength=classes**2)
-    return [[int(count) for count in row] for row in counted.reshape(classes, classes)]
+def _confusion_matrix(
+    truth: np.ndarray, predicted: np.ndarray, classes: int
+) -> list[list[int]] | None:
+    """Counts by label (row) and prediction (column); None if there are many classes."""
+    if classes > MAX_CLASSES:
+        return None
+    counts = np.bincount(truth * classes + predicted, minlength=classes**2)
+    matrix: list[list[int]] = counts.reshape(classes, classes).tolist()
+    return matrix
 
 
-def _mixed_up(
-    truth: np.ndarray, probabilities: np.ndarray, labels: tuple[str, ...]
+def _confusions(
+    truth: np.ndarray, predicted: np.ndarray, labels: tuple[str, ...]
 ) -> list[tuple[str, str, int]]:
-    """(label, what it was called, how often), the most frequent first."""
-    guess = probabilities.argmax(1)
-    pairs = Counter(
-        zip(truth[guess != truth].tolist(), guess[guess != truth].tolist(), strict=True)
-    )
+    """(label, prediction, count) of the most frequent errors."""
+    errors = predicted != truth
+    pairs = Counter(zip(truth[errors].tolist(), predicted[errors].tolist(), strict=True))
     return [
-        (labels[own], labels[other], count) for (own, other), count in pairs.most_common(MIXED_UP)
+        (labels[label], labels[prediction], count)
+        for (label, prediction), count in pairs.most_common(CONFUSIONS)
     ]

@@ -1,4 +1,4 @@
-"""Where a result comes from: data, weights, packages, hardware, source revision, seed."""
+"""The origin of a result: data, weights, packages, hardware, source revision, seed."""
 
 from __future__ import annotations
 
@@ -7,41 +7,29 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from headstart.data.dataset import Dataset
 from headstart.models.spec import Spec
 from headstart.recipe import Recipe
 
 PACKAGES = (
-    "headstart",
-    "torch",
-    "torchvision",
-    "timm",
-    "transformers",
-    "accelerate",
-    "datasets",
-    "gensim",
-    "pyarrow",
-    "pandas",
-    "scikit-learn",
-    "numpy",
-    "pillow",
-)
+    "headstart", "torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "gensim",
+    "pyarrow", "pandas", "scikit-learn", "numpy", "pillow",
+)  # fmt: skip
 
 
 def manifest(
     recipe: Recipe,
     dataset: Dataset,
     spec: Spec,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
     device: str,
     processes: int,
-) -> dict[str, Any]:
-    """Plain values for `manifest.json`. `settings` holds what the recipe left open and the run
-    settled."""
+) -> dict[str, object]:
+    """The values of `manifest.json`. `settings` are those that the recipe leaves to the run."""
     origin = spec.pretrained
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -89,10 +77,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The revision of the repository the command was given in, if there is one."""
+    """The commit of the working directory's repository, if there is one."""
     try:
         command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None
+    return result.stdout.strip() or None

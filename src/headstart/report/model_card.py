@@ -36,7 +36,7 @@ def model_card(report: Report, spec: Spec, uses: Sequence[str]) -> str:
         f"{sum(by_class.values())} {role}" for role, by_class in report.counts.items()
     )
     worst = test.worst_class()
-    beside = [f"- {result.name}: {result.test.accuracy}" for result in report.beside]
+    beside = [f"- {result.name}: {result.test.accuracy}" for result in report.baselines]
     parts = [
         f"---\nlibrary_name: {LIBRARIES[spec.kind]}\npipeline_tag: "
         f"{PIPELINES[spec.kind]}\ntags: [headstart]\n---",

@@ -1,4 +1,4 @@
-"""Pictures for people."""
+"""Plots: learning curves and reliability as inline SVG, the learning rate range test as PNG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -17,22 +17,24 @@ from headstart.files import atomic
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-POINTS = 400  # of a curve
-# readable on white and on dark paper
-INK, FIRST, SECOND, SOFT = "#667085", "#2266cc", "#c0504d", "#9aa7b8"
+MAX_POINTS = 400  # of a curve
+# readable on a white and on a dark page
+TEXT, BLUE, RED, GREY = "#667085", "#2266cc", "#c0504d", "#9aa7b8"
 
 
-def plot_rates(
-    rates: Sequence[float], losses: Sequence[float], suggestion: float, now: float, path: Path
+def plot_lr_range_test(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float, current: float, path: Path
 ) -> None:
-    """Loss against learning rate, with the suggested rate and that of the recipe, as a PNG file."""
+    """Loss against learning rate as a PNG file, with the suggested rate and the recipe's."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(rates, losses, color="#1f4e79")
-    axes.axvline(suggestion, color="#c0504d", linestyle="--", label=f"suggested: {suggestion:g}")
-    axes.axvline(now, color="#888888", linestyle=":", label=f"train.lr of the recipe: {now:g}")
+    axes.axvline(suggestion, color=RED, linestyle="--", label=f"suggested: {suggestion:g}")
+    axes.axvline(
+        current, color="#888888", linestyle=":", label=f"train.lr of the recipe: {current:g}"
+    )
     axes.set(
         xscale="log",
         xlabel="train.lr",
@@ -46,123 +48,124 @@ def plot_rates(
 
 
 def learning_curves(result: Result) -> Markup:
-    """Losses and held-out accuracy by epoch as SVG; a line stands where a phase begins, a circle
-    around the epoch kept."""
+    """Losses and held-out accuracy by epoch as SVG, with a line at the start of each phase and a
+    circle at the selected epoch."""
     from matplotlib.ticker import MaxNLocator
 
     rows = list(result.epochs)
     epochs = np.arange(1, len(rows) + 1)
-    begins = [
-        place for place in range(1, len(rows)) if rows[place]["phase"] != rows[place - 1]["phase"]
-    ]
+    starts = [i for i in range(1, len(rows)) if rows[i]["phase"] != rows[i - 1]["phase"]]
 
-    def phases(axes: Axes) -> None:
-        for place in begins:
-            axes.axvline(place + 0.5, color=SOFT, linestyle=":")
+    def mark_phases(axes: Axes) -> None:
+        for i in starts:
+            axes.axvline(i + 0.5, color=GREY, linestyle=":")
             axes.annotate(
-                str(rows[place]["phase"]),
-                (place + 0.55, 0.97),
+                str(rows[i]["phase"]),
+                (i + 0.55, 0.97),
                 xycoords=("data", "axes fraction"),
                 fontsize=7,
-                color=INK,
+                color=TEXT,
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch" + (" (at the lines: phase)" if begins else ""))
+        axes.set_xlabel("epoch" + (" (numbers at lines: phase)" if starts else ""))
 
     def losses(axes: Axes) -> None:
-        axes.plot(epochs, [row["loss"] for row in rows], color=FIRST, marker=".", label="training")
-        if "selection_loss" in rows[0]:
-            axes.plot(
-                epochs,
-                [row["selection_loss"] for row in rows],
-                color=SECOND,
-                marker=".",
-                label="held out",
-            )
-        phases(axes)
+        series = {"loss": ("training", BLUE), "selection_loss": ("held out", RED)}
+        for key, (label, colour) in series.items():
+            if key in rows[0]:
+                values = [row[key] for row in rows]
+                axes.plot(epochs, values, color=colour, marker=".", label=label)
+        mark_phases(axes)
         axes.set_ylabel("loss")
-        axes.legend(frameon=False, labelcolor=INK)
+        axes.legend(frameon=False, labelcolor=TEXT)
 
     def accuracy(axes: Axes) -> None:
         values = np.array([row["selection_accuracy"] for row in rows])
-        kept = [place for place, row in enumerate(rows) if result.kept and _is(row, result.kept)]
-        axes.plot(epochs, values, color=SECOND, marker=".")
-        axes.plot(epochs[kept], values[kept], "o", color=SECOND, markersize=9, fillstyle="none")
-        phases(axes)
+        selected = [
+            i
+            for i, row in enumerate(rows)
+            if result.kept and all(row[key] == value for key, value in result.kept.items())
+        ]
+        axes.plot(epochs, values, color=RED, marker=".")
+        axes.plot(
+            epochs[selected], values[selected], "o", color=RED, markersize=9, fillstyle="none"
+        )
+        mark_phases(axes)
         axes.set_ylabel("held-out accuracy")
 
-    return _drawn(losses, *([accuracy] if "selection_accuracy" in rows[0] else []))
+    return _as_svg(losses, *([accuracy] if "selection_accuracy" in rows[0] else []))
 
 
-def _is(row: dict[str, Any], kept: dict[str, int]) -> bool:
-    return all(row[key] == value for key, value in kept.items())
-
-
-def reliability(
-    confidence: np.ndarray, right: np.ndarray, coverage: np.ndarray, error: np.ndarray
+def reliability_diagram(
+    confidence: np.ndarray, correct: np.ndarray, coverage: np.ndarray, error: np.ndarray
 ) -> Markup:
-    """How often the model is right at each confidence, and its error when it refuses the least
-    certain examples, as SVG.
+    """Accuracy by confidence, and the error rate by coverage, as SVG.
 
     Args:
-        confidence: probability of the likeliest class, shape (n,). right: whether it is the label,
-            shape (n,).
-        coverage: share of examples answered. error: among them; shape (n,) each.
+        confidence: probability of the most likely class, shape (n,).
+        correct: whether it is the label, shape (n,).
+        coverage, error: share of examples answered and error rate among them, shape (n,) each.
     """
 
-    def calibration(axes: Axes) -> None:
+    def reliability(axes: Axes) -> None:
         bins = np.minimum((confidence * 10).astype(int), 9)
         counts = np.bincount(bins, minlength=10)
-        there = counts > 0
-        share = np.bincount(bins, right, minlength=10)[there] / counts[there]
-        mean = np.bincount(bins, confidence, minlength=10)[there] / counts[there]
-        axes.plot([0, 1], [0, 1], color=SOFT, linestyle=":")
-        axes.plot(mean, share, color=FIRST, marker="o", markersize=4)
-        axes.bar((np.arange(10) + 0.5) / 10, counts / counts.sum(), 0.09, color=SOFT, alpha=0.5)
+        used = counts > 0
+        accuracy = np.bincount(bins, correct, minlength=10)[used] / counts[used]
+        mean_confidence = np.bincount(bins, confidence, minlength=10)[used] / counts[used]
+        axes.plot([0, 1], [0, 1], color=GREY, linestyle=":")
+        axes.plot(mean_confidence, accuracy, color=BLUE, marker="o", markersize=4)
+        axes.bar((np.arange(10) + 0.5) / 10, counts / counts.sum(), 0.09, color=GREY, alpha=0.5)
         axes.set(
             xlim=(0, 1),
             ylim=(0, 1),
             xlabel="confidence (bars: share of examples)",
-            ylabel="share that is right",
+            ylabel="accuracy",
         )
 
-    def refusing(axes: Axes) -> None:
-        some = np.unique(
-            np.linspace(0, len(coverage) - 1, min(len(coverage), POINTS)).round().astype(int)
-        )
-        axes.plot(coverage[some], error[some], color=FIRST)
-        axes.set(xlim=(0, 1), xlabel="share of examples answered", ylabel="error among them")
+    def risk(axes: Axes) -> None:
+        points = np.linspace(0, len(coverage) - 1, min(len(coverage), MAX_POINTS))
+        points = np.unique(points.round().astype(int))
+        axes.plot(coverage[points], error[points], color=BLUE)
+        axes.set(xlim=(0, 1), xlabel="share of examples answered", ylabel="error rate among them")
         axes.set_ylim(0, 1.05 * max(float(error.max()), 0.05))
 
-    return _drawn(calibration, refusing)
+    return _as_svg(reliability, risk)
 
 
-def _drawn(*panels: Callable[[Axes], None]) -> Markup:
-    """Panels that stand beside each other, or one below the other on a phone; text stays text, so
-    that no sign is missing."""
+def _as_svg(*panels: Callable[[Axes], None]) -> Markup:
+    """Panels side by side, or one below the other on a phone. Text stays text, so that the page's
+    fonts show every character."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": "headstart", "font.size": 9,
-        "font.family": "sans-serif", "text.color": INK,
-        "axes.labelcolor": INK, "axes.edgecolor": SOFT, "xtick.color": INK, "ytick.color": INK,
-        "axes.spines.top": False, "axes.spines.right": False,
-    }  # fmt: skip
-    drawn = []
-    with matplotlib.rc_context(settings):
+    images = []
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "headstart",
+            "font.size": 9,
+            "font.family": "sans-serif",
+            "text.color": TEXT,
+            "axes.labelcolor": TEXT,
+            "axes.edgecolor": GREY,
+            "xtick.color": TEXT,
+            "ytick.color": TEXT,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         for draw in panels:
             figure = Figure(figsize=(3.9, 2.8), layout="constrained")
             draw(figure.subplots())
             content = io.StringIO()
             figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
-            drawn.append(_inline(content.getvalue()))
-    return Markup('<div class="row">{}</div>').format(Markup("").join(drawn))
+            images.append(_inline(content.getvalue()))
+    return Markup('<div class="row">{}</div>').format(Markup("").join(images))
 
 
 def _inline(svg: str) -> Markup:
-    """A picture as a part of a page, which needs neither its preamble nor namespaces, and sets the
-    width itself."""
+    """An SVG file as a part of a page: without preamble and namespaces, sized by the page."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     return Markup(

@@ -1,5 +1,4 @@
-"""Tables of predictions: what a model said of each example, in the same columns from a run and from
-`headstart predict`."""
+"""Tables of predictions, with the same columns from a run and from `headstart predict`."""
 
 from __future__ import annotations
 
@@ -7,23 +6,22 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.errors import HeadstartError, first_line
 
-# of the main result; the folder with those of what stands beside
-FILE, BESIDE = "predictions.csv", "predictions"
-BEFORE, AFTER = ("example", "label", "predicted", "probability"), ("refused", "error")
-Row = dict[str, Any]
+FILE, FOLDER = "predictions.csv", "predictions"  # of the main result; of the baselines
+FIRST_COLUMNS = ("example", "label", "predicted", "probability")
+LAST_COLUMNS = ("refused", "error")
+Row = dict[str, str | float | bool | None]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Names, labels and predicted labels of n examples, and the probabilities of the classes, shape
-    (n, classes)."""
+    """Names, labels and predicted labels of n examples, and probabilities of shape (n,
+    classes)."""
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
@@ -37,13 +35,13 @@ class Predictions:
 
 
 def columns(classes: Sequence[str]) -> list[str]:
-    """The columns of a table of predictions; a cell that does not apply is empty.
+    """The columns of a table of predictions; cells that do not apply are empty.
 
-    `example`, `label` (where it is known), `predicted` and its `probability`, `p(CLASS)` for each
-    class, `refused` (true where the probability was too low to answer; `predicted` is then empty),
-    and `error` (why an example could not be read).
+    `example`, `label` (if known), `predicted` and its `probability`, `p(CLASS)` for each class,
+    `refused` (true if the probability is too low to answer; `predicted` is then empty), and `error`
+    (why an example could not be read).
     """
-    return [*BEFORE, *(f"p({name})" for name in classes), *AFTER]
+    return [*FIRST_COLUMNS, *(f"p({name})" for name in classes), *LAST_COLUMNS]
 
 
 def row_of(
@@ -54,64 +52,59 @@ def row_of(
     label: str | None = None,
     refused: bool = False,
 ) -> Row:
-    """A row of that table. `probabilities` are in the order of `classes`."""
-    named = {f"p({key})": round(p, 6) for key, p in zip(classes, probabilities, strict=True)}
-    about = {
+    """A row of such a table. `probabilities` are in the order of `classes`."""
+    return {
         "example": name,
         "label": label,
         "predicted": predicted,
         "probability": round(max(probabilities), 6),
+        **{f"p({key})": round(p, 6) for key, p in zip(classes, probabilities, strict=True)},
+        "refused": refused,
     }
-    return {**about, **named, "refused": refused}
 
 
 def write_csv(rows: Iterable[Row], columns: list[str], path: Path) -> None:
-    """Rows as CSV, numbers with six digits."""
+    """Write rows as CSV, numbers with six decimals."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(columns)
+        writer = csv.writer(file)
+        writer.writerow(columns)
         for row in rows:
             cells = (row.get(column, "") for column in columns)
-            table.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
+            writer.writerow([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in cells])
 
 
 def write_predictions(dataset: Dataset, probabilities: np.ndarray, path: Path) -> None:
-    """One row an example of the test part.
-
-    Args:
-        probabilities: shape (n, classes).
-    """
+    """Write the predictions of the test part, given probabilities of shape (n, classes)."""
     test, classes = dataset.test, dataset.labels
-    guesses = probabilities.argmax(1).tolist()
+    predicted = probabilities.argmax(1).tolist()
     rows = (
-        row_of(name, classes[guess], classes, row, label=classes[label])
-        for name, label, guess, row in zip(
-            test.names, test.labels.tolist(), guesses, probabilities.tolist(), strict=True
+        row_of(name, classes[k], classes, row, label=classes[label])
+        for name, label, k, row in zip(
+            test.names, test.labels.tolist(), predicted, probabilities.tolist(), strict=True
         )
     )
     write_csv(rows, columns(classes), path)
 
 
 def read_predictions(folder: Path) -> Predictions:
-    """What `write_predictions` wrote for the main result of a run, also of an older version, whose
-    tables had fewer columns.
+    """The predictions of a run's main result; tables of older versions have fewer columns.
 
     Raises:
-        HeadstartError: it is not there, or not as it was written.
+        HeadstartError: the table is missing or damaged.
     """
     path = folder / FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
-        now = tuple(header[: len(BEFORE)]) == BEFORE
-        numbers = slice(len(BEFORE), -len(AFTER)) if now else slice(3, None)
-        probabilities = np.array([row[numbers] for row in rows], dtype=float)
+        is_current = tuple(header[: len(FIRST_COLUMNS)]) == FIRST_COLUMNS
+        of_classes = slice(len(FIRST_COLUMNS), -len(LAST_COLUMNS)) if is_current else slice(3, None)
+        probabilities = np.array([row[of_classes] for row in rows], dtype=float)
         if probabilities.ndim != 2 or not probabilities.size:
-            raise ValueError("rows of several lengths, or none")
+            raise ValueError("no rows, or rows of different lengths")
         names, labels, predicted = zip(*(row[:3] for row in rows), strict=True)
     except (OSError, ValueError) as error:
         raise HeadstartError(
-            f"{path}: is not as the run left it ({type(error).__name__}: {first_line(error)}); "
+            f"{path}: missing or damaged ({type(error).__name__}: {first_line(error)}); "
             "train the run again"
         ) from None
     return Predictions(names, labels, predicted, probabilities)

@@ -1,11 +1,10 @@
-"""What came out of a run, as plain values: JSON for machines, sentences for people. Imports nothing
-that trains."""
+"""The report of a run: metrics.json, and the summary in words."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
@@ -16,8 +15,10 @@ FILE = "metrics.json"
 
 
 class Report(FrozenModel):
-    """All that `metrics.json` holds. `main` is what the recipe asked for, `beside` what it is
-    measured against."""
+    """The content of `metrics.json`: the main result, which the recipe's strategy gave, and the
+    baselines, which it is compared with (`beside` in the file)."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     task: str
     name: str
@@ -25,13 +26,12 @@ class Report(FrozenModel):
     labels: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...]
-    leaked: int = 0  # test examples that training or validation has as well
-    without_leaks: Scores | None = None  # the main result on the others
-    # of the main result, where a part was held out from its training
-    calibration: Calibration | None = None
+    leaked: int = 0  # test examples with a duplicate in training or validation
+    without_leaks: Scores | None = None  # of the main result, without those
+    calibration: Calibration | None = None  # of the main result, if it has a validation part
     selected_on: str | None
     main: Result
-    beside: tuple[Result, ...]
+    baselines: tuple[Result, ...] = Field(alias="beside")
 
     @property
     def test(self) -> Scores:
@@ -43,13 +43,11 @@ class Report(FrozenModel):
         """The report of a finished run.
 
         Raises:
-            HeadstartError: there is no finished run in that folder.
+            HeadstartError: the folder is not that of a finished run.
         """
         path = Path(run) / FILE
         try:
-            return Report.model_validate_json(path.read_bytes()).model_copy(
-                update={"folder": str(run)}
-            )
+            report = Report.model_validate_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise HeadstartError(
                 f"{run}: expected the folder of a finished run; found no {FILE} in it"
@@ -58,34 +56,33 @@ class Report(FrozenModel):
             raise HeadstartError(
                 f"{path}: not a report of this version: {error.errors()[0]['msg']}"
             ) from None
+        return report.model_copy(update={"folder": str(run)})
 
     def write(self, folder: Path) -> None:
-        (folder / FILE).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        content = self.model_dump_json(indent=2, by_alias=True)
+        (folder / FILE).write_text(content + "\n", encoding="utf-8")
 
     def verdict(self) -> str:
-        """One sentence a result beside: is the main one ahead, and by more than chance?"""
-        sentences = []
-        for other in self.beside:
-            ours, theirs = self.test.accuracy, other.test.accuracy
-            gap = 100 * (ours.value - theirs.value)
-            by = (
-                f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}"
-                if gap
-                else "level with"
-            )
-            if other.p is None:  # the run of an older version
-                apart = ours.low > theirs.high or theirs.low > ours.high
-                tested = f"; the intervals {'do not overlap' if apart else 'overlap'}"
-            else:
-                tested = (
-                    f", {p_equals(other.p)}: "
-                    f"{'more than chance' if other.p <= ALPHA else 'not distinguishable'}"
-                )
-            sentences.append(f"{self.main.name} is {by} {other.name}{tested}.")
-        return " ".join(sentences)
+        """For each baseline, whether the main result is ahead, and by more than chance."""
+        return " ".join(self._compared_with(baseline) for baseline in self.baselines)
+
+    def _compared_with(self, baseline: Result) -> str:
+        accuracy, other = self.test.accuracy, baseline.test.accuracy
+        points = 100 * (accuracy.value - other.value)
+        if points:
+            side = f"{abs(points):.1f} points {'ahead of' if points > 0 else 'behind'}"
+        else:
+            side = "level with"
+        if baseline.p is None:  # the run of an older version
+            disjoint = accuracy.low > other.high or other.low > accuracy.high
+            test = f"; the intervals {'do not overlap' if disjoint else 'overlap'}"
+        else:
+            chance = "more than chance" if baseline.p <= ALPHA else "not distinguishable"
+            test = f", {p_equals(baseline.p)}: {chance}"
+        return f"{self.main.name} is {side} {baseline.name}{test}."
 
     def summary(self) -> str:
-        """The last lines of a run."""
+        """The last lines that a run prints."""
         test, worst = self.test, self.test.worst_class()
         selected = " (selected on this set)" if self.selected_on == "test" else ""
         lines = [
@@ -93,43 +90,42 @@ class Report(FrozenModel):
         ]
         if self.without_leaks:
             lines.append(
-                f"  without the test examples that training or validation has too ({self.leaked}): "
-                f"{self.without_leaks.accuracy}, n = {self.without_leaks.n}   (leaks.csv)"
+                f"  without the {self.leaked} test examples that are also in training or "
+                f"validation: {self.without_leaks.accuracy}, n = {self.without_leaks.n}   "
+                "(leaks.csv)"
             )
-        width = max(len(result.name) for result in (self.main, *self.beside))
-        width = max(width, len("majority class"))
-        for result in (self.main, *self.beside):
-            more = [
-                result.fitted or "",
-                f"{result.cached} features were cached" if result.cached else "",
-            ]
-            remark = "   " + "; ".join(filter(None, more)) if any(more) else ""
-            lines.append(
-                f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s{remark}"
-            )
-        lines.append(
-            f"  {'majority class':{width}}  {test.majority_accuracy:.3f}   (always "
-            f"{quoted(test.majority_class)})"
-        )
-        if self.beside:
+        lines += self._accuracies()
+        if self.baselines:
             lines.append(self.verdict())
         if self.selected_on and self.main.kept:
             lines.append(
                 "the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept)
             )
         undefined = [test.undefined] if test.undefined else []
-        notes = [
-            *undefined,
-            *self.main.notes,
-            *(note for note in self.notes if note.startswith("evaluate.")),
-        ]
-        lines += [f"note: {note}" for note in notes]
+        failed = [note for note in self.notes if note.startswith("evaluate.")]
+        lines += [f"note: {note}" for note in (*undefined, *self.main.notes, *failed)]
         if worst is not None:
-            lines.append(
-                f"worst class: {quoted(worst.name)}, {worst.recall} of its {worst.n} examples found"
-            )
-        lines += [
-            f"report:  {self.folder}/report.html",
-            f"predict: headstart predict {self.folder} FILE_OR_FOLDER …",
+            lines.append(f"worst class: {quoted(worst.name)}, recall {worst.recall}, n = {worst.n}")
+        return "\n".join(
+            [
+                *lines,
+                f"report:  {self.folder}/report.html",
+                f"predict: headstart predict {self.folder} FILE_OR_FOLDER …",
+            ]
+        )
+
+    def _accuracies(self) -> list[str]:
+        """A line for each result and one for the majority class."""
+        results, majority = (self.main, *self.baselines), "majority class"
+        width = max(len(majority), *(len(result.name) for result in results))
+        lines = []
+        for result in results:
+            cached = f"{result.cached} features were cached" if result.cached else ""
+            remarks = "; ".join(filter(None, (result.fitted, cached)))
+            line = f"  {result.name:{width}}  {result.test.accuracy}   {result.seconds:6.1f} s"
+            lines.append(f"{line}   {remarks}" if remarks else line)
+        return [
+            *lines,
+            f"  {majority:{width}}  {self.test.majority_accuracy:.3f}   (always "
+            f"{quoted(self.test.majority_class)})",
         ]
-        return "\n".join(lines)

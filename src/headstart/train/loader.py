@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from headstart.runtime.threads import cores_each, readers
+from headstart.runtime.threads import cores_per_process, readers
 from headstart.train.sampling import Batches, TrainingSet
 
 MOST_WORKERS = 16
@@ -44,4 +44,4 @@ def loader_workers(wanted: int | str, device: torch.device) -> int:
     for itself."""
     if isinstance(wanted, int):
         return wanted
-    return 0 if device.type == "cpu" else min(max(cores_each() - 1, 1), MOST_WORKERS)
+    return 0 if device.type == "cpu" else min(max(cores_per_process() - 1, 1), MOST_WORKERS)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
-from headstart.runtime.threads import neighbours
+from headstart.runtime.threads import local_processes
 from headstart.train.precision import FORMATS
 from headstart.transfer.plan import Phase
 
@@ -117,4 +117,4 @@ def free_memory(device: torch.device) -> int:
             int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current")
         )
         free = min(free, limit - used)
-    return free // neighbours()
+    return free // local_processes()
