@@ -342,7 +342,7 @@ def test_data_that_grew_elsewhere_is_noted(write_recipe: WriteRecipe, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("by", "told"), [("group", None), ("time", "would train on what is later than the test")]
+    ("by", "told"), [("group", None), ("time", "would train on examples later than the test")]
 )
 def test_new_examples_of_known_groups_and_of_later_times(
     by: str, told: str | None, write_recipe: WriteRecipe, tmp_path: Path
@@ -383,7 +383,7 @@ def test_new_examples_of_known_groups_and_of_later_times(
             lambda table: table.set_column(
                 3, "part", pa.array([None] * len(table), pa.string())[None:]
             ),
-            "is no split",
+            "is not the split",
         ),
         (lambda table: table.set_column(3, "part", [[["train"]] * len(table)]), r"part \(list"),
         (lambda table: table.slice(1), "1 of 30 new"),
