@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from headstart.cli import main
@@ -89,6 +90,13 @@ def test_one_failed_cell_does_not_lose_the_others(
         compare([path], ["model.backbone=no_such_network"])
 
 
+def session_of(process: int) -> int | None:
+    try:
+        return os.getsid(process)
+    except ProcessLookupError:
+        return None
+
+
 def test_killed_and_started_again_it_repeats_nothing(
     write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
@@ -112,7 +120,9 @@ def test_killed_and_started_again_it_repeats_nothing(
     child.wait()
     done = {path.parent.name for path in folder.glob("cells/*/cost.json")}
     before = runs(folder)
-    time.sleep(0.5)  # what worked for it ends with it
+    while session := [process for process in psutil.pids() if session_of(process) == child.pid]:
+        assert time.monotonic() < deadline, f"{session} outlive the process they worked for"
+        time.sleep(0.05)
     found, _ = compare([path], seeds=2)
     assert found.rows[0].seeds == (0, 1)
     assert {name: runs(folder)[name] for name in done} == {name: before[name] for name in done}
