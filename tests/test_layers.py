@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,28 @@ def test_every_room_has_its_place() -> None:
 def test_no_arrow_points_upwards(room: str) -> None:
     above = ORDER[ORDER.index(room) + 1 :]
     assert not imported(room) & set(above)
+
+
+@pytest.mark.parametrize("room", [room for room in ORDER if (SOURCE / room).is_dir()])
+def test_modules_of_a_room_import_each_other_in_no_circle(room: str) -> None:
+    """Wherever the import stands, but for those that only the type checker reads."""
+    imports: dict[str, set[str]] = {}
+    for path in (SOURCE / room).glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+            for inner in ast.walk(node)
+        }
+        imports[path.stem] = {
+            node.module.split(".")[2]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and node not in for_types
+            and (node.module or "").startswith(f"headstart.{room}.")
+        }
+    TopologicalSorter(imports).prepare()  # raises CycleError
 
 
 MODALITY = re.compile(

@@ -137,15 +137,13 @@ def _onnx(
 
     write_onnx(member, checked[:TRACED], draft)
     if calibrated:
-        from headstart.inference.int8 import quantize_images, quantize_texts
+        from headstart.inference.int8 import QUANTIZERS
 
         whole = draft.with_stem(f"{draft.stem}-float")
         draft.rename(whole)
         try:
-            if member.spec.kind == "vision":
-                quantize_images(whole, draft, _batches(member, calibrated))
-            else:
-                quantize_texts(whole, draft)
+            quantize = QUANTIZERS[member.task.modality.name]
+            quantize(whole, draft, _batches(member, calibrated))
         finally:
             remove(whole)
     return {
@@ -177,19 +175,19 @@ def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: li
     from headstart.report.model_card import model_card
 
     labels, answers = member.spec.labels, {}
-    opened = getattr(
-        member.preprocessor, "opened", lambda text: text
-    )  # how a file becomes 8 bits is not the folder's matter
+    modality = member.task.modality
     for call in write_hub_folder(member, draft):
+        opened = (modality.opened(member.preprocessor, item) for item in checked)
         try:
-            answers[call.line(path)] = call.probabilities(draft, map(opened, checked), labels)
+            answers[call.line(path)] = call.probabilities(draft, opened, labels)
         except Exception as error:  # as manifold as what timm and transformers do not expect
             raise HeadstartError(
                 f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); "
                 "export to onnx or torch_export instead"
             ) from None
     (draft / "README.md").write_text(
-        model_card(Report.read(member.source), member.spec, list(answers)), encoding="utf-8"
+        model_card(Report.read(member.source), member.spec, modality, list(answers)),
+        encoding="utf-8",
     )
     return answers
 

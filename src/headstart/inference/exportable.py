@@ -3,7 +3,11 @@ vary."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
@@ -13,9 +17,6 @@ from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import NetworkModel
 from headstart.models.adapters import merge
 from headstart.models.network import Network
-from headstart.models.spec import WordVectorSpec
-
-OUTPUT = "probabilities"
 
 
 class Probabilities(nn.Module):
@@ -44,7 +45,7 @@ def exportable(member: NetworkModel) -> Network:
             "export a run with another "
             'model.head, such as classifier = "logistic_regression"'
         )
-    if isinstance(member.spec, WordVectorSpec):
+    if not member.task.modality.library:
         raise HeadstartError(
             f"{member.source}: word vectors cannot be exported; serve the run itself"
         )
@@ -66,3 +67,16 @@ def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
         {0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values()
     )
     return (tuple(axes),)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what exporters print, warn and log to themselves."""
+    before = logging.root.manager.disable
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(before)

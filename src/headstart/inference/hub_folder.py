@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from headstart.errors import HeadstartError, first_line
 from headstart.inference.exportable import exportable
@@ -21,6 +22,7 @@ from headstart.inference.loaded_model import NetworkModel
 from headstart.models import pooled_encoder
 from headstart.models.network import Network
 from headstart.models.spec import ImageSpec
+from headstart.models.text import TextNetwork
 from headstart.models.text_preprocessor import save_tokenizer
 from headstart.models.text_source import quiet
 
@@ -87,7 +89,10 @@ class Pipeline:
         return np.array([[row[label] for label in labels] for row in named])
 
 
-def write_hub_folder(member: NetworkModel, folder: Path) -> list[Timm | Pipeline]:
+Call = Timm | Pipeline
+
+
+def write_hub_folder(member: NetworkModel, folder: Path) -> list[Call]:
     """Write a run's network in the layout of the hub: the calls that load it.
 
     Raises:
@@ -95,15 +100,15 @@ def write_hub_folder(member: NetworkModel, folder: Path) -> list[Timm | Pipeline
     """
     network = exportable(member)
     folder.mkdir(parents=True, exist_ok=True)
-    write = _of_timm if isinstance(member.spec, ImageSpec) else _of_transformers
-    calls = write(member, network, folder)
+    calls = HUB_WRITERS[member.task.modality.name](member, network, folder)
     for weights in folder.glob("*.safetensors"):
         # safetensors keeps others from reading its files
         weights.chmod((folder / "config.json").stat().st_mode)
     return calls
 
 
-def _of_timm(member: NetworkModel, network: Network, folder: Path) -> list[Timm | Pipeline]:
+def write_timm_folder(member: NetworkModel, network: Network, folder: Path) -> list[Call]:
+    """Write a network of timm in its own layout, which transformers reads too."""
     from timm.models import save_for_hf
 
     if not isinstance(network.head, nn.Linear):
@@ -151,9 +156,10 @@ def _leave_to_callers(path: Path) -> None:
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[Timm | Pipeline]:
+def write_transformers_folder(member: NetworkModel, network: Network, folder: Path) -> list[Call]:
     """An architecture of transformers' own where one gives the same; else the encoder with the code
     that pools it."""
+    assert isinstance(network, TextNetwork)
     if network.spec.preprocessing.keep == "both":
         raise HeadstartError(
             f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run "
@@ -161,7 +167,7 @@ def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[T
             '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
         )
     labels = dict(enumerate(member.spec.labels))
-    names = {
+    names: dict[str, Any] = {
         "id2label": labels,
         "label2id": {label: number for number, label in labels.items()},
         "problem_type": "single_label_classification",
@@ -179,11 +185,11 @@ def _of_transformers(member: NetworkModel, network: Any, folder: Path) -> list[T
     return [Pipeline("text-classification", {"truncation": True, "trust_remote_code": True})]
 
 
-def _encoder_config(network: Any) -> dict[str, Any]:
+def _encoder_config(network: TextNetwork) -> dict[str, Any]:
     return {key: value for key, value in network.spec.config.items() if key not in LEFTOVERS}
 
 
-def _native(network: Any, names: dict[str, Any]) -> Any:
+def _native(network: TextNetwork, names: dict[str, Any]) -> PreTrainedModel | None:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     encoder = network.net.get_submodule("encoder")
@@ -205,7 +211,9 @@ def _native(network: Any, names: dict[str, Any]) -> Any:
     return model if same else None
 
 
-def _pooled(network: Any, names: dict[str, Any]) -> Any:
+def _pooled(
+    network: TextNetwork, names: dict[str, Any]
+) -> pooled_encoder.PooledForSequenceClassification:
     linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
     pooled_encoder.PooledConfig.register_for_auto_class()
     pooled_encoder.PooledForSequenceClassification.register_for_auto_class(
@@ -230,3 +238,6 @@ def _pooled(network: Any, names: dict[str, Any]) -> Any:
     for place, layer in zip(places, linear, strict=True):
         place.load_state_dict(layer.state_dict())
     return model
+
+
+HUB_WRITERS = {"image": write_timm_folder, "text": write_transformers_folder}  # by modality

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.errors import needs_extra
-from headstart.inference.onnx_file import quiet
+from headstart.inference.exportable import quiet
 
 BLOCK = (
     # weights that share a scale; with one scale a layer 97.9 % of MiniLM's predictions stayed, with
@@ -50,7 +50,7 @@ def quantize_images(source: Path, target: Path, batches: Iterator[dict[str, np.n
         )
 
 
-def quantize_texts(source: Path, target: Path) -> None:
+def quantize_texts(source: Path, target: Path, _: Iterator[dict[str, np.ndarray]]) -> None:
     """Weights of the layers, a scale a block, and of the embeddings, a scale a token; activations
     stay as they are."""
     with needs_extra("export", "8-bit ONNX files"):
@@ -98,3 +98,6 @@ def _quantize_tables(graph: Any, onnx: Any) -> None:
     kept = [one for one in graph.initializer if one.name in read]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+QUANTIZERS = {"image": quantize_images, "text": quantize_texts}  # by modality

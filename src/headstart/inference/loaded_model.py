@@ -29,7 +29,7 @@ class LoadedModel(Protocol):
     preprocessor: Preprocessor
 
     def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Of a batch that the encoder made, shape (n, classes)."""
+        """Of a batch that the preprocessor made, shape (n, classes)."""
 
 
 class NetworkModel:
@@ -42,7 +42,6 @@ class NetworkModel:
 
         self.source, self.task, self.spec = source, task, network.spec
         self.network = network.eval()
-        check_labels(self.spec)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network.to(self._device)
         self._for_inference = network.for_inference()
@@ -71,16 +70,6 @@ class NetworkModel:
         return classify(self.network, head_outputs(self.network, features))
 
 
-def check_labels(spec: Spec) -> None:
-    """Whether there is one label a class.
-
-    Raises:
-        ValueError: there is not.
-    """
-    if len(set(spec.labels)) != spec.classes:
-        raise ValueError(f"{len(spec.labels)} labels for {spec.classes} classes")
-
-
 def open_model(source: str | Path) -> LoadedModel:
     """The model of a finished run (needs no hub and opens no pickle), or the one in an exported
     ONNX file.
@@ -89,7 +78,7 @@ def open_model(source: str | Path) -> LoadedModel:
         HeadstartError: there is no model, or a damaged one.
     """
     if Path(source).suffix == ONNX:
-        from headstart.inference.onnx_file import OnnxModel
+        from headstart.inference.onnx_model import OnnxModel
 
         return OnnxModel(Path(source))
     folder = Path(source) / MODEL

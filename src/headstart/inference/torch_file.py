@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from headstart.errors import HeadstartError, first_line
-from headstart.inference.exportable import Probabilities, exportable, inputs_of, varying
+from headstart.inference.exportable import Probabilities, exportable, inputs_of, quiet, varying
 from headstart.inference.loaded_model import NetworkModel
-from headstart.inference.onnx_file import quiet
 
 SPEC = "headstart.json"
 BATCH = 32

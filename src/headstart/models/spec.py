@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from headstart.errors import HeadstartError
 from headstart.recipe import Head, Section
@@ -96,6 +96,12 @@ class Spec(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     column: str | None = None
     preprocessing: ImagePreprocessing | TextPreprocessing | WordPreprocessing
+
+    @model_validator(mode="after")
+    def _one_label_a_class(self) -> Self:
+        if self.labels and len(set(self.labels)) != self.classes:
+            raise ValueError(f"{len(self.labels)} labels for {self.classes} classes")
+        return self
 
     def features_key(self) -> list[JsonValue]:
         """What the features of a frozen backbone depend on."""

@@ -6,20 +6,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstart.data.unicode import printable, quoted
-from headstart.models.spec import Spec
+from headstart.modalities import Modality
+from headstart.models.spec import ImageSpec, Spec
 from headstart.report.report import Report
 
-PIPELINES = {"vision": "image-classification", "text": "text-classification"}
-LIBRARIES = {"vision": "timm", "text": "transformers"}
 MANY = 50  # labels that are listed
 
 
-def model_card(report: Report, spec: Spec, uses: Sequence[str]) -> str:
+def model_card(report: Report, spec: Spec, modality: Modality, uses: Sequence[str]) -> str:
     """A model card (Mitchell et al. 2019) in Markdown, written from the report alone.
 
     Args:
-        spec: of the network. uses: the ways to load it, each a line of Python that begins with the
-            library's name.
+        spec, modality: of the network. uses: the ways to load it, each a line of Python that begins
+            with the library's name.
     """
     test, origin = report.test, spec.pretrained
     rows = {
@@ -38,8 +37,8 @@ def model_card(report: Report, spec: Spec, uses: Sequence[str]) -> str:
     worst = test.worst_class()
     beside = [f"- {result.name}: {result.test.accuracy}" for result in report.baselines]
     parts = [
-        f"---\nlibrary_name: {LIBRARIES[spec.kind]}\npipeline_tag: "
-        f"{PIPELINES[spec.kind]}\ntags: [headstart]\n---",
+        f"---\nlibrary_name: {modality.library}\npipeline_tag: "
+        f"{modality.pipeline}\ntags: [headstart]\n---",
         f"# {report.name}",
         f"Tells {len(report.labels)} classes apart: {', '.join(labels)}.",
         "\n\nor\n\n".join(
@@ -67,7 +66,7 @@ def model_card(report: Report, spec: Spec, uses: Sequence[str]) -> str:
             if report.leaked
             else ""
         )
-        + _greys(getattr(spec.preprocessing, "grey_range", None)),
+        + _greys(spec.preprocessing.grey_range if isinstance(spec, ImageSpec) else None),
     ]
     return "\n\n".join(parts) + "\n"
 
