@@ -86,7 +86,7 @@ BAD = {
     "missing folder": ({"data": {"source": "nowhere"}}, "no folder or table nowhere"),
     "frozen scratch": (
         {"transfer": {"strategy": "scratch", "last_blocks": 1}},
-        "nothing may stay frozen",
+        "found strategy 'scratch'",
     ),
     "hub without network": (
         {"model": {"backbone": "resnet18.tv_in1k"}, "transfer": {"strategy": "fine_tune"}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from headstart.models import sklearn_head
 from headstart.models.baselines import baselines
 from headstart.recipe import Recipe
 from headstart.recipe.file import read
-from headstart.recipe.transfer import AUTO
+from headstart.recipe.strategy import AUTO
 from headstart.tasks import tasks
 from headstart.transfer.strategies import strategies
 
@@ -25,14 +25,14 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return read(path, overrides, _names())
 
 
-def _names() -> dict[str, list[str]]:
+def _names() -> dict[str, Collection[str]]:
     """What a recipe may name, by kind."""
     return {
-        "task": tasks.names(),
-        "strategy": [*strategies.names(), AUTO],
-        "baseline": [*strategies.names(), *baselines.names()],
+        "task": tasks,
+        "strategy": strategies,
+        "strategy or baseline": [*strategies, *baselines],
         "classifier": sklearn_head.names(),
-        "metric": metrics.names(),
+        "metric": metrics,
     }
 
 
@@ -41,10 +41,11 @@ def recipe_schema() -> dict[str, Any]:
     schema = Recipe.model_json_schema()
     schema["title"] = "headstart recipe"
     schema["required"] = [key for key in schema["required"] if key != "output"]
-    names, parts = _names(), schema["$defs"]
+    names = {kind: list(known) for kind, known in _names().items()}
+    parts = schema["$defs"]
     schema["properties"]["task"]["enum"] = names["task"]
-    parts["Transfer"]["properties"]["strategy"]["enum"] = names["strategy"]
-    parts["Baseline"]["properties"]["name"]["enum"] = names["baseline"]
+    parts["Transfer"]["properties"]["strategy"]["enum"] = [*names["strategy"], AUTO]
+    parts["Baseline"]["properties"]["name"]["enum"] = names["strategy or baseline"]
     parts["Train"]["properties"]["metric"]["enum"] = names["metric"]
     parts["Head"]["properties"]["classifier"]["anyOf"][0]["enum"] = names["classifier"]
     return schema

@@ -17,8 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from headstart import cli_runs
-from headstart.errors import HeadstartError
-from headstart.recipe.renamed import RenamedKeyWarning
+from headstart.errors import HeadstartError, RenamedKeyWarning
 from headstart.runtime.allocator import collect_less, keep_freed_memory, leave
 from headstart.runtime.threads import share_cores
 

@@ -34,6 +34,10 @@ class RunError(HeadstartError):
     """A run cannot go on, or the folder of a finished run is missing, damaged or in use."""
 
 
+class RenamedKeyWarning(FutureWarning):
+    """A recipe uses the old name of a key."""
+
+
 @contextmanager
 def needs_extra(extra: str, feature: str) -> Iterator[None]:
     """Around the import of packages that come with an extra of headstart.

@@ -9,7 +9,7 @@ from headstart.modalities import BY_KIND, Modality, modalities
 from headstart.registry import Registry
 
 # the modalities that a task of that name reads; which of them, the backbone decides
-tasks: Registry[tuple[str, ...]] = Registry("task")
+tasks: Registry[tuple[str, ...]] = Registry("task", group="headstart.tasks")
 tasks.register("image_classification")(("image",))
 tasks.register("text_classification")(("text", "words"))
 tasks.register("embedding_classification")(("image", "text", "words"))

@@ -13,10 +13,10 @@ import pytest
 import tomli_w
 
 from headstart.catalogue import read_recipe, recipe_schema
-from headstart.errors import HeadstartError, RecipeError
+from headstart.errors import HeadstartError, RecipeError, RenamedKeyWarning
 from headstart.recipe import Search
-from headstart.recipe.renamed import RenamedKeyWarning
 from headstart.report.folder import RECIPE, check_free, checkpoints_of
+from headstart.transfer.strategies import head_of
 
 MINIMAL = (
     'task = "image_classification"\n[data]\nsource = "photos"\n[model]\nbackbone = "resnet18"\n'
@@ -121,10 +121,10 @@ def test_bad_values_are_named(tmp_path: Path, override: str, said: str) -> None:
 
 
 def test_scratch_with_frozen_blocks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        HeadstartError, match="starts from random weights, so nothing may stay frozen"
-    ):
-        read_recipe(write(tmp_path, MINIMAL), ["transfer.strategy=scratch", "transfer.freeze=stem"])
+    frozen = ["transfer.strategy=scratch", "transfer.freeze=stem"]
+    message = "transfer.freeze belongs to strategy 'partial'; found strategy 'scratch'"
+    with pytest.raises(HeadstartError, match=message):
+        read_recipe(write(tmp_path, MINIMAL), frozen)
 
 
 @pytest.mark.parametrize("text", ["task = ", "\x00", "[data]\n[data]\n"])
@@ -194,20 +194,20 @@ def test_importing_headstart_imports_nothing_else() -> None:
 def test_how_a_head_is_fitted(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
     probe = ["transfer.strategy=feature_extraction"]
-    assert read_recipe(path).head().classifier is None
-    assert read_recipe(path, probe).head().classifier == "logistic_regression"
-    assert read_recipe(path, [*probe, "model.head.hidden=[8]"]).head().classifier == "gradient"
-    assert read_recipe(path, [*probe, "model.head.dropout=0.1"]).head().classifier == "gradient"
+    assert head_of(read_recipe(path)).classifier is None
+    assert head_of(read_recipe(path, probe)).classifier == "logistic_regression"
+    assert head_of(read_recipe(path, [*probe, "model.head.hidden=[8]"])).classifier == "gradient"
+    assert head_of(read_recipe(path, [*probe, "model.head.dropout=0.1"])).classifier == "gradient"
     forest = 'model.head={classifier="RandomForestClassifier",options={n_estimators=9}}'
-    head = read_recipe(path, [*probe, forest]).head()
+    head = head_of(read_recipe(path, [*probe, forest]))
     assert (head.classifier, head.options, head.is_estimator) == (
         "RandomForestClassifier",
         {"n_estimators": 9},
         True,
     )
     rival = read_recipe(path, [forest, 'evaluate.baselines=["feature_extraction"]'])
-    assert (rival.head().is_estimator, rival.head().options) == (False, {})
-    assert rival.with_changes(transfer={"strategy": "feature_extraction"}).head().is_estimator
+    assert (head_of(rival).is_estimator, head_of(rival).options) == (False, {})
+    assert head_of(rival.with_changes(transfer={"strategy": "feature_extraction"})).is_estimator
 
 
 def test_checksums_in_capitals(tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ def test_every_strategy_has_a_row() -> None:
 def test_plan(name: str) -> None:
     settings, pretrained, phases = ROWS[name]
     chosen = recipe(strategy=name, **settings)
-    made = plan(chosen, ADAPTED if chosen.transfer.adapted else BLOCKS)
+    made = plan(chosen, ADAPTED if strategies.get(name).adapted else BLOCKS)
     assert made.strategy == name
-    assert chosen.transfer.pretrained is pretrained
+    assert strategies.get(name).pretrained is pretrained
     assert [phase.epochs for phase in made.phases] == [epochs for epochs, _ in phases]
     for phase, (_, rates) in zip(made.phases, phases, strict=True):
         assert dict(phase.rates) == pytest.approx(rates)

@@ -22,7 +22,7 @@ from headstart.data.dataset import Dataset, joined
 from headstart.errors import HeadstartError
 from headstart.files import write_text
 from headstart.recipe import Head, Recipe
-from headstart.recipe.transfer import FROZEN
+from headstart.recipe.strategy import FROZEN
 from headstart.report.check_page import CheckPage, write_check_page
 from headstart.report.describe import describe_parts
 from headstart.tasks import task_for

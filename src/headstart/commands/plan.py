@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headstart.recipe import Recipe
+from headstart.recipe.strategy import AUTO
 from headstart.tasks import task_for
 from headstart.train.prepared import Machine, Prepared
 from headstart.transfer.strategies import strategies
@@ -19,8 +20,8 @@ def fetch(recipe: Recipe) -> str:
     modality = task_for(recipe.task, recipe.model.backbone).modality
     dataset = modality.read(recipe)
     lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
-    others = [other.name for other in recipe.evaluate.baselines if other.name in strategies.names()]
-    if any(name != "scratch" for name in (recipe.transfer.strategy, *others)):
+    named = [strategies.get(name) for name in recipe.strategies if name in strategies]
+    if AUTO in recipe.strategies or any(strategy.pretrained for strategy in named):
         network, _ = modality.network(recipe.model, dataset, True)
         assert network.spec.pretrained
         lines.append(

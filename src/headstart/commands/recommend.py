@@ -18,7 +18,7 @@ from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
 from headstart.files import write_text
 from headstart.recipe import Head
-from headstart.recipe.transfer import FROZEN
+from headstart.recipe.strategy import FROZEN
 from headstart.train.prepare import prepare, read_checked
 from headstart.train.prepared import Machine, Prepared, features_of, start
 

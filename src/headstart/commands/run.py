@@ -245,14 +245,15 @@ def _probabilities(
 def _merge_if_asked(prepared: Prepared) -> None:
     from headstart.models.adapters import merge
 
-    if prepared.recipe.transfer.adapted and prepared.recipe.transfer.adapters.merge:
+    transfer = prepared.recipe.transfer
+    if transfer.adapters.merge and strategies.get(transfer.strategy).adapted:
         merge(prepared.network)
 
 
 def _rival(other: Baseline, prepared: Prepared, machine: Machine) -> Prepared | str:
     """Another strategy on the same split, ready to train, so that its troubles show before the main
     one has trained; or the name of a baseline."""
-    if other.name not in strategies.names():
+    if other.name not in strategies:
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
     rival = prepare(

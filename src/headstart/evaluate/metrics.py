@@ -148,7 +148,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
-metrics: Registry[Metric] = Registry("metric")
+metrics: Registry[Metric] = Registry("metric", group="headstart.metrics")
 """Metrics that can select an epoch: (labels of shape (n,), logits of shape (n, classes)) → a score;
 higher is better."""
 NEED_TWO_CLASSES = ("auroc", "matthews")  # not defined if all examples are of one class

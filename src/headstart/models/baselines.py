@@ -18,7 +18,7 @@ from headstart.errors import HeadstartError
 from headstart.registry import Registry
 
 Baseline = Callable[[Dataset, int], np.ndarray]
-baselines: Registry[Baseline] = Registry("baseline")
+baselines: Registry[Baseline] = Registry("baseline", group="headstart.baselines")
 
 
 def majority(dataset: Dataset) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from headstart.errors import HeadstartError
 from headstart.models.packaged import packaged
 from headstart.models.spec import CONFIG, Spec, read_spec
+from headstart.registry import load_plugin
 
 EXPORTED = (".onnx", ".pt2")
 KINDS = ("vision", "text", "word_vectors")
@@ -41,9 +42,22 @@ def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
                 "timm or transformers model"
             )
         return "vision" if "architecture" in config else "text"
+    return "vision" if is_timm_model(backbone) else "text"
+
+
+def is_timm_model(name: str) -> bool:
+    """Whether timm knows a model of that name, or does once the entry point of that name in the
+    group `headstart.backbones` is loaded, whose module then registers it with timm.
+
+    Raises:
+        HeadstartError: the module cannot be imported.
+    """
     import timm
 
-    return "vision" if timm.is_model(backbone.split(".")[0]) else "text"
+    model = name.split(".")[0]
+    return timm.is_model(model) or (
+        load_plugin("headstart.backbones", model) and timm.is_model(model)
+    )
 
 
 def local_folder(backbone: str) -> Path | None:

@@ -18,7 +18,7 @@ from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
 from headstart.models.adapters import put_in
 from headstart.models.attribution import grad_cam
-from headstart.models.detect import local_folder
+from headstart.models.detect import is_timm_model, local_folder
 from headstart.models.image_preprocessing import image_preprocessing
 from headstart.models.image_preprocessor import ImagePreprocessor, normalised
 from headstart.models.lite0 import ARCHITECTURE, lite0_weights
@@ -150,7 +150,7 @@ def vision_network(
 def load_vision_network(folder: Path, spec: Spec) -> VisionNetwork:
     """The network that `save` wrote to a folder; needs no hub."""
     assert isinstance(spec, ImageSpec)
-    if not timm.is_model(spec.backbone.split(".")[0]):  # nor an address of one
+    if not is_timm_model(spec.backbone):  # nor an address of one
         raise ValueError(f"backbone {spec.backbone!r}")
     net = _pretrained_again(spec) if spec.adapters else _create(spec.backbone, spec.size, False)
     network = _with_head(net, spec)
@@ -191,13 +191,13 @@ def _resolve(
     folder = local_folder(name)
     if folder is not None:
         architecture, own = from_folder(folder)
-        if not timm.is_model(architecture.split(".")[0]):
+        if not is_timm_model(architecture):
             raise HeadstartError(
                 f"model.backbone: {folder}/config.json names {architecture!r}, which timm does "
                 "not know"
             )
         return architecture, folder_weights(folder) if pretrained else None, own
-    if not timm.is_model(name.split(".")[0]):
+    if not is_timm_model(name):
         raise HeadstartError(
             f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; "
             "expected a timm name such as resnet18.tv_in1k, a local folder, or "

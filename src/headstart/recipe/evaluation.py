@@ -24,7 +24,7 @@ class Baseline(Section):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
-        return registered("baseline", name, info)
+        return registered("strategy or baseline", name, info)
 
 
 class Evaluate(Section):

@@ -16,19 +16,19 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from headstart.recipe.data import Data
 from headstart.recipe.evaluation import Baseline, Evaluate
-from headstart.recipe.model import Head, Model
+from headstart.recipe.model import Model
 from headstart.recipe.renamed import with_current_names, with_first_names
 from headstart.recipe.search import Search
 from headstart.recipe.section import Section, registered
+from headstart.recipe.strategy import FROZEN, check_strategies
 from headstart.recipe.training import NO_EFFECT_ON_RESULT, Augment, Train
-from headstart.recipe.transfer import AUTO, FROZEN, PROBES, Transfer
+from headstart.recipe.transfer import Transfer
 
 FROZEN_TASKS = ("embedding_classification",)  # which feature_extraction is the strategy of
 ALWAYS_SHOWN = (
     "strategy", "epochs", "batch_size", "lr", "optimizer", "precision", "accumulation", "policy",
     *NO_EFFECT_ON_RESULT,
 )  # fmt: skip
-NEED_STEPS = ("loss", "label_smoothing", "max_grad_norm", "early_stopping")  # keys of [train]
 
 
 class Recipe(Section):
@@ -81,53 +81,9 @@ class Recipe(Section):
         return (self.transfer.strategy, *(other.name for other in self.evaluate.baselines))
 
     @model_validator(mode="after")
-    def _transfer(self) -> Recipe:
-        self.transfer.check(self.strategies)
-        return self
-
-    @model_validator(mode="after")
-    def _classifier(self) -> Recipe:
-        classifier = self.model.head.classifier
-        if classifier and set(self.strategies).isdisjoint(
-            (FROZEN, AUTO) if self.model.head.is_estimator else (*PROBES, AUTO)
-        ):
-            raise ValueError(
-                f"model.head.classifier: {classifier!r} is fitted on frozen features; set "
-                "transfer.strategy = 'feature_extraction', or remove it"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _frozen_features(self) -> Recipe:
-        if not self.transfer.frozen:
-            return self
-        mixed = [key for key in ("mixup", "cutmix") if getattr(self.augment, key)]
-        varied = [*(["policy"] if self.augment.policy not in (None, "none") else []), *mixed]
-        if varied:
-            raise ValueError(
-                f"augment.{varied[0]}: found {getattr(self.augment, varied[0])!r}; strategy "
-                "'feature_extraction' passes each example through the frozen backbone once and "
-                "keeps its features, so an example cannot look different each epoch. Remove "
-                f"augment.{varied[0]}, or choose a strategy that trains the backbone, such as "
-                "'fine_tune'"
-            )
-        default = Train()
-        unread = [key for key in NEED_STEPS if getattr(self.train, key) != getattr(default, key)]
-        if unread and self.model.head.fitting != "gradient":
-            raise ValueError(
-                f"train.{unread[0]}: strategy 'feature_extraction' fits this head as a whole, "
-                "without epochs; remove it, or set model.head.classifier = 'gradient'"
-            )
-        if self.train.ema is not None:
-            raise ValueError(
-                "train.ema: averages a backbone that trains; strategy 'feature_extraction' "
-                "trains a head only"
-            )
-        if self.train.compile is True:
-            raise ValueError(
-                "train.compile: compiles steps of a backbone that trains; strategy "
-                "'feature_extraction' trains a head only"
-            )
+    def _fits_its_strategies(self, info: ValidationInfo) -> Recipe:
+        if (registry := (info.context or {}).get("strategy")) is not None:
+            check_strategies(self, registry)
         return self
 
     @model_validator(mode="after")
@@ -165,18 +121,6 @@ class Recipe(Section):
         strategy, baselines = self.transfer.strategy, self.evaluate.baselines
         return tuple(
             other for other in baselines if other.name != strategy or other.lr or other.epochs
-        )
-
-    def head(self) -> Head:
-        """The head as the strategy fits it: `classifier` says how on frozen features, and is None
-        where gradients do."""
-        head = self.model.head
-        # that is for one beside
-        if self.transfer.probes and not self.transfer.frozen and head.is_estimator:
-            head = head.model_copy(update={"classifier": None})
-        fitting = head.fitting if self.transfer.probes else None
-        return head.model_copy(
-            update={"classifier": fitting, "options": head.options if self.transfer.frozen else {}}
         )
 
     def resolved(self) -> dict[str, Any]:

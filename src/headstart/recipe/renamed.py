@@ -6,11 +6,9 @@ import warnings
 from collections.abc import Collection, Mapping
 from functools import partial
 
+from headstart.errors import RenamedKeyWarning
+
 RENAMED = {"evaluate.beside": "evaluate.baselines", "train.select_on": "train.selection"}
-
-
-class RenamedKeyWarning(FutureWarning):
-    """A recipe uses the old name of a key."""
 
 
 # a context for recipes that nobody is going to edit, such as those of finished runs

@@ -31,15 +31,13 @@ class Section(BaseModel):
 
 
 def registered(kind: str, name: str, info: ValidationInfo) -> str:
-    """The name itself, if the registries that the validation was given know it; without registries,
-    any name.
+    """The name itself, if it is among those of its kind that the validation was given; without
+    any, every name.
 
     Raises:
-        ValueError: they do not know it.
+        ValueError: it is not among them.
     """
     known = (info.context or {}).get(kind)
     if known is not None and name not in known:
-        raise ValueError(
-            unknown("strategy or baseline" if kind == "baseline" else kind, name, sorted(known))
-        )
+        raise ValueError(unknown(kind, name, sorted(known)))
     return name

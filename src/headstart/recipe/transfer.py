@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from headstart.recipe.section import Section, Share, registered, several
-
-OWNERS = {  # keys that only some strategies read
-    "last_blocks": ("partial",),
-    "train": ("partial",),
-    "freeze": ("partial",),
-    "layer_decay": ("discriminative", "gradual_unfreezing"),
-    "unfreeze_every": ("gradual_unfreezing",),
-    "adapters": ("lora",),
-}
-FROM_RANDOM, FROZEN, PROBES = "scratch", "feature_extraction", ("feature_extraction", "lp_ft")
-AUTO = "auto"  # no strategy, but the choice of one
+from headstart.recipe.strategy import AUTO
 
 
 class Adapters(Section):
@@ -85,71 +74,8 @@ class Transfer(Section):
     @field_validator("strategy")
     @classmethod
     def _known(cls, name: str, info: ValidationInfo) -> str:
-        return registered("strategy", name, info)
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether the strategy starts from pretrained weights."""
-        return self.strategy != FROM_RANDOM
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the backbone stays as it is, so that its features can be computed once."""
-        return self.strategy == FROZEN
-
-    @property
-    def probes(self) -> bool:
-        """Whether the strategy begins with a head on frozen features."""
-        return self.strategy in PROBES
-
-    @property
-    def adapted(self) -> bool:
-        """Whether adapters are put into the backbone."""
-        return self.strategy == "lora"
+        return name if name == AUTO else registered("strategy", name, info)
 
     def given(self, key: str) -> bool:
         """Whether a key has another value than its default."""
         return bool(getattr(self, key) != type(self).model_fields[key].default)
-
-    def check(self, strategies: Iterable[str]) -> None:
-        """Refuse keys that no strategy of the recipe reads.
-
-        Args:
-            strategies: the recipe's own, and those beside it.
-
-        Raises:
-            ValueError: there is one.
-        """
-        own, named = self.strategy, set(strategies)
-        if self.freeze_statistics and own == FROM_RANDOM:
-            raise ValueError(
-                "strategy 'scratch' starts from random weights, so there are no statistics to "
-                "keep; found transfer.freeze_statistics: remove it"
-            )
-        choices = [
-            key for key, owners in OWNERS.items() if owners == ("partial",) and self.given(key)
-        ]
-        for key in filter(self.given, OWNERS):
-            if named.isdisjoint(OWNERS[key]) and AUTO not in named:
-                if own == FROM_RANDOM and key in choices:
-                    raise ValueError(
-                        "strategy 'scratch' starts from random weights, so nothing may stay "
-                        f"frozen; found transfer.{key}: remove it, or use strategy 'partial'"
-                    )
-                raise ValueError(
-                    f"transfer.{key} belongs to strategy {' or '.join(map(repr, OWNERS[key]))}; "
-                    f"found strategy {own!r}: "
-                    f'remove the key, or set transfer.strategy = "{OWNERS[key][0]}"'
-                )
-        if "partial" in named and len(choices) != 1:
-            raise ValueError(
-                "strategy 'partial' needs exactly one of transfer.last_blocks, transfer.train, "
-                "transfer.freeze; found " + (" and ".join(choices) or "none of them")
-            )
-        for key in ("l2_sp", "wise_ft"):
-            if self.given(key) and own in (FROM_RANDOM, FROZEN, "lora"):
-                raise ValueError(
-                    f"transfer.{key} keeps pretrained weights that train near their start; with "
-                    f"strategy {own!r} there are none: remove it, or choose 'fine_tune', "
-                    "'discriminative', 'gradual_unfreezing', 'lp_ft' or 'partial'"
-                )

@@ -21,13 +21,14 @@ from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.evaluate.results import PhaseRecord
 from headstart.modalities import Modality
 from headstart.models import sklearn_head
+from headstart.models.baselines import baselines
 from headstart.recipe import FROZEN_TASKS, Head, Recipe
-from headstart.recipe.transfer import AUTO, FROZEN
+from headstart.recipe.strategy import AUTO, FROZEN
 from headstart.registry import unknown
 from headstart.tasks import task_for
 from headstart.train.prepared import Machine, Prepared, context_of, estimate
 from headstart.transfer.choice import choose
-from headstart.transfer.strategies import plan, strategies
+from headstart.transfer.strategies import head_of, plan, strategies
 
 if TYPE_CHECKING:
     import torch
@@ -81,27 +82,28 @@ def prepare(
             f"{', '.join(modality.policies)}"
         )
     for other in recipe.evaluate.baselines:
-        if other.name in strategies.names():
+        if other.name in strategies:
             continue
-        if other.name not in modality.baselines:
+        names = sorted([*modality.baselines, *baselines.plugins()])
+        if other.name not in names:
             raise HeadstartError(
-                "evaluate.baselines: "
-                f"{unknown(f'baseline of {recipe.task}', other.name, sorted(modality.baselines))}"
+                f"evaluate.baselines: {unknown(f'baseline of {recipe.task}', other.name, names)}"
             )
+        baselines.get(other.name)
         if other.lr or other.epochs:
             raise HeadstartError(
                 f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
             )
     dataset, leaks = read or read_checked(recipe)
     torch.manual_seed(recipe.seed)
-    head = recipe.head()
+    head, strategy = head_of(recipe), strategies.get(recipe.transfer.strategy)
     asked = recipe.with_changes(model={"head": head})
-    network, notes = modality.network(asked.model, dataset, recipe.transfer.pretrained)
+    network, notes = modality.network(asked.model, dataset, strategy.pretrained)
     if head.is_estimator:
         sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
             sklearn_head.check_weights(head)
-    if recipe.transfer.adapted:
+    if strategy.adapted:
         asked_for = recipe.transfer.adapters
         put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)
     if recipe.transfer.freeze_statistics and not network.statistics:
@@ -155,7 +157,7 @@ def _check_frozen(recipe: Recipe, modality: Modality) -> None:
         HeadstartError: the recipe trains a backbone that has to stay as it is.
     """
     strategy = recipe.transfer.strategy
-    if recipe.transfer.frozen:
+    if strategy != AUTO and strategies.get(strategy).frozen:
         return
     if recipe.task in FROZEN_TASKS:
         raise HeadstartError(

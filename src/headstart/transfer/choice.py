@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headstart.recipe.transfer import FROZEN
+from headstart.recipe.strategy import FROZEN
 
 ENOUGH = 1_000  # training examples: from here on there is much data
 # of the way from the majority class to no error at all, for a classifier on frozen features

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,16 @@ class Plan:
         """The plan itself, if each phase trains something and names only blocks there are.
 
         Raises:
-            HeadstartError: a phase would train nothing or names a block the network lacks.
+            RecipeError: a phase would train nothing or names a block the network lacks.
         """
         for phase in self.phases:
-            strangers = [name for name in phase.rates if name not in blocks]
-            if strangers:
-                raise HeadstartError(
-                    f"transfer: the network has no block {strangers[0]!r}; it has "
-                    f"{', '.join(blocks)}"
+            unknown = [name for name in phase.rates if name not in blocks]
+            if unknown:
+                raise RecipeError(
+                    f"transfer: the network has no block {unknown[0]!r}; it has {', '.join(blocks)}"
                 )
             if not phase.rates:
-                raise HeadstartError(
+                raise RecipeError(
                     f"transfer: phase {phase.name!r} would train nothing; let at least the head "
                     f"train (blocks: {', '.join(blocks)})"
                 )

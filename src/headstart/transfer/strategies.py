@@ -1,22 +1,61 @@
 """Every way to carry pretrained knowledge over: each is one function (recipe, block names) → Plan.
 
-Block names come in forward order and end with "head". A new strategy is a function here and a row
-in its test.
+Block names come in forward order and end with "head". A new strategy is a function here, or in
+another package that has an entry point of its name in the group `headstart.strategies`, and a row
+in the test.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
-from headstart.errors import HeadstartError
-from headstart.recipe import Recipe
+from headstart.errors import RecipeError
+from headstart.recipe import Head, Recipe
+from headstart.recipe.strategy import Traits
 from headstart.registry import Registry
 from headstart.transfer.plan import Phase, Plan
 
-Strategy = Callable[[Recipe, Sequence[str]], Plan]
-strategies: Registry[Strategy] = Registry("strategy")
+MakePlan = Callable[[Recipe, Sequence[str]], Plan]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(Traits):
+    """A function from a recipe and block names to a plan, and what is stated of it."""
+
+    plan: MakePlan
+
+
+strategies: Registry[Strategy] = Registry("strategy", group="headstart.strategies")
+
+
+def strategy(
+    name: str,
+    *,
+    reads: tuple[str, ...] = (),
+    one_of: tuple[str, ...] = (),
+    probes: bool = False,
+    frozen: bool = False,
+    pretrained: bool = True,
+) -> Callable[[MakePlan], MakePlan]:
+    """A decorator that registers a strategy; the arguments are those of `Traits`."""
+
+    def add(function: MakePlan) -> MakePlan:
+        strategies.register(name)(
+            Strategy(
+                plan=function,
+                reads=(*reads, *one_of),
+                one_of=one_of,
+                probes=probes or frozen,
+                frozen=frozen,
+                pretrained=pretrained,
+            )
+        )
+        return function
+
+    return add
 
 
 def plan(recipe: Recipe, blocks: Sequence[str]) -> Plan:
@@ -25,17 +64,29 @@ def plan(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     Raises:
         HeadstartError: the strategy is unknown or would train nothing.
     """
-    return strategies.get(recipe.transfer.strategy)(recipe, blocks).check(blocks)
+    return strategies.get(recipe.transfer.strategy).plan(recipe, blocks).check(blocks)
 
 
-@strategies.register("scratch")
+def head_of(recipe: Recipe) -> Head:
+    """The head as the recipe's strategy fits it: `classifier` says how on frozen features, and is
+    None where gradients do."""
+    chosen, head = strategies.get(recipe.transfer.strategy), recipe.model.head
+    if not chosen.frozen:
+        # a scikit-learn classifier then is for a baseline
+        classifier = None if head.is_estimator else head.classifier
+        head = head.model_copy(update={"classifier": classifier, "options": {}})
+    fitting = head.fitting if chosen.probes else None
+    return head.model_copy(update={"classifier": fitting})
+
+
+@strategy("scratch", pretrained=False)
 def scratch(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Random weights, everything trains at one rate: what transfer is measured against."""
     rates = dict.fromkeys(blocks, recipe.train.lr)
     return Plan("scratch", (Phase("everything from random weights", rates, recipe.train.epochs),))
 
 
-@strategies.register("fine_tune")
+@strategy("fine_tune")
 def fine_tune(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Everything trains; the new head learns `head_lr_ratio` times as fast as the pretrained
     blocks."""
@@ -44,11 +95,11 @@ def fine_tune(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     )
 
 
-@strategies.register("feature_extraction")
+@strategy("feature_extraction", frozen=True)
 def feature_extraction(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """The backbone stays as it is; the head is fitted on its features, by gradient or as a
     whole."""
-    fitting = recipe.head().classifier
+    fitting = head_of(recipe).classifier
     if fitting == "gradient":
         phase = Phase(
             "head on frozen features",
@@ -61,7 +112,7 @@ def feature_extraction(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("feature_extraction", (phase,))
 
 
-@strategies.register("discriminative")
+@strategy("discriminative", reads=("layer_decay",))
 def discriminative(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Everything trains, each block `layer_decay` times as fast as the one above it (Howard & Ruder
     2018)."""
@@ -71,7 +122,7 @@ def discriminative(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("discriminative", (phase,))
 
 
-@strategies.register("gradual_unfreezing")
+@strategy("gradual_unfreezing", reads=("layer_decay", "unfreeze_every"))
 def gradual_unfreezing(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """The head first, then every `unfreeze_every` epochs one more group of blocks from the head
     down, rates as in discriminative; blocks that train already keep their optimizer moments (Howard
@@ -82,7 +133,7 @@ def gradual_unfreezing(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """
     every, epochs = recipe.transfer.unfreeze_every, recipe.train.epochs
     if every >= epochs:
-        raise HeadstartError(
+        raise RecipeError(
             f"transfer.unfreeze_every: found {every} with {epochs} epochs, so the head alone "
             "would train to the end; expected less than "
             f"train.epochs{' (at least 2)' if epochs == 1 else ''}"
@@ -106,7 +157,7 @@ def gradual_unfreezing(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("gradual_unfreezing", tuple(phases))
 
 
-@strategies.register("chain_thaw")
+@strategy("chain_thaw")
 def chain_thaw(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """The head alone, then block after block alone from the input up, then everything (Felbo et al.
     2017).
@@ -116,7 +167,7 @@ def chain_thaw(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """
     epochs, body = recipe.train.epochs, len(blocks) - 1
     if epochs < 3:
-        raise HeadstartError(
+        raise RecipeError(
             f"train.epochs: found {epochs}; chain_thaw needs at least 3, one for each kind of phase"
         )
     groups = min(epochs - 2, body)
@@ -135,7 +186,7 @@ def chain_thaw(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("chain_thaw", tuple(phases))
 
 
-@strategies.register("lp_ft")
+@strategy("lp_ft", probes=True)
 def lp_ft(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """A head on frozen features first, then everything from there at one rate (Kumar et al.
     2022)."""
@@ -146,7 +197,7 @@ def lp_ft(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("lp_ft", (head, rest))
 
 
-@strategies.register("lora")
+@strategy("lora", reads=("adapters",))
 def lora(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Low-rank adapters beside the frozen layers of the backbone train, and the head (Hu et al.
     2022)."""
@@ -154,7 +205,7 @@ def lora(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     return Plan("lora", (Phase("adapters and head", rates, recipe.train.epochs),))
 
 
-@strategies.register("partial")
+@strategy("partial", one_of=("last_blocks", "train", "freeze"))
 def partial(recipe: Recipe, blocks: Sequence[str]) -> Plan:
     """Only some blocks train: the last `last_blocks` below the head, or those that name patterns
     choose; and the head."""
@@ -182,14 +233,14 @@ def _wanted(name: str, recipe: Recipe, blocks: Sequence[str]) -> bool:
     body = [block for block in blocks if block != "head"]
     if transfer.last_blocks is not None:
         if transfer.last_blocks > len(body):
-            raise HeadstartError(
+            raise RecipeError(
                 f"transfer.last_blocks: found {transfer.last_blocks}; the network has "
                 f"{len(body)} blocks below its head ({', '.join(body)})"
             )
         return name in body[len(body) - transfer.last_blocks :]
     for pattern in (*transfer.train, *transfer.freeze):
         if not any(fnmatchcase(block, pattern) for block in blocks):
-            raise HeadstartError(
+            raise RecipeError(
                 f"transfer: no block matches {pattern!r}; the network has {', '.join(blocks)}"
             )
     if transfer.train:
