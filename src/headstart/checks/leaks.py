@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.checks.duplicates import COPY, GROUP, KIND_NAMES, Duplicates
-from headstart.data.dataset import Dataset, joined
+from headstart.data.dataset import Dataset, concatenate
 from headstart.data.split_file import UNUSED
 from headstart.data.splits import group_numbers
 from headstart.errors import HeadstartError
@@ -72,7 +72,7 @@ def drop_leaks(dataset: Dataset, leaks: Leaks) -> tuple[Dataset, Leaks]:
         role: part.take(np.setdiff1d(np.arange(len(part)), rows[role]))
         for role, part in dataset.parts().items()
     }
-    unused = joined([*([dataset.unused] if dataset.unused else []), *dropped])
+    unused = concatenate([*([dataset.unused] if dataset.unused else []), *dropped])
     dropped_names = {
         (role, name) for role, part in zip(kept, dropped, strict=True) for name in part.names
     }
@@ -172,7 +172,7 @@ class _Rows:
     def __init__(self, dataset: Dataset, duplicates: Duplicates) -> None:
         parts = dataset.parts()
         self._roles, self._labels, self._duplicates = list(parts), dataset.labels, duplicates
-        self._all = joined(parts.values())
+        self._all = concatenate(parts.values())
         sizes = [len(part) for part in parts.values()]
         self._begins = np.cumsum([0, *sizes])
         self._part = np.repeat(np.arange(len(sizes)), sizes)

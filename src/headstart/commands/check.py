@@ -18,7 +18,7 @@ from headstart.checks.leaks import Leaks, copies, find_leaks, table
 from headstart.checks.sanity_checks import find_label_errors
 from headstart.checks.similar_pairs import similar_vectors
 from headstart.commands.init import propose
-from headstart.data.dataset import Dataset, joined
+from headstart.data.dataset import Dataset, concatenate
 from headstart.errors import HeadstartError
 from headstart.files import write_text
 from headstart.recipe import Head, Recipe
@@ -58,7 +58,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     recipe = asked.with_changes(data={"leaks": "report"})
     modality = task_for(recipe.task, recipe.model.backbone).modality
     dataset, leaks = read_checked(recipe)
-    like = cached_duplicates(modality.duplicates, joined(dataset.parts().values()))
+    like = cached_duplicates(modality.duplicates, concatenate(dataset.parts().values()))
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
     if leaks.leaks and asked.data.leaks == "drop":
@@ -159,7 +159,7 @@ def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]
 
     parts, labels = dataset.for_learning(), dataset.labels
     where = [role for role, part in parts.items() for _ in range(len(part))]
-    known = joined(parts.values())
+    known = concatenate(parts.values())
     probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
     found = []
     for row in find_label_errors(probabilities, known.labels).tolist():

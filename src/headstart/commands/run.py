@@ -17,7 +17,7 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.commands.plan import describe
-from headstart.data.dataset import Examples, joined
+from headstart.data.dataset import Examples, concatenate
 from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Result, Scores
@@ -275,7 +275,7 @@ def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.
 
     recipe, dataset = prepared.recipe, prepared.dataset
     # it chooses nothing on the validation part
-    everything = joined(dataset.for_learning().values())
+    everything = concatenate(dataset.for_learning().values())
     started = time.perf_counter()
     probabilities = broadcast_from_main(
         lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed)

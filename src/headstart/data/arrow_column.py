@@ -55,8 +55,8 @@ class ArrowColumn(Sequence[T]):
 
     def sizes(self) -> np.ndarray:
         """Bytes of each value, shape (n,), from the offsets in the files alone."""
-        sizes: np.ndarray = pc.binary_length(_mapped(self._paths, self._field)).to_numpy()
-        return sizes[self._rows]
+        sizes = pc.binary_length(_mapped(self._paths, self._field)).to_numpy()
+        return np.take(sizes, self._rows)
 
 
 @lru_cache(maxsize=32)

@@ -86,7 +86,7 @@ def _concatenate(first: Sequence[T], second: Sequence[T]) -> Sequence[T]:
     return (*first, *second)
 
 
-def joined(parts: Iterable[Examples]) -> Examples:
+def concatenate(parts: Iterable[Examples]) -> Examples:
     """All examples of some parts, one part after the other."""
     return reduce(operator.add, parts)
 

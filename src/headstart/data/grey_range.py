@@ -23,23 +23,25 @@ def with_grey_range(dataset: Dataset, requested: GreyRange | None) -> Dataset:
 
     A data set without high bit depth images has no range unless one is requested.
     """
-    seen = {role: pictures(part.items, part.digests) for role, part in dataset.parts().items()}
+    pictures_of = {
+        role: pictures(part.items, part.digests) for role, part in dataset.parts().items()
+    }
     by_role = {
         role: [
             (name, picture.grey_range)
             for name, picture in zip(dataset.parts()[role].names, in_part, strict=True)
             if is_high_bit_depth(picture.mode)
         ]
-        for role, in_part in seen.items()
+        for role, in_part in pictures_of.items()
     }
     measured = combined_range(values for _, values in by_role["train"])
     grey_range = requested or measured
     dataset = replace(dataset, grey_range=grey_range).with_notes(*_range_note(measured, requested))
     images = [image for in_part in by_role.values() for image in in_part]
     notes = [
-        *_mixed_note(images, sum(map(len, seen.values())), grey_range),
+        *_mixed_note(images, sum(map(len, pictures_of.values())), grey_range),
         *_low_contrast_note(images, grey_range),
-        *_dim_note([image for image in seen["train"] if not is_high_bit_depth(image.mode)]),
+        *_dim_note([image for image in pictures_of["train"] if not is_high_bit_depth(image.mode)]),
     ]
     return dataset.with_notes(*notes, parts=[role for role, in_part in by_role.items() if in_part])
 
@@ -102,18 +104,18 @@ def _low_contrast_note(images: list[NamedRange], grey_range: GreyRange | None) -
     if grey_range is None:
         return []
     low, high = grey_range
-    dark = [
+    dim = [
         (name, own)
         for name, own in images
         if own is not None
         and own[0] < own[1]
         and min(own[1], high) - max(own[0], low) < MIN_SPAN * (high - low)
     ]
-    if not dark:
+    if not dim:
         return []
-    name, own = dark[0]
+    name, own = dim[0]
     return [
-        f"{len(dark)} of {len(images)} greys of more than 8 bits span less than a hundredth of "
+        f"{len(dim)} of {len(images)} greys of more than 8 bits span less than a hundredth of "
         f"that range, so next to nothing of them is shown (such as {name}: {_interval(own)}). Are "
         f"they in another unit, or does an outlier set the range? Correct them, or set {KEY}"
     ]

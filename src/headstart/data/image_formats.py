@@ -46,7 +46,7 @@ def may_be_image(path: Path) -> bool:
 
     Digits after a dot (`scan.001`, `2024-03-05 12.30`) are no extension.
     """
-    return has_image_extension(path) or not any(sign.isalpha() for sign in path.suffix)
+    return has_image_extension(path) or not any(character.isalpha() for character in path.suffix)
 
 
 def is_image(path: Path) -> bool:

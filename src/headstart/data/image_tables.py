@@ -187,10 +187,10 @@ def _check_any_exists(paths: Sequence[str], name: str, table: Table, folder: Pat
     """Check that some file exists; `name` is how the table names the first."""
     if not paths or any(map(os.path.exists, paths)):
         return
-    found = f"{table.path}: none of its files exists, such as "
+    start = f"{table.path}: none of its files exists, such as "
     if reason := not_relative(name):
-        raise HeadstartError(f"{found}{printable(name)}: {reason}")
+        raise HeadstartError(f"{start}{printable(name)}: {reason}")
     raise HeadstartError(
-        f"{found}{printable(paths[0])}; expected paths relative to {quoted(str(folder))}. Name the "
-        'folder that they are relative to with data.images, such as data.images = "photos"'
+        f"{start}{printable(paths[0])}; expected paths relative to {quoted(str(folder))}. "
+        'Name the folder that they are relative to with data.images, such as data.images = "photos"'
     )

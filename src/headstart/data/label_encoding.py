@@ -172,9 +172,9 @@ def check_class_sizes(
             what examples are called. unreadable: examples left out. hints: sentences for messages.
     """
     if len(names) < 2:
-        found = f"one class only ({printable(names[0])})" if names else "no label"
+        content = f"one class only ({printable(names[0])})" if names else "no label"
         raise HeadstartError(
-            f"{where}: found {found}; expected {noun} of at least two classes"
+            f"{where}: found {content}; expected {noun} of at least two classes"
             + "".join(f". {hint}" for hint in hints)
         )
     counts = np.bincount(labels, minlength=len(names))

@@ -107,8 +107,8 @@ def _is_text_file(text: str) -> bool:
 
 def _unknown(item: object, index: int, expected: str) -> Input:
     missing = item is None or item != item  # NaN
-    found = "nothing is there" if missing is True else f"found {_describe(item)}"
-    return Input(_name(index), "", f"{found}; expected {expected}")
+    problem = "nothing is there" if missing is True else f"found {_describe(item)}"
+    return Input(_name(index), "", f"{problem}; expected {expected}")
 
 
 def _name(index: int) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headstart.data.dataset import Dataset, Examples, joined
+from headstart.data.dataset import Dataset, Examples, concatenate
 from headstart.errors import HeadstartError, first_line
 from headstart.recipe import Recipe
 
@@ -116,7 +116,7 @@ def sorted_by_content(examples: Examples, labels: tuple[str, ...]) -> list[Curre
 def changes_since(dataset: Dataset, path: Path) -> Changes:
     """What has changed in the data since a split file was written."""
     saved = sorted(read_split(path))
-    current = sorted_by_content(joined(dataset.everything().values()), dataset.labels)
+    current = sorted_by_content(concatenate(dataset.everything().values()), dataset.labels)
     tested = {example.digest for example in saved if example.part == "test"}
     learned = {example.digest for example in saved if example.part in ("train", "validation")}
     leaked = [
@@ -141,7 +141,7 @@ def split_by_file(parts: dict[str, Examples], labels: tuple[str, ...], recipe: R
         raise HeadstartError(
             f"data.split.file: {path}: no such file; expected the split.parquet of a run"
         )
-    examples = joined(parts.values())
+    examples = concatenate(parts.values())
     current = sorted_by_content(examples, labels)
     saved = sorted(read_split(path))
     notes = [f"the parts are those of {path}"]
@@ -197,7 +197,7 @@ def _extended_roles(
         same = unmatched.get((digest, label))
         roles[row] = same.pop(0) if same else by_content.get(digest, "")
     as_read = [role for role, part in parts.items() for _ in range(len(part))]
-    keys = joined(parts.values()).keys if by == "group" else None
+    keys = concatenate(parts.values()).keys if by == "group" else None
     if not keys:
         return {row: role or as_read[row] for row, role in roles.items()}
     by_group: dict[str, str] = {}

@@ -94,7 +94,7 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
     data, split, seed = recipe.data, recipe.data.split, recipe.seed
     if split.test_from is not None:
         *times, start = times_of(train, split.test_from)
-        later = np.array(times) >= start
+        later: np.ndarray = np.array(times) >= start
         if later.all() or not later.any():
             raise HeadstartError(
                 f"data.split.test_from: all {len(train)} examples are "

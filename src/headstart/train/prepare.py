@@ -13,7 +13,7 @@ import numpy as np
 from headstart.checks.duplicates import cached_duplicates
 from headstart.checks.leaks import Leaks, apply_leak_policy
 from headstart.checks.sanity_checks import check_classes
-from headstart.data.dataset import Dataset, Examples, joined
+from headstart.data.dataset import Dataset, Examples, concatenate
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
@@ -47,7 +47,7 @@ def read_checked(recipe: Recipe) -> tuple[Dataset, Leaks]:
     """
     modality = task_for(recipe.task, recipe.model.backbone).modality
     dataset = modality.read(recipe)
-    everything = joined(dataset.parts().values())
+    everything = concatenate(dataset.parts().values())
     checked, leaks = apply_leak_policy(
         dataset, cached_duplicates(modality.duplicates, everything), recipe.data.leaks
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.checks.leaks import Leaks
-from headstart.data.dataset import Dataset, Examples, joined
+from headstart.data.dataset import Dataset, Examples, concatenate
 from headstart.data.unicode import nfc
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import PhaseRecord
@@ -145,7 +145,9 @@ def context_of(
     from headstart.train.sampling import Shard
 
     dataset, recipe = prepared.dataset, prepared.recipe
-    train = dataset.train if prepared.chooses_an_epoch else joined(dataset.for_learning().values())
+    train = (
+        dataset.train if prepared.chooses_an_epoch else concatenate(dataset.for_learning().values())
+    )
     again = sum(phase.epochs for phase in prepared.plan.tuned) > 1  # than once an example is read
     return TrainContext(
         train=train,
