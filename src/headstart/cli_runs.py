@@ -73,7 +73,6 @@ def predict(
 ) -> None:
     """Print label and probability of each example, tab-separated, or write a table; exit code 1 if
     some could not be read."""
-    from headstart.data.inputs import taken_for
     from headstart.inference.predict import Unreadable, load
 
     runs = _several(run)
@@ -81,8 +80,8 @@ def predict(
     top = min(top, len(predictor.labels))
     if tta:
         predictor.check_views()
-    if not predictor.reads_images:
-        typer.echo(f"taken for: {taken_for(paths)}", err=True)
+    if predictor.modality.describe_paths is not None:
+        typer.echo(f"taken for: {predictor.modality.describe_paths(paths)}", err=True)
     faults = refused = 0
     with _bar(predictor, paths, out) as bar:
         if out is not None:
@@ -92,7 +91,7 @@ def predict(
             unread = f", of which {faults} could not be read (column error)" if faults else ""
             bar.say(f"written to {out}: {rows} rows{unread}")
         else:
-            for outcome in predictor.stream(predictor.gather(paths), tta):
+            for outcome in predictor.stream(predictor.inputs_from_paths(paths), tta):
                 bar.advance()
                 if isinstance(outcome, Unreadable):
                     faults += 1
@@ -246,5 +245,5 @@ def _bar(predictor: Predictor, paths: list[str], out: Path | None) -> Bar:
     count = None
     if shown and sys.stderr.isatty() and STDIN not in paths:
         with redirect_stderr(io.StringIO()):  # what is left out is said when the examples are read
-            count = sum(1 for _ in predictor.gather(paths))
+            count = sum(1 for _ in predictor.inputs_from_paths(paths))
     return Bar("predicting", count, shown=shown)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 import headstart
 from headstart.inference.batcher import Batcher
-from headstart.inference.request import Limits
+from headstart.inference.limits import Limits
 from headstart.inference.serve import application
 
 

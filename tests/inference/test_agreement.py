@@ -58,7 +58,7 @@ def test_predictions_agree(
     assert [row["predicted"] for row in rows] == list(stated.predicted)
     np.testing.assert_allclose([float(row["probability"]) for row in rows], said.max(1), atol=2e-6)
 
-    items = [example.item for example in model.gather([str(data)])]
+    items = [example.item for example in model.inputs_from_paths([str(data)])]
     with served(run) as client:
         if kind == "image":
             files = [("image", Path(item).read_bytes()) for item in items]

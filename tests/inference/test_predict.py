@@ -208,7 +208,7 @@ def test_several_runs_are_averaged(make_run: MakeRun, photos: Path) -> None:
     members[1].spec = members[1].spec.model_copy(update={"labels": labels})
     with pytest.raises(
         HeadstartError,
-        match=r"tells other classes apart than .* \(black, green, red; blue, green, red\)",
+        match=r"has other classes than .* \(black, green, red; blue, green, red\)",
     ):
         Predictor(members)
     for wrong in ([1.0], [0, 0], [1, -1], [1, float("nan")]):

@@ -25,8 +25,7 @@ from starlette.testclient import TestClient
 
 import headstart
 from headstart.inference.batcher import Batcher, OverloadedError
-from headstart.inference.request import Limits, RefusedError
-from headstart.inference.serve import Bounded
+from headstart.inference.limits import Bounded, Limits, RefusedError
 from tests.conftest import MakeRun, reviews
 from tests.inference.serving import served
 from tests.test_cli import call
@@ -243,7 +242,7 @@ def test_an_example_that_cannot_be_computed_spoils_no_other(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = Batcher(lambda: headstart.load(make_run("text")), 64)
-    encode, classify = batcher.predictor.encode, batcher.predictor.classify
+    preprocess, classify = batcher.predictor.preprocess, batcher.predictor.classify
     begin = threading.Event()
 
     def picky(encoded: Any) -> Any:
@@ -253,7 +252,7 @@ def test_an_example_that_cannot_be_computed_spoils_no_other(
         return classify(encoded)
 
     monkeypatch.setattr(batcher.predictor, "classify", picky)
-    futures = [batcher.submit(one) for one in (encode("a film"), None, encode("fine"))]  # type: ignore[arg-type]
+    futures = [batcher.submit(one) for one in (preprocess("a film"), None, preprocess("fine"))]  # type: ignore[arg-type]
     begin.set()
     assert [type(future.exception(10)) for future in futures] == [
         type(None),

@@ -101,7 +101,8 @@ def _examples(
     """(Examples to check an export with, their classes if they are known, others to calibrate it
     with)."""
     if given:
-        found = [example.item for example in model.gather(list(given)) if not example.fault]
+        inputs = model.inputs_from_paths(list(given))
+        found = [example.item for example in inputs if not example.fault]
         if len(found) < TRACED:
             raise HeadstartError(f"--examples: found {len(found)}; expected at least {TRACED}")
         return found[:CHECKED], None, found[:CALIBRATED]

@@ -6,14 +6,19 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import TypeAlias
 
 import numpy as np
 
-from headstart.inference.predict import Encoded, Predictor
+from headstart.inference.pipeline import Preprocessed
+from headstart.inference.predict import Predictor
 from headstart.runtime.allocator import give_back_memory
 
 BATCH = 32  # examples
 REST = 2.0  # seconds without work until memory is given back
+
+
+Waiting: TypeAlias = tuple[Preprocessed, Future[np.ndarray]]  # an example and its probabilities
 
 
 class OverloadedError(Exception):
@@ -34,9 +39,7 @@ class Batcher:
 
     def __init__(self, load: Callable[[], Predictor], limit: int) -> None:
         self._limit, self._inside, self._lock = limit, 0, threading.Lock()
-        self._waiting: queue.SimpleQueue[tuple[Encoded, Future[np.ndarray]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         loaded: Future[Predictor] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(load, loaded), name="model", daemon=True
@@ -60,10 +63,10 @@ class Batcher:
         with self._lock:
             self._inside -= count
 
-    def submit(self, encoded: Encoded) -> Future[np.ndarray]:
+    def submit(self, example: Preprocessed) -> Future[np.ndarray]:
         """Probabilities, shape (classes,), of an example, as soon as they are computed."""
         future: Future[np.ndarray] = Future()
-        self._waiting.put((encoded, future))
+        self._waiting.put((example, future))
         return future
 
     def close(self) -> None:
@@ -102,10 +105,10 @@ class Batcher:
             _compute(predictor, batch)
 
 
-def _compute(predictor: Predictor, batch: Sequence[tuple[Encoded, Future[np.ndarray]]]) -> None:
+def _compute(predictor: Predictor, batch: Sequence[Waiting]) -> None:
     """One by one if it goes wrong together, so that an example spoils no other."""
     try:
-        rows = predictor.classify([encoded for encoded, _ in batch])
+        rows = predictor.classify([example for example, _ in batch])
     except Exception as error:
         if len(batch) == 1:
             batch[0][1].set_exception(error)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from headstart.data.grey_range import no_range_note
-from headstart.data.images import describe_error, is_high_bit_depth
 from headstart.data.inputs import Input
-from headstart.data.python_inputs import as_items, image_inputs, text_inputs
-from headstart.data.unicode import printable
+from headstart.data.python_inputs import as_items
 from headstart.errors import HeadstartError
 from headstart.inference.loaded_model import LoadedModel, open_model
 from headstart.inference.refusal import Refusal, refusal_of
@@ -28,11 +22,9 @@ from headstart.runtime.threads import share_cores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    Example = str | bytes | Path | Image
+    from headstart.inference.pipeline import Preprocessed
 
-# examples at a time; texts are put into batches by their lengths first
-CHUNK, CHUNK_OF_IMAGES = 1024, 128
-AHEAD = 2  # batches that are read while one is computed
+    Example = str | bytes | Path | Image
 
 
 @dataclass(frozen=True)
@@ -60,9 +52,6 @@ class Unreadable:
     fault: str
 
 
-Encoded = dict[str, list[dict[str, Any]]]  # what each way of preprocessing made of one example
-
-
 class Predictor:
     """One or several finished models; of several the probabilities are averaged, by `weights` if
     they are given.
@@ -78,28 +67,16 @@ class Predictor:
         refusal: Refusal | None = None,
     ) -> None:
         first = members[0]
-        self.labels: tuple[str, ...] = first.spec.labels
         for other in members[1:]:
-            if other.task.modality is not first.task.modality:
-                raise HeadstartError(
-                    f"{other.source}: is a run of {other.spec.task}, and {first.source} of "
-                    f"{first.spec.task}; only models of one task can be averaged"
-                )
-            if other.spec.labels != first.spec.labels:
-                raise HeadstartError(
-                    f"{other.source}: tells other classes apart than {first.source} "
-                    f"({_few(other)}; {_few(first)}); only models with the same classes can be "
-                    "averaged"
-                )
+            _check_same_classes(first, other)
+        self.labels: tuple[str, ...] = first.spec.labels
         self.members = tuple(members)
-        self.task, self.spec = first.task, first.spec
-        self._preprocessors = {_look(member): member.preprocessor for member in members}
-        self.weights = _shares(weights, len(members))
+        self.spec, self.modality = first.spec, first.task.modality
+        self.weights = _normalised(weights, len(members))
         self.refusal = refusal
-        self._untold = Lock()  # whoever gets it tells of greys without a range
-        self._may_be_unscaled = self.reads_images and any(
-            getattr(member.spec.preprocessing, "grey_range", None) is None for member in members
-        )
+        # models with the same preprocessing share its result
+        self._distinct = {_preprocessing_key(member): member for member in members}
+        self._note_pending, self._note_lock = True, Lock()
 
     @overload
     def predict(
@@ -119,40 +96,35 @@ class Predictor:
                 tables, images opened with Pillow, or the bytes of files. An iterator of these is
                 worked through as it comes, in constant memory, and what cannot be read is an
                 `Unreadable` among the predictions.
-            tta: average over ten looks at each image (its corners and its middle, also mirrored).
+            tta: average over ten views of each image (its corners and its middle, also mirrored).
 
         Raises:
             HeadstartError: a path does not exist or an example of a sequence cannot be read; the
                 message names it.
         """
         if isinstance(items, Iterator):
-            return self.stream(self.found(items), tta)
+            return self.stream(self.inputs_from_objects(items), tta)
         predictions = []
-        for outcome in self.stream(self.found(as_items(items)), tta):
+        for outcome in self.stream(self.inputs_from_objects(as_items(items)), tta):
             if isinstance(outcome, Unreadable):
                 raise HeadstartError(f"{outcome.name[:200]}: cannot be read ({outcome.fault})")
             predictions.append(outcome)
         return predictions
 
-    def gather(self, paths: Sequence[str]) -> Iterator[Input]:
+    def inputs_from_paths(self, paths: Sequence[str]) -> Iterator[Input]:
         """The examples that arguments of the command line stand for: files, folders, tables, "-"
         for standard input, texts."""
-        return self.task.modality.from_paths(paths, self.spec.column)
+        return self.modality.from_paths(paths, self.spec.column)
 
-    def found(self, items: Iterable[Any]) -> Iterator[Input]:
+    def inputs_from_objects(self, items: Iterable[Any]) -> Iterator[Input]:
         """The examples that items in Python stand for."""
-        return (image_inputs if self.reads_images else text_inputs)(items, self.spec.column)
-
-    @property
-    def reads_images(self) -> bool:
-        """Whether examples are images; else they are texts."""
-        return self.spec.kind == "vision"
+        return self.modality.from_objects(items, self.spec.column)
 
     def stream(
-        self, found: Iterable[Input], tta: bool = False
+        self, inputs: Iterable[Input], tta: bool = False
     ) -> Iterator[Prediction | Unreadable]:
         """Predictions of examples as they come, in constant memory."""
-        for example, outcome in self._outcomes(iter(found), tta):
+        for example, outcome in self._outcomes(iter(inputs), tta):
             if isinstance(outcome, str):
                 yield Unreadable(example.name, outcome)
             else:
@@ -179,115 +151,74 @@ class Predictor:
             rows.append(outcome)
         return np.array(rows).reshape(len(rows), len(self.labels))
 
-    def encode(self, item: Any, tta: bool = False) -> Encoded:
+    def preprocess(self, item: Any, tta: bool = False) -> Preprocessed:
         """What the models read of one example.
 
         Raises:
             Exception: whatever the decoder of images raises.
         """
         return {
-            look: preprocessor.views(item) if tta else [preprocessor(item)]  # type: ignore[attr-defined]
-            for look, preprocessor in self._preprocessors.items()
+            key: member.preprocessor.views(item) if tta else [member.preprocessor(item)]  # type: ignore[attr-defined]
+            for key, member in self._distinct.items()
         }
 
-    def classify(self, encoded: Sequence[Encoded]) -> np.ndarray:
-        """Probabilities of examples that `encode` made, shape (n, classes), as one batch."""
-        total = np.zeros((len(encoded), len(self.labels)))
+    def classify(self, batch: Sequence[Preprocessed]) -> np.ndarray:
+        """Probabilities of preprocessed examples, shape (n, classes): of several views of an
+        example their mean."""
+        total = np.zeros((len(batch), len(self.labels)))
         for member, weight in zip(self.members, self.weights, strict=True):
-            views = [example[_look(member)] for example in encoded]
+            views = [example[_preprocessing_key(member)] for example in batch]
             rows = member.probabilities([view for several in views for view in several])
-            starts = np.cumsum([0, *map(len, views)])[:-1]
-            total += (
-                weight
-                * np.add.reduceat(rows, starts)
-                / np.array([[len(several)] for several in views])
-            )
+            counts = np.array([len(several) for several in views])
+            starts = np.cumsum(counts) - counts
+            total += weight * np.add.reduceat(rows, starts) / counts[:, None]
         return total if self.refusal is None else self.refusal.tempered(total)
 
     def check_views(self) -> None:
-        """Whether examples can be looked at in several ways.
-
+        """
         Raises:
-            HeadstartError: they cannot.
+            HeadstartError: the models' preprocessing makes no several views of an example.
         """
         from headstart.models.preprocessor import Viewer
 
-        if not all(
-            isinstance(preprocessor, Viewer) for preprocessor in self._preprocessors.values()
-        ):
+        if not all(isinstance(member.preprocessor, Viewer) for member in self.members):
             raise HeadstartError(
-                "--tta: looks at images in several ways; this model reads texts. Leave it out"
+                "--tta: averages over several views of an image; this model reads "
+                f"{self.modality.noun}s. Leave it out"
             )
 
     def _outcomes(
-        self, found: Iterator[Input], tta: bool
+        self, inputs: Iterator[Input], tta: bool
     ) -> Iterator[tuple[Input, np.ndarray | str]]:
         """Each example with its probabilities, shape (classes,), or why it could not be read."""
-        from headstart.runtime.threads import readers
+        from headstart.inference.pipeline import Pipeline
         from headstart.train.forward import BATCH
 
         if tta:
             self.check_views()
-        count = CHUNK_OF_IMAGES if self.reads_images else CHUNK
-        with readers() as pool:
-            while chunk := list(islice(found, count)):
-                yield from zip(
-                    chunk,
-                    self._chunk(chunk, pool, max(BATCH // 10, 1) if tta else BATCH, tta),
-                    strict=True,
-                )
 
-    def _chunk(
-        self, chunk: list[Input], pool: ThreadPoolExecutor, size: int, tta: bool
-    ) -> list[np.ndarray | str]:
-        from headstart.train.forward import in_order
+        def preprocess(item: Any) -> Preprocessed:
+            self._print_note(item)
+            return self.preprocess(item, tta)
 
-        outcomes: list[np.ndarray | str] = [example.fault for example in chunk]
-        readable = [row for row, example in enumerate(chunk) if not example.fault]
-        order = in_order(
-            readable, [example.item for example in chunk], self.members[0].preprocessor
-        )
-        waiting: deque[tuple[list[int], list[Future[Encoded | str]]]] = deque()
+        batch = max(BATCH // 10, 1) if tta else BATCH
+        return Pipeline(
+            preprocess, self.classify, self.members[0].preprocessor, self.modality.chunk, batch
+        ).outcomes(inputs)
 
-        def finish() -> None:
-            rows, futures = waiting.popleft()
-            good: list[tuple[int, Encoded]] = []
-            for row, future in zip(rows, futures, strict=True):
-                encoded = future.result()
-                if isinstance(encoded, str):
-                    outcomes[row] = encoded
-                else:
-                    good.append((row, encoded))
-            if good:
-                for (row, _), probabilities in zip(
-                    good, self.classify([encoded for _, encoded in good]), strict=True
-                ):
-                    outcomes[row] = probabilities
-
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            waiting.append((rows, [pool.submit(self._tried, chunk[row].item, tta) for row in rows]))
-            if len(waiting) > AHEAD:
-                finish()
-        while waiting:
-            finish()
-        return outcomes
-
-    def _tried(self, item: Any, tta: bool) -> Encoded | str:
-        try:
-            self._tell_unscaled(item)
-            return self.encode(item, tta)
-        # Pillow's decoders raise about ten different types on broken files
-        except Exception as error:
-            return describe_error(error, str(item))
-
-    def _tell_unscaled(self, item: Any) -> None:
-        """Say once, on standard error, that there are greys of more than 8 bits and no range for
-        them."""
-        if self._may_be_unscaled and is_high_bit_depth(item):
-            self._may_be_unscaled = False
-            if self._untold.acquire(blocking=False):  # other threads may have come as far
-                print(f"note: {no_range_note(_name(item))}", file=sys.stderr)
+    def _print_note(self, item: Any) -> None:
+        """Say once, on standard error, that the models read such an example wrongly."""
+        find_note = self.modality.input_note
+        if find_note is None or not self._note_pending:
+            return
+        for member in self._distinct.values():
+            note = find_note(item, member.spec)
+            if note is not None:
+                with self._note_lock:  # several threads read
+                    if self._note_pending:
+                        print(f"note: {note}", file=sys.stderr)
+                    self._note_pending = False
+                return
 
 
 def load(
@@ -319,20 +250,34 @@ def load(
     return Predictor([open_model(source) for source in sources], weights, refusal)
 
 
-def _look(member: LoadedModel) -> str:
+def _preprocessing_key(member: LoadedModel) -> str:
     return member.spec.preprocessing.model_dump_json()
 
 
-def _name(item: Any) -> str:
-    return printable(str(item)) if isinstance(item, str | Path) else "one that was given"
+def _check_same_classes(first: LoadedModel, other: LoadedModel) -> None:
+    """
+    Raises:
+        HeadstartError: the probabilities of the two models cannot be averaged.
+    """
+    if other.task.modality is not first.task.modality:
+        raise HeadstartError(
+            f"{other.source}: is a run of {other.spec.task}, and {first.source} of "
+            f"{first.spec.task}; only models of one task can be averaged"
+        )
+    if other.spec.labels != first.spec.labels:
+        raise HeadstartError(
+            f"{other.source}: has other classes than {first.source} ({_first_labels(other)}; "
+            f"{_first_labels(first)}); only models with the same classes can be averaged"
+        )
 
 
-def _few(member: LoadedModel) -> str:
+def _first_labels(member: LoadedModel) -> str:
     labels = member.spec.labels
-    return ", ".join(map(str, labels[:4])) + (", …" if len(labels) > 4 else "")
+    return ", ".join(labels[:4]) + (", …" if len(labels) > 4 else "")
 
 
-def _shares(weights: Sequence[float] | None, count: int) -> np.ndarray:
+def _normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
+    """The weights of an average, shape (count,), with the sum 1; equal ones without."""
     shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
     if (
         shares.shape != (count,)

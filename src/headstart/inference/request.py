@@ -5,177 +5,151 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from headstart.data.image_formats import FIRST_BYTES, detect_format, heif_version, open_image
 from headstart.data.images import describe_error
+from headstart.inference.limits import Limits, RefusedError
+from headstart.modalities import Modality, UnsupportedFormatError, Upload
 
-Image.init()
-heif_version()  # registers its format
 BLANK = " \t\r\n"
-# none whose reader starts other programs, nor TIFF, whose tiles may be larger than the picture
-KNOWN = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "MPO", "AVIF", "HEIF")
-FORMATS = [name for name in KNOWN if name in Image.OPEN]
 URL_SAFE = str.maketrans("-_", "+/")
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one request may bring: bytes, examples, pixels of all its images, characters a text,
-    seconds to arrive in; and how many bytes and examples of all requests may be inside."""
-
-    bytes: int = 20_000_000
-    examples: int = 64
-    pixels: int = 50_000_000
-    characters: int = 100_000
-    seconds: float = 30.0
-    all_bytes: int = 500_000_000
-    all_examples: int = 512
-
-
-class RefusedError(Exception):
-    """A request that is answered with a status and one sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        self.status, self.sentence = status, sentence
-        super().__init__(sentence)
-
-
-async def examples_in(request: Request, kind: str, limits: Limits) -> list[bytes] | list[str]:
-    """The contents of image files, or texts, that a request brings.
-
-    Args:
-        kind: "image" or "text": what the model reads.
+async def read_examples(request: Request, modality: Modality, limits: Limits) -> list[object]:
+    """The examples that a request brings: opened files, not yet decoded, or strings.
 
     Raises:
-        RefusedError: it is of no kind that is known, not well-formed, too large, or brings nothing.
+        RefusedError: the content type is unknown, the body is not well-formed or too large, or
+            brings nothing.
     """
+    noun, upload = modality.noun, modality.upload
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    found: list[Any]
+    contents: Sequence[str | bytes]
     if media == "application/json" or media.endswith("+json"):
-        found = _of_json(await request.body(), kind, limits)
-    elif kind == "image" and media == "multipart/form-data":
-        found = await _files(request, limits)
-    elif kind == "image" and (media.startswith("image/") or media == "application/octet-stream"):
-        found = [await request.body()]
+        contents = _from_json(await request.body(), modality, limits)
+    elif upload and media == "multipart/form-data":
+        contents = await _files(request, noun, limits)
+    elif upload and (
+        media.startswith(upload.media_type.rstrip("*")) or media == "application/octet-stream"
+    ):
+        contents = [await request.body()]
     else:
-        known = "application/json" + (", multipart/form-data or image/*" if kind == "image" else "")
+        known = "application/json" + (
+            f", multipart/form-data or {upload.media_type}" if upload else ""
+        )
         raise RefusedError(415, f"found content type {media[:60] or 'none'!r}; expected {known}")
-    if not found:
-        raise RefusedError(422, f"found no {kind}; expected at least one, called {kind!r}")
-    if len(found) > limits.examples:
-        raise RefusedError(
-            422, f"found {len(found)} {kind}s; at most {limits.examples} in a request"
-        )
-    for number, one in enumerate(found, 1):
-        if isinstance(one, str) and len(one) > limits.characters:
+    if not contents:
+        raise RefusedError(422, f"found no {noun}; expected at least one, called {noun!r}")
+    _check_count(contents, noun, limits)
+    for number, content in enumerate(contents, 1):
+        if isinstance(content, str) and len(content) > limits.characters:
             raise RefusedError(
-                422, f"{kind} {number}: {len(one)} characters; at most {limits.characters}"
+                422, f"{noun} {number}: {len(content)} characters; at most {limits.characters}"
             )
-        if not (one.strip(BLANK) if isinstance(one, str) else one):
-            raise RefusedError(422, f"{kind} {number}: is empty")
-    return found
+        if not (content.strip(BLANK) if isinstance(content, str) else content):
+            raise RefusedError(422, f"{noun} {number}: is empty")
+    return _opened(contents, noun, upload, limits) if upload else list(contents)
 
 
-def opened(content: bytes, number: int, limits: Limits) -> Image.Image:
-    """The picture in a file's content, not yet decoded.
+def unreadable(error: Exception, name: str, upload: Upload) -> RefusedError:
+    """The answer to a file that cannot be decoded."""
+    if isinstance(error, upload.too_large):
+        return RefusedError(413, f"{name}: too many {upload.unit}")
+    return RefusedError(422, f"{name}: cannot be read ({describe_error(error)})")
 
-    Raises:
-        RefusedError: there is none of a known format, or it has too many pixels.
-    """
-    try:
-        image = open_image(io.BytesIO(content), FORMATS)
-    except Exception as error:  # as many types as Pillow has readers
-        known = detect_format(content[:FIRST_BYTES])
-        if known and known not in FORMATS:
-            sentence = f"image {number}: {known} is not taken here; send {', '.join(FORMATS)}"
-            raise RefusedError(422, sentence) from None
-        raise unreadable(error, number) from None
-    if image.width * image.height > limits.pixels:
+
+def _opened(
+    contents: Sequence[str | bytes], noun: str, upload: Upload, limits: Limits
+) -> list[object]:
+    examples, total = [], 0
+    for number, content in enumerate(contents, 1):
+        name = f"{noun} {number}"
+        assert isinstance(content, bytes)
+        try:
+            example = upload.open(content)
+        except UnsupportedFormatError as error:
+            raise RefusedError(422, f"{name}: {error}") from None
+        except Exception as error:  # as many types as there are readers
+            raise unreadable(error, name, upload) from None
+        sides = upload.size(example)
+        if math.prod(sides) > limits.pixels:
+            size = " x ".join(map(str, sides))
+            raise RefusedError(413, f"{name}: {size} {upload.unit}; at most {limits.pixels}")
+        total += math.prod(sides)
+        examples.append(example)
+    if total > limits.pixels:
         raise RefusedError(
-            413, f"image {number}: {image.width} x {image.height} pixels; at most {limits.pixels}"
+            413,
+            f"the {noun}s have too many {upload.unit} together; at most {limits.pixels}",
         )
-    return image
+    return examples
 
 
-def unreadable(error: Exception, number: int) -> RefusedError:
-    """The answer to an image that cannot be decoded."""
-    if isinstance(error, Image.DecompressionBombError):
-        return RefusedError(413, f"image {number}: too many pixels")
-    return RefusedError(422, f"image {number}: cannot be read ({describe_error(error)})")
+def _check_count(contents: Sequence[object], noun: str, limits: Limits) -> None:
+    if len(contents) > limits.examples:
+        raise RefusedError(
+            422, f"found {len(contents)} {noun}s; at most {limits.examples} in a request"
+        )
 
 
-async def _files(request: Request, limits: Limits) -> list[bytes]:
+async def _files(request: Request, noun: str, limits: Limits) -> list[bytes]:
     try:
         form = await request.form(
             max_files=limits.examples, max_fields=limits.examples, max_part_size=limits.bytes
         )
     except HTTPException as error:
         raise RefusedError(400, f"the form cannot be read ({str(error.detail)[:100]})") from None
-    found = []
+    contents = []
     for name, value in form.multi_items():
-        if name != "image" or isinstance(value, str):
-            raise RefusedError(422, f"found a field {name[:40]!r}; expected files called 'image'")
-        found.append(await value.read())
+        if name != noun or isinstance(value, str):
+            raise RefusedError(422, f"found a field {name[:40]!r}; expected files called {noun!r}")
+        contents.append(await value.read())
     await form.close()
-    return found
+    return contents
 
 
-def _of_json(body: bytes, kind: str, limits: Limits) -> list[Any]:
-    expected = f'expected {{"{kind}": …}} with a string or a list of strings' + (
-        ", images in base64" if kind == "image" else ""
+def _from_json(body: bytes, modality: Modality, limits: Limits) -> list[str] | list[bytes]:
+    noun = modality.noun
+    expected = f'expected {{"{noun}": …}} with a string or a list of strings' + (
+        f", {noun}s in base64" if modality.upload else ""
     )
     try:
-        given = json.loads(body)
+        parsed = json.loads(body)
     except (ValueError, RecursionError):
         raise RefusedError(400, f"the body is no JSON; {expected}") from None
-    if not isinstance(given, dict) or set(given) != {kind}:
-        raise RefusedError(422, f"found {_shape(given)}; {expected}")
-    values = given[kind] if isinstance(given[kind], list) else [given[kind]]
-    if not all(isinstance(value, str) for value in values):
-        raise RefusedError(
-            422,
-            f"{kind}: found {_shape(next(v for v in values if not isinstance(v, str)))}; "
-            f"{expected}",
-        )
-    if len(values) > limits.examples:
-        raise RefusedError(
-            422, f"found {len(values)} {kind}s; at most {limits.examples} in a request"
-        )
-    return (
-        [_decoded(value, number) for number, value in enumerate(values, 1)]
-        if kind == "image"
-        else _plain(values)
-    )
-
-
-def _plain(values: Sequence[str]) -> list[str]:
-    """Texts without halves of characters, as JSON may hold them."""
+    if not isinstance(parsed, dict) or set(parsed) != {noun}:
+        raise RefusedError(422, f"found {_json_type(parsed)}; {expected}")
+    values = parsed[noun] if isinstance(parsed[noun], list) else [parsed[noun]]
+    for value in values:
+        if not isinstance(value, str):
+            raise RefusedError(422, f"{noun}: found {_json_type(value)}; {expected}")
+    _check_count(values, noun, limits)
+    if modality.upload:
+        return [_decoded(value, f"{noun} {number}") for number, value in enumerate(values, 1)]
+    # JSON may hold halves of characters
     return [value.encode("utf-8", "replace").decode() for value in values]
 
 
-def _decoded(value: str, number: int) -> bytes:
+def _decoded(value: str, name: str) -> bytes:
     """What base64 says, with or without line breaks, padding and a data URL's head, in the usual or
     the URL-safe alphabet."""
     head, comma, rest = value.partition(",")
-    written = "".join((rest if comma and head.lstrip()[:5].lower() == "data:" else value).split())
+    is_data_url = comma and head.lstrip()[:5].lower() == "data:"
+    written = "".join((rest if is_data_url else value).split())
     if "+" not in written and "/" not in written:
         written = written.translate(URL_SAFE)
     try:
         return base64.b64decode(written + "=" * (-len(written) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise RefusedError(422, f"image {number}: no base64") from None
+        raise RefusedError(422, f"{name}: no base64") from None
 
 
-def _shape(value: Any) -> str:
+def _json_type(value: object) -> str:
     """What kind of JSON it is."""
     if isinstance(value, dict):
         return (

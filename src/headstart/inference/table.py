@@ -71,10 +71,10 @@ def write_table(
         ]
         if STDIN in paths:  # what comes there cannot be told from what came before
             part.unlink(missing_ok=True)
-        found = predictor.gather(paths)
+        inputs = predictor.inputs_from_paths(paths)
         done = _begun(part, _key(predictor, paths, top, tta), header)
         with _gone_on_with(part), part.open("a", encoding="utf-8") as file:
-            for outcome in predictor.stream(_new(found, done), tta):
+            for outcome in predictor.stream(_new(inputs, done), tta):
                 file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
                 seen()
         with atomic(out, exclusive=True) as draft:
@@ -179,8 +179,8 @@ def _example(row: bytes, columns: list[str], part: Path) -> str:
     return str(read["example"])
 
 
-def _new(found: Iterator[Input], done: set[str]) -> Iterator[Input]:
-    for example in found:
+def _new(inputs: Iterator[Input], done: set[str]) -> Iterator[Input]:
+    for example in inputs:
         if example.name not in done:
             done.add(example.name)
             yield example

@@ -30,13 +30,17 @@ if TYPE_CHECKING:
 BY_KIND = {"vision": "image", "text": "text", "word_vectors": "words"}
 
 
+class UnsupportedFormatError(ValueError):
+    """A file in a format that is not taken, in a sentence."""
+
+
 @dataclass(frozen=True)
 class Upload:
     """Examples that a request brings as the contents of files.
 
     media_type: which files, such as "image/*".
-    open: the preprocessor's input from a content, not yet decoded; raises ValueError with a
-        sentence, `too_large`, or whatever its reader raises.
+    open: the preprocessor's input from a content, not yet decoded; raises UnsupportedFormatError,
+        `too_large`, or whatever its reader raises.
     size: of what was opened, in `unit`: the product of its sides is limited.
     """
 

@@ -20,7 +20,7 @@ from headstart.data.inputs import images_at
 from headstart.data.python_inputs import image_inputs
 from headstart.data.readers import IMAGE_FILES, read_images
 from headstart.data.unicode import printable
-from headstart.modalities import Defaults, Modality, Upload, modalities
+from headstart.modalities import Defaults, Modality, UnsupportedFormatError, Upload, modalities
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.models.network import Network
 from headstart.models.preprocessor import Preprocessor
@@ -47,7 +47,7 @@ def _open(content: bytes) -> Image.Image:
     """The picture in a file's content, not yet decoded.
 
     Raises:
-        ValueError: its format is none of `UPLOADS`.
+        UnsupportedFormatError: its format is none of `UPLOADS`.
         Exception: there is no picture; as many types as Pillow has readers.
     """
     Image.init()
@@ -58,7 +58,9 @@ def _open(content: bytes) -> Image.Image:
     except Exception:
         known = detect_format(content[:FIRST_BYTES])
         if known and known not in formats:
-            raise ValueError(f"{known} is not taken here; send {', '.join(formats)}") from None
+            raise UnsupportedFormatError(
+                f"{known} is not taken here; send {', '.join(formats)}"
+            ) from None
         raise
 
 
