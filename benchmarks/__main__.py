@@ -55,9 +55,10 @@ def measured(bench: Bench, output: Path) -> Comparison:
 
 def in_words(part: ComparisonSection) -> str:
     """A set's part of the results, in Markdown."""
-    found = part.comparison
-    failed = "".join(f"\n\nFailed: {line}" for line in found.failed)
-    return f"## {part.title}\n\n{found.markdown()}\n\n{found.verdict()}\n\n{part.remark}{failed}\n"
+    comparison = part.comparison
+    failed = "".join(f"\n\nFailed: {line}" for line in comparison.failed)
+    table, verdict = comparison.markdown(), comparison.verdict()
+    return f"## {part.title}\n\n{table}\n\n{verdict}\n\n{part.remark}{failed}\n"
 
 
 def machine(output: Path) -> str:
@@ -81,19 +82,19 @@ def main() -> None:
     parser.add_argument("--suite", choices=("images", "texts", "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="two small sets, a few minutes")
     parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
-    asked = parser.parse_args()
-    output = asked.output / ("quick" if asked.quick else "full")
+    args = parser.parse_args()
+    output = args.output / ("quick" if args.quick else "full")
     parts: list[ComparisonSection] = []
     started = time.perf_counter()
-    for bench in suite(asked.data.resolve(), asked.quick):
-        if asked.suite in (bench.suite, "all"):
+    for bench in suite(args.data.resolve(), args.quick):
+        if args.suite in (bench.suite, "all"):
             print(f"\n{bench.name}", flush=True)
             parts.append(
                 ComparisonSection(
                     bench.name, measured(bench, output), f"Published: {bench.published}"
                 )
             )
-            command = f"python -m benchmarks --data DIR{' --quick' if asked.quick else ''}"
+            command = f"python -m benchmarks --data DIR{' --quick' if args.quick else ''}"
             words = [
                 f"# Results\n\n`{command}`: {machine(output)}.\n",
                 NOTE,

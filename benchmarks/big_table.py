@@ -48,23 +48,23 @@ def generate(path: Path, rows: int) -> None:
 def peak_of(command: list[str], environment: dict[str, str], log: Path) -> tuple[int, float, str]:
     """(Peak bytes of a command and its children together until its second step is told, seconds,
     what it told)."""
-    started, peak, told = time.perf_counter(), 0, ""
+    started, peak, log_text = time.perf_counter(), 0, ""
     with log.open("w") as file:
         process = psutil.Popen(command, env=environment, stdout=file, stderr=file)
-        while process.poll() is None and told.count('"event": "step"') < 2:
-            together = 0
-            for one in [process, *process.children(recursive=True)]:
+        while process.poll() is None and log_text.count('"event": "step"') < 2:
+            total = 0
+            for child in [process, *process.children(recursive=True)]:
                 with suppress(psutil.Error):
-                    together += one.memory_full_info().pss
-            peak = max(peak, together)
+                    total += child.memory_full_info().pss
+            peak = max(peak, total)
             time.sleep(0.2)
-            told = log.read_text()
+            log_text = log.read_text()
         if process.poll() is not None:
-            sys.exit(told)
+            sys.exit(log_text)
         seconds = time.perf_counter() - started
         process.terminate()
         process.wait()
-    return peak, seconds, told.splitlines()[-1]
+    return peak, seconds, log_text.splitlines()[-1]
 
 
 def main() -> None:

@@ -38,13 +38,13 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--count", type=int, default=100)
-    asked = parser.parse_args()
-    (model,) = load(asked.run).members
+    args = parser.parse_args()
+    (model,) = load(args.run).members
     assert isinstance(model, NetworkModel)
     network = model.network
     preprocessor, random = network.preprocessor(), torch.Generator().manual_seed(0)
-    paths = sorted(path for path in map(Path, walk(asked.images).files) if is_image(path))
-    chosen = np.random.default_rng(0).permutation(len(paths))[: asked.count]
+    paths = sorted(path for path in map(Path, walk(args.images).files) if is_image(path))
+    chosen = np.random.default_rng(0).permutation(len(paths))[: args.count]
     falls: dict[str, dict[str, list[float]]] = {
         fill: {name: [] for name in TAKEN} for fill in ("blurred", "mean colour")
     }
@@ -75,15 +75,15 @@ def main() -> None:
                         0, target
                     ]
                 falls[fill][name].append(float(before[target] - after))
-    for fill, found in falls.items():
-        told = {name: round(float(np.mean(values)), 4) for name, values in found.items()}
-        oftener = float(np.mean(np.array(found["marked"]) > np.array(found["random squares"])))
+    for fill, scores in falls.items():
+        means = {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
+        oftener = float(np.mean(np.array(scores["marked"]) > np.array(scores["random squares"])))
         print(
             json.dumps(
                 {
                     "images": len(chosen),
                     "fill": fill,
-                    **told,
+                    **means,
                     "marked costs more": round(oftener, 3),
                 }
             )

@@ -73,20 +73,20 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--counts", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    asked = parser.parse_args()
-    data = asked.data.resolve()
+    args = parser.parse_args()
+    data = args.data.resolve()
     for name, make in (("images", images), ("texts", texts)):
-        for count in asked.counts:
+        for count in args.counts:
             with tempfile.TemporaryDirectory() as folder:
                 work = Path(folder)
-                found = measured(headstart(make(data, work, count)), work)
+                result = measured(headstart(make(data, work, count)), work)
                 line = {
                     "benchmark": "growth",
                     "of": name,
                     "examples": count,
-                    "seconds": round(found[SECONDS], 1),
-                    "ms_each": round(1e3 * found[SECONDS] / count, 2),
-                    "peak_gb": round(found["peak_gb"], 2),
+                    "seconds": round(result[SECONDS], 1),
+                    "ms_each": round(1e3 * result[SECONDS] / count, 2),
+                    "peak_gb": round(result["peak_gb"], 2),
                 }
                 print(json.dumps(line), flush=True)
 

@@ -153,25 +153,25 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("examples", type=Path)
     parser.add_argument("--requests", type=int, default=2_000)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     port = free_port()
     process = started(
-        [sys.executable, "-c", SERVER, "serve", str(asked.run), "--port", str(port)], port
+        [sys.executable, "-c", SERVER, "serve", str(args.run), "--port", str(port)], port
     )
     try:
-        kind = "image" if asked.examples.is_dir() else "text"
-        given = bodies(asked.examples)[:50]
-        found = asyncio.run(attack(port, psutil.Process(process.pid), given, kind, asked.requests))
+        kind = "image" if args.examples.is_dir() else "text"
+        given = bodies(args.examples)[:50]
+        result = asyncio.run(attack(port, psutil.Process(process.pid), given, kind, args.requests))
     finally:
         process.terminate()
         process.wait()
-    print(json.dumps({"requests": asked.requests, **found}))
+    print(json.dumps({"requests": args.requests, **result}))
     bad = [
         status
-        for status in found["statuses"]  # type: ignore[attr-defined]
+        for status in result["statuses"]  # type: ignore[attr-defined]
         if status.isdigit() and int(status) > 499 and status != "503"
     ]
-    sys.exit(bool(bad or found["good_ones_answered_otherwise"]))
+    sys.exit(bool(bad or result["good_ones_answered_otherwise"]))
 
 
 if __name__ == "__main__":

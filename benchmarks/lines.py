@@ -238,14 +238,14 @@ def some_images(source: Path, place: Path, count: int) -> Path:
 def sentences(data: Path, count: int, place: Path) -> Path:
     """A table of so many phrases of SST-2 and, beyond those, sentences of reviews under their
     review's label."""
-    found = [phrases(data / "sst2" / "train.tsv")]
+    tables = [phrases(data / "sst2" / "train.tsv")]
     for name in ("books", "kitchen"):
         reviews = phrases(data / "amazon_domains" / f"{name}.tsv")
         split = reviews.assign(sentence=reviews["text"].str.split(r"(?<=[.!?])\s+")).explode(
             "sentence"
         )
-        found.append(split[split["sentence"].str.len() > 20][["sentence", "label"]])
-    pd.concat(found)[:count].to_csv(place, sep="\t", index=False, quoting=3, escapechar="\\")
+        tables.append(split[split["sentence"].str.len() > 20][["sentence", "label"]])
+    pd.concat(tables)[:count].to_csv(place, sep="\t", index=False, quoting=3, escapechar="\\")
     return place
 
 

@@ -222,8 +222,8 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    draw = random.Random(asked.seed)
+    args = parser.parse_args()
+    draw = random.Random(args.seed)
     vision, text = "packaged:efficientnet_lite0", "packaged:minilm_l6"
     sets: list[tuple[str, str, str, Callable[[Path, Path, random.Random], dict[str, set[str]]]]] = [
         ("hotdog", "image_classification", vision, plant_images),
@@ -233,9 +233,9 @@ def main() -> None:
     for name, task, backbone, plant in sets:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / name
-            planted = plant(asked.data / name, place, draw)
-            found = []
-            for number, source in enumerate((asked.data / name, place)):
+            planted = plant(args.data / name, place, draw)
+            checks = []
+            for number, source in enumerate((args.data / name, place)):
                 data = f'source = "{source}"'
                 if task == "text_classification":  # without the second labelled test
                     data = (
@@ -246,10 +246,10 @@ def main() -> None:
                     f'task = "{task}"\n[data]\n{data}\n[model]\nbackbone = "{backbone}"\n',
                     encoding="utf-8",
                 )
-                found.append(look_over(recipe, Path(folder) / f"run-{number}"))
+                checks.append(look_over(recipe, Path(folder) / f"run-{number}"))
             print(f"{name}, planted", flush=True)
-            compare(found[0], found[1], planted)
-            for line in found[1].notes:
+            compare(checks[0], checks[1], planted)
+            for line in checks[1].notes:
                 print("    |", line[:200])
             print()
 

@@ -57,8 +57,8 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path("benchmark_runs"))
-    asked = parser.parse_args()
-    output = asked.output.resolve() / "ranking"
+    args = parser.parse_args()
+    output = args.output.resolve() / "ranking"
     backbones = {"lite0": LITE0}
     backbones |= {
         f"lite0_forgot_{n}": forgetful(n, output / f"lite0_forgot_{n}") for n in FORGOTTEN
@@ -66,7 +66,7 @@ def main() -> None:
     backbones |= {name: RANDOM + architecture for name, architecture in FLOOR.items()}
     shared: Table = {
         "task": "image_classification",
-        "data": {"source": str((asked.data / "hymenoptera").resolve())},
+        "data": {"source": str((args.data / "hymenoptera").resolve())},
         "train": {"epochs": 8, "lr": 1e-4, "batch_size": 16},
         "output": str(output / "ranking"),
     }

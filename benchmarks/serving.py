@@ -90,13 +90,13 @@ async def load(
         nonlocal errors
         reader = writer = None
         while time.perf_counter() < until:
-            asked = time.perf_counter()
+            sent = time.perf_counter()
             if writer is None or reader is None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(given[number % len(given)])
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
-            took.append(time.perf_counter() - asked)
+            took.append(time.perf_counter() - sent)
             errors += b" 200 " not in head.split(b"\r\n")[0]
             number += clients
             if b"connection: close" in head:
@@ -120,18 +120,18 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    given = bodies(asked.examples)
+    args = parser.parse_args()
+    given = bodies(args.examples)
     ports = {
         name: free_port()
-        for name in ("flask", "headstart", "headstart onnx")[: 3 if asked.onnx else 2]
+        for name in ("flask", "headstart", "headstart onnx")[: 3 if args.onnx else 2]
     }
     commands = {
         "flask": [
             sys.executable,
             "-m",
             "benchmarks.controls.flask_server",
-            str(asked.run),
+            str(args.run),
             str(ports["flask"]),
         ],
         "headstart": [
@@ -139,7 +139,7 @@ def main() -> None:
             "-c",
             SERVER,
             "serve",
-            str(asked.run),
+            str(args.run),
             "--port",
             str(ports["headstart"]),
         ],
@@ -148,7 +148,7 @@ def main() -> None:
             "-c",
             SERVER,
             "serve",
-            str(asked.onnx),
+            str(args.onnx),
             "--port",
             str(ports.get("headstart onnx")),
         ],
@@ -158,10 +158,10 @@ def main() -> None:
     try:
         for port in ports.values():
             asyncio.run(load(port, given, 4, 3.0))  # to warm up
-        for _ in range(asked.rounds):
+        for _ in range(args.rounds):
             for clients in CLIENTS:
                 for name, port in ports.items():
-                    speed, took, errors = asyncio.run(load(port, given, clients, asked.seconds))
+                    speed, took, errors = asyncio.run(load(port, given, clients, args.seconds))
                     low, high = np.percentile(took, [50, 99])
                     found.setdefault((name, clients), []).append(
                         (speed, 1e3 * low, 1e3 * high, errors)

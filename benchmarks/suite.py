@@ -170,9 +170,9 @@ def _lora(lr: float) -> Table:
 
 def _merged(*tables: Table) -> Table:
     """Tables of tables, the later ones first."""
-    found: Table = {}
+    merged: Table = {}
     for table in tables:
         for key, value in table.items():
-            both = isinstance(value, dict) and isinstance(found.get(key), dict)
-            found[key] = _merged(found[key], value) if both else value
-    return found
+            both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+            merged[key] = _merged(merged[key], value) if both else value
+    return merged

@@ -46,14 +46,14 @@ def measured(way: Way, work: Path) -> dict[str, float]:
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         output.seek(0), errors.seek(0)
-        said = output.read().strip().splitlines()
+        lines = output.read().strip().splitlines()
         if status:
             raise SystemExit(
                 f"error: {' '.join(way.command)}: exit status {status}\n{errors.read()[-2000:]}"
             )
     figures = {SECONDS: seconds, "peak_gb": usage.ru_maxrss / 2**20}
     if way.run is None:
-        return {**figures, **json.loads(said[-1])}
+        return {**figures, **json.loads(lines[-1])}
     report = Report.read(way.run)
     test = {"accuracy": report.test.accuracy.value, "n": report.test.n}
     return {**figures, **test, SPEED: report.main.examples_per_second or 0.0}
@@ -61,12 +61,12 @@ def measured(way: Way, work: Path) -> dict[str, float]:
 
 def compared(name: str, line: Line, pairs: int, work: Path) -> dict[str, Any]:
     """All ways of a line in turn, so many times."""
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in line.ways}
+    results: dict[str, list[dict[str, float]]] = {way: [] for way in line.ways}
     for number in range(pairs):
         for way in list(line.ways)[:: 1 if number % 2 else -1]:
-            found[way].append(measured(line.ways[way], work))
+            results[way].append(measured(line.ways[way], work))
             print(
-                f"{name}, pair {number + 1}, {way}: {found[way][-1]}", file=sys.stderr, flush=True
+                f"{name}, pair {number + 1}, {way}: {results[way][-1]}", file=sys.stderr, flush=True
             )
     result: dict[str, Any] = {
         "benchmark": "throughput",
@@ -75,14 +75,15 @@ def compared(name: str, line: Line, pairs: int, work: Path) -> dict[str, Any]:
         "pairs": pairs,
         **machine(),
     }
-    result["median"] = {way: round(median(rows, line.figure), 2) for way, rows in found.items()}
-    others = {way: rows for way, rows in found.items() if way != "headstart"}
+    result["median"] = {way: round(median(rows, line.figure), 2) for way, rows in results.items()}
+    others = {way: rows for way, rows in results.items() if way != "headstart"}
     result["ratio"] = {
-        way: round(ratio(found["headstart"], rows, line.figure), 3) for way, rows in others.items()
+        way: round(ratio(results["headstart"], rows, line.figure), 3)
+        for way, rows in others.items()
     }
-    result["peak_gb"] = {way: round(median(rows, "peak_gb"), 2) for way, rows in found.items()}
+    result["peak_gb"] = {way: round(median(rows, "peak_gb"), 2) for way, rows in results.items()}
     result["accuracy"] = {
-        way: tested(rows[0]) for way, rows in found.items() if "accuracy" in rows[0]
+        way: tested(rows[0]) for way, rows in results.items() if "accuracy" in rows[0]
     }
     return result
 
@@ -93,7 +94,7 @@ def median(rows: list[dict[str, float]], figure: str) -> float:
 
 def ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]], figure: str) -> float:
     """How many times as fast headstart is: the median over the pairs."""
-    ratios = [one[figure] / other[figure] for one, other in zip(ours, theirs, strict=True)]
+    ratios = [a[figure] / b[figure] for a, b in zip(ours, theirs, strict=True)]
     return statistics.median(ratios if figure == SPEED else [1 / value for value in ratios])
 
 
@@ -136,12 +137,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=LINES, default=list(LINES), metavar="LINE")
     parser.add_argument("--pairs", type=int, default=5)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     results = []
-    for name in asked.only:
+    for name in args.only:
         with tempfile.TemporaryDirectory() as folder:
-            line = LINES[name](asked.data.resolve(), Path(folder))
-            results.append(compared(name, line, asked.pairs, Path(folder)))
+            line = LINES[name](args.data.resolve(), Path(folder))
+            results.append(compared(name, line, args.pairs, Path(folder)))
             print(json.dumps(results[-1]), flush=True)
     print(table(results))
 

@@ -91,12 +91,12 @@ def main() -> None:
     )
     parser.add_argument("recipe")
     parser.add_argument("--ready", action="store_true")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     machine = start()
-    prepared = prepare(read_recipe(asked.recipe), machine)
+    prepared = prepare(read_recipe(args.recipe), machine)
     with tempfile.TemporaryDirectory() as folder:
         context = context_of(prepared, machine, Path(folder), lambda event: None)
-        speed = bare_loop(prepared, context, ready=asked.ready)
+        speed = bare_loop(prepared, context, ready=args.ready)
     print(json.dumps({"examples_per_second": speed, "precision": prepared.precision}))
 
 

@@ -56,8 +56,8 @@ def main() -> None:
         )
         trainer.train()
         seconds = time.perf_counter() - clock.started
-        found = trainer.predict(test)
-    right = np.asarray(found.predictions).argmax(1) == found.label_ids
+        output = trainer.predict(test)
+    right = np.asarray(output.predictions).argmax(1) == output.label_ids
     seen = len(train) - SKIPPED * trainer.args.train_batch_size
     print(
         json.dumps(

@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("backbone")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--epochs", type=int, default=3)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    look = transforms.Compose(
+    transform = transforms.Compose(
         [
             transforms.RandomResizedCrop(224),
             transforms.RandomHorizontalFlip(),
@@ -42,13 +42,13 @@ def main() -> None:
             transforms.Normalize(*IMAGENET),
         ]
     )
-    images = datasets.ImageFolder(asked.folder / "train", look)
-    loader = DataLoader(images, batch_size=asked.batch, shuffle=True, num_workers=2)
-    model = timm.create_model(asked.backbone, num_classes=len(images.classes)).to(device)
+    images = datasets.ImageFolder(args.folder / "train", transform)
+    loader = DataLoader(images, batch_size=args.batch, shuffle=True, num_workers=2)
+    model = timm.create_model(args.backbone, num_classes=len(images.classes)).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
     model.train()
     seen = steps = 0
-    for _ in range(asked.epochs):
+    for _ in range(args.epochs):
         running_loss = 0.0
         for inputs, labels in loader:
             inputs, labels = inputs.to(device), labels.to(device)

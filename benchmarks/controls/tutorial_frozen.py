@@ -31,7 +31,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=25)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.manual_seed(0)
     looks = {
         "train": [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip()],
@@ -39,8 +39,8 @@ def main() -> None:
     }
     loaders, sizes = {}, {}
     for part, steps in looks.items():
-        look = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(*HALF)])
-        images = datasets.ImageFolder(asked.folder / part, look)
+        transform = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(*HALF)])
+        images = datasets.ImageFolder(args.folder / part, transform)
         sizes[part] = len(images)
         loaders[part] = DataLoader(images, batch_size=4, shuffle=True, num_workers=4)
     model = timm.create_model(ARCHITECTURE)
@@ -51,7 +51,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.classifier.parameters(), lr=0.001, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.1)
     best = 0.0
-    for epoch in range(asked.epochs):
+    for epoch in range(args.epochs):
         right = {part: 0 for part in loaders}
         for part, loader in loaders.items():
             model.train(part == "train")

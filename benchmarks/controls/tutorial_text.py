@@ -28,10 +28,10 @@ def main() -> None:
     parser.add_argument("train")
     parser.add_argument("test")
     parser.add_argument("--epochs", type=int, default=1)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = AutoTokenizer.from_pretrained(asked.encoder)
+    tokenizer = AutoTokenizer.from_pretrained(args.encoder)
 
     def encoded(path: str) -> TensorDataset:
         table = pd.read_csv(path, sep="\t", quoting=3)
@@ -46,14 +46,14 @@ def main() -> None:
             tokens["input_ids"], tokens["attention_mask"], torch.tensor(table["label"].tolist())
         )
 
-    model = AutoModelForSequenceClassification.from_pretrained(asked.encoder, num_labels=2).to(
+    model = AutoModelForSequenceClassification.from_pretrained(args.encoder, num_labels=2).to(
         device
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     model.train()
     seen = steps = 0
-    for _ in range(asked.epochs):
-        for batch in DataLoader(encoded(asked.train), batch_size=BATCH, shuffle=True):
+    for _ in range(args.epochs):
+        for batch in DataLoader(encoded(args.train), batch_size=BATCH, shuffle=True):
             ids, mask, labels = (tensor.to(device) for tensor in batch)
             optimizer.zero_grad()
             loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
@@ -69,7 +69,7 @@ def main() -> None:
     model.eval()
     right = count = 0
     with torch.no_grad():
-        for batch in DataLoader(encoded(asked.test), batch_size=BATCH):
+        for batch in DataLoader(encoded(args.test), batch_size=BATCH):
             ids, mask, labels = (tensor.to(device) for tensor in batch)
             right += int(
                 (model(input_ids=ids, attention_mask=mask).logits.argmax(1) == labels).sum()

@@ -44,7 +44,8 @@ def agreement(
 
 
 def _mirror(images: np.ndarray, flip: np.ndarray) -> np.ndarray:
-    return np.where(flip.reshape(-1, *[1] * (images.ndim - 1)), images[..., ::-1], images)
+    flip = flip.reshape(-1, *[1] * (images.ndim - 1))
+    return np.asarray(np.where(flip, images[..., ::-1], images))
 
 
 def _agreement(
@@ -63,7 +64,8 @@ def _agreement(
         warped, inside = _warp(colours_2[:, channel], warp)
         colour_difference, colour_variance = _difference(colours_1[:, channel], warped, inside)
         difference, variance = difference + 4 * colour_difference, variance + 4 * colour_variance
-    return np.minimum(details, 1 - difference / np.maximum(variance, 1e-6)).astype(np.float32)
+    common = 1 - difference / np.maximum(variance, 1e-6)
+    return np.asarray(np.minimum(details, common), np.float32)
 
 
 def _difference(

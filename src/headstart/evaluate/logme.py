@@ -1,16 +1,16 @@
-"""How well a linear head would do on frozen features, from the features alone."""
+"""LogME, an estimate of how well a linear head would do on frozen features."""
 
 from __future__ import annotations
 
 import numpy as np
 
-ROUNDS, CLOSE = 20, 1e-3  # of the fixed point; relative change that ends it
+MAX_ITERATIONS, TOLERANCE = 20, 1e-3  # of the fixed point; the tolerance is relative
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:
-    """LogME: the log evidence of a Bayesian linear model of each class against the rest, on average
-    over classes and examples (You et al. 2021); the higher the better, comparable between backbones
-    on the same examples only.
+    """LogME: the log evidence of a Bayesian linear model of each class against the rest, averaged
+    over classes and examples (You et al. 2021). Higher is better; it compares backbones on the same
+    examples only.
 
     Args:
         features: shape (n, width). labels: shape (n,), ints.
@@ -23,13 +23,13 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
         within = (left.T @ target) ** 2  # of the target, along each direction of the features
         outside = float(target @ target - within.sum())
         alpha = beta = 1.0
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ITERATIONS):
             ratio = alpha / beta
             effective = (squares / (squares + ratio)).sum()
             weights = (squares * within / (squares + ratio) ** 2).sum()
             residual = (within / (1 + squares / ratio) ** 2).sum() + outside
             alpha, beta = effective / (weights + 1e-12), (n - effective) / (residual + 1e-12)
-            if abs(alpha / beta - ratio) <= CLOSE * ratio:
+            if abs(alpha / beta - ratio) <= TOLERANCE * ratio:
                 break
         evidence = (
             width * np.log(alpha)

@@ -84,7 +84,7 @@ class _GroupSums:
 def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, defined: np.ndarray) -> np.ndarray:
     """The mean ratio of each row over the classes for which it is defined."""
     ratios = np.divide(numerator, denominator, out=np.zeros_like(numerator), where=defined)
-    return ratios.sum(1) / np.maximum(defined.sum(1), 1)
+    return np.asarray(ratios.sum(1) / np.maximum(defined.sum(1), 1))
 
 
 def auroc(truth: np.ndarray, scores: np.ndarray) -> tuple[float, float]:

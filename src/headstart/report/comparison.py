@@ -168,7 +168,7 @@ def _correct(runs: Runs) -> np.ndarray:
                 f"{folder}: predictions.csv has {len(predictions.names)} examples, metrics.json "
                 f"{n}; delete {folder.parent} and start again"
             )
-        columns.append(predictions.right[np.argsort(np.array(predictions.names), kind="stable")])
+        columns.append(predictions.correct[np.argsort(np.array(predictions.names), kind="stable")])
     return np.stack(columns, axis=1)
 
 

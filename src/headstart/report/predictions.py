@@ -29,9 +29,9 @@ class Predictions:
     probabilities: np.ndarray
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Whether each prediction is the label, shape (n,)."""
-        return np.array(self.labels) == np.array(self.predicted)
+        return np.asarray(np.array(self.labels) == np.array(self.predicted))
 
 
 def columns(classes: Sequence[str]) -> list[str]:

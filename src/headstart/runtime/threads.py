@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import threadpool_limits
 
 SPINS = 10_000  # of a waiting GNU OpenMP thread before it sleeps; the default is 300,000
 
@@ -46,7 +49,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def one_blas_thread() -> AbstractContextManager[object]:
+def one_blas_thread() -> threadpool_limits:
     """A context in which linear algebra of numpy and scipy uses one thread.
 
     Solvers make thousands of small products, for which threads cost more than they gain: a logistic

@@ -1,7 +1,7 @@
 """What looking for copies and near copies costs: seconds and memory for many images and texts, and
 for twice as many.
 
-    python -m benchmarks.likeness [--images 100000] [--texts 1000000]
+    python -m benchmarks.duplicates [--images 100000] [--texts 1000000]
 
 Images are synthetic (random pictures with the spectrum of photographs, a tenth of them copied at
 another size), given as thumbnails, as reading a file leaves them; texts are sentences of random
@@ -32,16 +32,16 @@ def thumbnails(count: int) -> np.ndarray:
     new = count - count // 10
     made = []
     for start in range(0, new, 10_000):
-        some = min(10_000, new - start)
+        size = min(10_000, new - start)
         grey = sum(
-            gaussian_filter(random.normal(size=(some, SIDE, SIDE)).astype(np.float32), (0, s, s))
+            gaussian_filter(random.normal(size=(size, SIDE, SIDE)).astype(np.float32), (0, s, s))
             * s**1.5
             for s in (1, 2, 4, 8)
         )
         colour = gaussian_filter(
-            random.normal(size=(some, 2 * COLOUR_SIDE**2)).astype(np.float32), (0, 3)
+            random.normal(size=(size, 2 * COLOUR_SIDE**2)).astype(np.float32), (0, 3)
         )
-        values = [(grey.reshape(some, -1) * 25 + 128), colour * 40 + 128]
+        values = [(grey.reshape(size, -1) * 25 + 128), colour * 40 + 128]
         made.append(np.concatenate(values, axis=1).clip(0, 255).astype(np.uint8))
     base = np.concatenate(made)
     noise = random.normal(0, 3, (count // 10, base.shape[1]))
@@ -82,8 +82,8 @@ def _texts(count: int) -> tuple[float, int]:
     return time.perf_counter() - started, len(pairs)
 
 
-def _measure(look: Callable[[int], tuple[float, int]], count: int) -> dict[str, float]:
-    seconds, pairs = look(count)
+def _measure(measure: Callable[[int], tuple[float, int]], count: int) -> dict[str, float]:
+    seconds, pairs = measure(count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {
         "n": count,
@@ -100,12 +100,13 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--texts", type=int, default=1_000_000)
-    asked = parser.parse_args()
-    for kind, look, count in (("images", _images, asked.images), ("texts", _texts, asked.texts)):
+    args = parser.parse_args()
+    for kind, measure, count in (("images", _images, args.images), ("texts", _texts, args.texts)):
         for number in (count // 2, count):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 print(
-                    json.dumps({"kind": kind, **pool.apply(_measure, (look, number))}), flush=True
+                    json.dumps({"kind": kind, **pool.apply(_measure, (measure, number))}),
+                    flush=True,
                 )
 
 
