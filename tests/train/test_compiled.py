@@ -13,9 +13,10 @@ import torch._dynamo
 from torch import nn
 
 from headstart.models.blocks import Blocks
+from headstart.runtime.private import undo_compile
 from headstart.train import compiled
 from headstart.train.compiled import _fault as fault
-from headstart.train.compiled import compile_steps, plain_steps
+from headstart.train.compiled import compile_steps
 from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.transfer.plan import Phase, Plan
@@ -116,5 +117,5 @@ def test_long_phases_on_a_gpu_are_compiled(
     network = small_network()
     compile_steps(network, replace(make_context(compile=wanted), device=torch.device(device)), left)
     assert (network._compiled_call_impl is not None) == compiles
-    plain_steps(network)
+    undo_compile(network)
     assert network._compiled_call_impl is None

@@ -16,6 +16,7 @@ import huggingface_hub.constants
 
 from headstart.data.cache import cache_folder, make_once
 from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.runtime.private import content_id
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def hub_tables(name: str) -> Path:
             f"{first_line(error)}). Expected hub:org/name or hub:org/name/configuration of a "
             "data set made of plain tables; without a network give a local table instead"
         ) from None
-    state = "-".join(split._fingerprint for split in found.values())
+    state = "-".join(content_id(split) for split in found.values())
     folder = cache_folder() / "data" / hashlib.sha256(f"{name} {state}".encode()).hexdigest()
 
     def fill(draft: Path) -> None:

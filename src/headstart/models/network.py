@@ -21,6 +21,7 @@ from headstart.models.spec import CONFIG, Origin, Spec
 from headstart.recipe import Head
 
 WEIGHTS = "network.safetensors"
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Network(nn.Module):
@@ -81,11 +82,7 @@ class Network(nn.Module):
     def statistics(self) -> list[nn.Module]:
         """The modules that keep running statistics of what passes through them: BatchNorm and its
         like."""
-        return [
-            module
-            for module in self.net.modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        ]
+        return [module for module in self.net.modules() if isinstance(module, BATCH_NORMS)]
 
     @abstractmethod
     def preprocessor(self, policy: str = "none") -> Preprocessor:

@@ -21,6 +21,7 @@ import numpy as np
 from headstart.errors import HeadstartError, first_line
 from headstart.recipe import Head
 from headstart.registry import unknown
+from headstart.runtime.private import check_parameters, neighbours_of, support_vectors_of
 
 FILE = "head.skops"
 HOMES = {
@@ -179,7 +180,7 @@ def try_out(head: Head, width: int, classes: int) -> bytes:
             twin = build(head, 0)
             for part in (twin[-1], getattr(twin[-1], "estimator", None)):
                 if part is not None:
-                    part._validate_params()
+                    check_parameters(part)
             few = {
                 key: 2
                 for key, value in twin.get_params().items()
@@ -307,25 +308,17 @@ def _check_indices(part: Any, width: int, classes: int) -> None:
         ):
             raise ValueError("trees for another number of classes")
     elif kind == "KNeighborsClassifier":
-        if (
-            part._tree is not None
-            or len(part._y) != len(part._fit_X)
-            or part._fit_X.shape[1] != width
-        ):
+        labels, examples, tree = neighbours_of(part)
+        if tree is not None or len(labels) != len(examples) or examples.shape[1] != width:
             raise ValueError("neighbours that do not fit together")
-    elif hasattr(part, "_n_support"):
-        vectors, fits = len(part.support_vectors_), part._n_support
-        shapes = (
-            fits.shape,
-            part._dual_coef_.shape,
-            part._intercept_.shape,
-            part.support_vectors_.shape[1:],
-        )
+    elif support := support_vectors_of(part):
+        vectors, counts = len(part.support_vectors_), support.counts
+        shapes = *(values.shape for values in support), part.support_vectors_.shape[1:]
         pairs = classes * (classes - 1) // 2
         if (
             shapes != ((classes,), (classes - 1, vectors), (pairs,), (width,))
-            or fits.sum() != vectors
-            or (fits < 0).any()
+            or counts.sum() != vectors
+            or (counts < 0).any()
         ):
             raise ValueError("support vectors that do not fit together")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models._manipulate import group_with_matcher
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from headstart.data.greyscale import GreyRange
@@ -328,7 +328,7 @@ def _blocks(net: nn.Module, classifier: str) -> dict[str, tuple[str, ...]]:
             f"model.backbone: {type(net).__name__} does not say how its layers are grouped; "
             "choose another"
         )
-    grouped = group_with_matcher(net.named_parameters(), net.group_matcher(coarse=True))  # type: ignore[operator]
+    grouped = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
     groups = [grouped[key] for key in sorted(grouped)]
     neck = [name for name in groups[-1] if not name.startswith(f"{classifier}.")]
     blocks = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import os
 import sys
 from contextlib import suppress
 from typing import NoReturn
+
+from headstart.runtime.private import run_exit_handlers
 
 
 def keep_freed_memory() -> None:
@@ -35,7 +36,7 @@ def collect_less() -> None:
 
 def leave(code: int) -> NoReturn:
     """Exit after the atexit handlers, without tearing down imported modules (1.9 → 0.2 s)."""
-    atexit._run_exitfuncs()
+    run_exit_handlers()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # the reader has closed it
             stream.flush()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache
 
 import torch
 
 from headstart.errors import first_line
 from headstart.models.network import Network
+from headstart.runtime.private import (
+    is_compiled,
+    only_log_errors_of_compiling,
+    run_uncompiled_on_errors,
+)
 from headstart.train.context import TrainContext
 
 # seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
@@ -31,7 +35,7 @@ def compile_steps(network: Network, context: TrainContext, left: float) -> str |
         Why nothing can be compiled here, if that is so.
     """
     wanted = context.options.compile
-    if network._compiled_call_impl is not None or not (
+    if is_compiled(network) or not (
         wanted is True or (wanted == "auto" and context.device.type == "cuda" and left > LONG)
     ):
         return None
@@ -41,23 +45,14 @@ def compile_steps(network: Network, context: TrainContext, left: float) -> str |
     return None
 
 
-def plain_steps(network: Network) -> None:
-    """Undo it."""
-    network._compiled_call_impl = None
-
-
 @cache
 def _fault(device: torch.device) -> str | None:
     """Why not even a sum can be compiled on a device, if so: most often there is no C++
     compiler."""
-    import torch._dynamo
-    import torch._logging
-
-    # else each function that stays as it was prints a traceback
-    torch._logging.set_logs(all=logging.ERROR)
+    only_log_errors_of_compiling()
     try:
         torch.compile(torch.add)(torch.ones(2, device=device), 1)
     except Exception as error:  # as manifold as compilers
         return first_line(error)
-    torch._dynamo.config.suppress_errors = True
+    run_uncompiled_on_errors()
     return None

@@ -17,9 +17,10 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
+from headstart.runtime.private import undo_compile, use_one_gpu
 from headstart.runtime.processes import from_all, share_buffers
 from headstart.train.best import epochs_since_the_best
-from headstart.train.compiled import compile_steps, plain_steps
+from headstart.train.compiled import compile_steps
 from headstart.train.context import TrainContext
 from headstart.train.forward import logits
 from headstart.train.loader import loader_of
@@ -121,8 +122,7 @@ class PhaseRun(TrainerCallback):
             report_to="none",
             disable_tqdm=True,
         )
-        # several GPUs are the launcher's work, never nn.DataParallel's
-        arguments._n_gpu = min(arguments.n_gpu, 1)
+        use_one_gpu(arguments)
         # whatever a launcher says
         arguments.mixed_precision = {"fp32": "no"}.get(context.precision, context.precision)
         self._network.to(context.device)
@@ -171,7 +171,7 @@ class PhaseRun(TrainerCallback):
             ) from None
         del self._trainer  # a circle would keep the loader's processes alive
         self._remember(trainer)
-        plain_steps(self._network)
+        undo_compile(self._network)
         # takes autocast off again
         trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
 
