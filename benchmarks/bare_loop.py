@@ -13,27 +13,23 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.controls.bare import bare_loop
 from headstart.recipe import Recipe
-from headstart.train.context import TrainContext
+from headstart.runtime.machine import Machine, start
+from headstart.train.context import Context
 from headstart.train.engine import tune
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Machine, Prepared, context_of, start
 from headstart.train.trainer import PhaseTrainer
 
 STEPS, BATCH, LR = 20, 16, 0.01
 
 
-def headstart_engine(
-    prepared: Prepared, context: TrainContext, losses: list[float] | None
-) -> float:
+def headstart_engine(context: Context, losses: list[float] | None) -> float:
     """The same steps by the engine. Examples a second."""
     original = PhaseTrainer.training_step
     if losses is not None:
@@ -45,21 +41,18 @@ def headstart_engine(
 
         PhaseTrainer.training_step = recording  # type: ignore[method-assign]
     try:
-        return tune(prepared.network, prepared.plan, context).examples_per_second or 0.0
+        return tune(context).examples_per_second or 0.0
     finally:
         PhaseTrainer.training_step = original  # type: ignore[method-assign]
 
 
-def fresh(
-    recipe: Recipe, machine: Machine, before: Prepared | None, folder: Path
-) -> tuple[Prepared, TrainContext]:
-    """The same network and setting anew, the training part cut to just so many steps."""
-    prepared = prepare(recipe, machine, (before.dataset, before.leaks) if before else None)
-    count = len(prepared.dataset.train)
+def fresh(recipe: Recipe, machine: Machine, before: Context | None) -> Context:
+    """The same network and data anew, the training part cut to just so many steps."""
+    context = prepare(recipe, machine, (before.dataset, before.leaks) if before else None)
+    count = len(context.dataset.train)
     # a small set comes round again
-    cut = prepared.dataset.train.take([row % count for row in range(STEPS * BATCH)])
-    prepared = replace(prepared, dataset=replace(prepared.dataset, train=cut, validation=None))
-    return prepared, context_of(prepared, machine, folder, lambda event: None)
+    cut = context.dataset.train.take([row % count for row in range(STEPS * BATCH)])
+    return replace(context, dataset=replace(context.dataset, train=cut, validation=None))
 
 
 def main() -> None:
@@ -89,31 +82,29 @@ def main() -> None:
     )
     machine = start()
     ways = {"bare": bare_loop, "engine": headstart_engine}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        prepared = None
-        losses: dict[str, list[float]] = {}
-        for way, loop in ways.items():
-            prepared, made = fresh(recipe, machine, prepared, folder)
-            loop(prepared, made, losses.setdefault(way, []))
-        differences = [
-            abs(one - other) for one, other in zip(losses["bare"], losses["engine"], strict=True)
-        ]
+    context = None
+    losses: dict[str, list[float]] = {}
+    for way, loop in ways.items():
+        context = fresh(recipe, machine, context)
+        loop(context, losses.setdefault(way, []))
+    differences = [
+        abs(one - other) for one, other in zip(losses["bare"], losses["engine"], strict=True)
+    ]
+    print(
+        f"{len(differences)} steps in fp32; largest difference of two losses: "
+        f"{max(differences):.2e}"
+    )
+    pairs = []
+    for number in range(arguments.pairs):
+        speeds = {}
+        for way in list(ways)[:: 1 if number % 2 else -1]:  # in alternating order
+            context = fresh(recipe, machine, context)
+            speeds[way] = ways[way](context, None)
+        pairs.append(speeds["engine"] / speeds["bare"])
         print(
-            f"{len(differences)} steps in fp32; largest difference of two losses: "
-            f"{max(differences):.2e}"
+            f"pair {number + 1}: bare {speeds['bare']:.1f}, engine {speeds['engine']:.1f} "
+            "examples/s"
         )
-        pairs = []
-        for number in range(arguments.pairs):
-            speeds = {}
-            for way in list(ways)[:: 1 if number % 2 else -1]:  # in alternating order
-                prepared, made = fresh(recipe, machine, prepared, folder)
-                speeds[way] = ways[way](prepared, made, None)
-            pairs.append(speeds["engine"] / speeds["bare"])
-            print(
-                f"pair {number + 1}: bare {speeds['bare']:.1f}, engine {speeds['engine']:.1f} "
-                "examples/s"
-            )
     result = {
         "benchmark": "bare_loop",
         "backbone": arguments.backbone,

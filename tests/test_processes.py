@@ -70,8 +70,8 @@ def test_two_processes(backbone: str, write_recipe: WriteRecipe, tmp_path: Path)
         other = load_file(tmp_path / "alone" / "model" / "network.safetensors")
         for name, value in saved.items():
             np.testing.assert_allclose(value, other[name], rtol=1e-3, atol=2e-5, err_msg=name)
-        assert [e["loss"] for e in two.main.epochs] == pytest.approx(
-            [e["loss"] for e in one.main.epochs], rel=1e-4
+        assert [e.loss for e in two.main.epochs] == pytest.approx(
+            [e.loss for e in one.main.epochs], rel=1e-4
         )
     else:
         assert one.test.accuracy.low <= two.test.accuracy.high

@@ -75,9 +75,7 @@ def finished(
 def left(path: Path) -> tuple[bytes, list[Any]]:
     """(the network, the course of its epochs) of a finished run."""
     run = Path(read_recipe(path).output)
-    rows = [
-        {k: v for k, v in row.items() if k != "seconds"} for row in Report.read(run).main.epochs
-    ]
+    rows = [row.model_dump(exclude={"seconds"}) for row in Report.read(run).main.epochs]
     return (run / "model" / "network.safetensors").read_bytes(), rows
 
 

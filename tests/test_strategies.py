@@ -15,15 +15,16 @@ from safetensors.torch import load_file
 
 from headstart.catalogue import read_recipe
 from headstart.cli import main
-from headstart.commands.run import learn
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.models.adapters import TARGETS, merge
+from headstart.runtime.machine import start
 from headstart.tasks import task_of
+from headstart.train.context import Context
 from headstart.train.forward import logits
+from headstart.train.learn import learn
 from headstart.train.phase import PhaseRun
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Prepared, context_of, start
 from headstart.transfer.choice import FrozenFit, choose
 from headstart.transfer.strategies import plan, strategies
 from tests.conftest import WriteRecipe
@@ -36,12 +37,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 TRAIN = {"epochs": 3, "weight_decay": 0.1, "schedule": "linear", "lr": 0.01}
 
-Make = Callable[..., Prepared]
+Make = Callable[..., Context]
 
 
 @pytest.fixture
 def make(write_recipe: WriteRecipe, weights: Path) -> Make:
-    def prepared(kind: str, strategy: str, **changes: Any) -> Prepared:
+    def prepared(kind: str, strategy: str, **changes: Any) -> Context:
         transfer = {
             "strategy": strategy,
             **SETTINGS.get(strategy, {}),
@@ -59,16 +60,12 @@ def make(write_recipe: WriteRecipe, weights: Path) -> Make:
     return prepared
 
 
-def state(prepared: Prepared) -> dict[str, torch.Tensor]:
+def state(prepared: Context) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in prepared.network.net.state_dict().items()}
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
     return {name for name, value in after.items() if not torch.equal(before[name], value)}
-
-
-def train(prepared: Prepared, folder: Path) -> None:
-    learn(prepared, context_of(prepared, start(), folder, lambda event: None))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,7 +92,7 @@ def test_the_plan_that_is_shown_is_the_one_that_runs(
     monkeypatch.setattr(torch.optim.AdamW, "step", spied_step)
     monkeypatch.setattr(PhaseRun, "run", spied_run)
     first = state(prepared)
-    train(prepared, tmp_path)
+    learn(prepared)
     shown = [phase for phase in prepared.phases if not phase.probe]
     assert len(ran) == len(shown)
     partition = prepared.network.partition
@@ -128,7 +125,7 @@ def test_a_saved_network_gives_what_the_trained_one_gave(
     merged = {"transfer": {"adapters": {"rank": 2, "merge": True}}} if "merged" in strategy else {}
     prepared = make(kind, strategy.split(",")[0], **merged)
     head = state(prepared)
-    train(prepared, tmp_path)
+    learn(prepared)
     network, dataset = prepared.network, prepared.dataset
     names = [name for name in head if name.startswith(f"{network.head_name}.")]
     assert names
@@ -157,11 +154,11 @@ def test_merging_changes_nothing_but_the_number_of_layers(
     batch = preprocessor.collate([preprocessor(item) for item in plain.dataset.test.items])
 
     @torch.inference_mode()
-    def outputs(prepared: Prepared) -> np.ndarray:
+    def outputs(prepared: Context) -> np.ndarray:
         return prepared.network.eval()(**batch).numpy()
 
     np.testing.assert_array_equal(outputs(plain), outputs(adapted))
-    train(adapted, tmp_path)
+    learn(adapted)
     tuned = outputs(adapted)
     assert not np.allclose(tuned, outputs(plain), atol=1e-3)
     merge(adapted.network)

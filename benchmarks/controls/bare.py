@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,36 +21,27 @@ import torch.nn.functional as F
 from headstart.catalogue import read_recipe
 from headstart.models.blocks import Blocks
 from headstart.runtime.depthwise import fp32_depthwise_gradients
-from headstart.train.context import TrainContext
+from headstart.runtime.machine import start
+from headstart.train.context import Context
 from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
 from headstart.train.precision import FORMATS
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Prepared, context_of, start
-from headstart.train.sampling import Batches, TrainingSet, seed_for
+from headstart.train.sampling import Batches, seed_for
 
 SKIPPED = 2
 
 
-def bare_loop(
-    prepared: Prepared,
-    context: TrainContext,
-    losses: list[float] | None = None,
-    ready: bool = False,
-) -> float:
+def bare_loop(context: Context, losses: list[float] | None = None, ready: bool = False) -> float:
     """Forward, backward, step, and nothing else. Examples a second."""
-    network, device, (phase,) = (
-        prepared.network.to(context.device).train(),
-        context.device,
-        prepared.plan.phases,
-    )
+    recipe, device, (phase,) = context.recipe, context.device, context.plan.phases
+    network = context.network.to(device).train()
     blocks = Blocks(network)
     blocks.open(phase)
-    steps = optimizer(blocks.groups(phase, context.options.weight_decay), context.options)
-    sizes = context.augmented.sizes(context.train.items)
-    batches = Batches(len(context.train), context.batch_size, 1, context.seed, 0, sizes=sizes)
-    examples = TrainingSet(context.train, context.augmented, network.spec.classes, context.kept)
-    loader: Iterable[dict[str, Any]] = loader_of(examples, batches, context.options.workers, device)
+    steps = optimizer(blocks.groups(phase, recipe.train.weight_decay), recipe.train)
+    sizes = context.augmenting_preprocessor.sizes(context.train.items)
+    batches = Batches(len(context.train), context.batch_size, 1, recipe.seed, 0, sizes=sizes)
+    loader: Iterable[dict[str, Any]] = loader_of(context, batches)
     if ready:
         loader = [{key: value.to(device) for key, value in batch.items()} for batch in loader]
     number = FORMATS[context.precision]
@@ -61,7 +50,7 @@ def bare_loop(
     for epoch in range(phase.epochs):
         batches.epoch = epoch
         for batch in loader:
-            torch.manual_seed(seed_for(context.seed, 0, step, 0, 1))
+            torch.manual_seed(seed_for(recipe.seed, 0, step, 0, 1))
             inputs = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
             del inputs["weights"], inputs["rows"]
             labels = inputs.pop("labels")
@@ -92,12 +81,9 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--ready", action="store_true")
     args = parser.parse_args()
-    machine = start()
-    prepared = prepare(read_recipe(args.recipe), machine)
-    with tempfile.TemporaryDirectory() as folder:
-        context = context_of(prepared, machine, Path(folder), lambda event: None)
-        speed = bare_loop(prepared, context, ready=args.ready)
-    print(json.dumps({"examples_per_second": speed, "precision": prepared.precision}))
+    context = prepare(read_recipe(args.recipe), start())
+    speed = bare_loop(context, ready=args.ready)
+    print(json.dumps({"examples_per_second": speed, "precision": context.precision}))
 
 
 if __name__ == "__main__":

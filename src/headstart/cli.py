@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -56,53 +55,23 @@ def run(recipe: RecipeFile, overrides: Overrides = None) -> None:
 @app.command()
 def plan(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Print data, phases, blocks, rates and a time estimate, and stop."""
-    from headstart.catalogue import read_recipe
-    from headstart.commands.plan import describe
-    from headstart.train.prepare import prepare
-    from headstart.train.prepared import estimate, start
+    from headstart.commands.plan import plan as plan_run
 
-    checked = read_recipe(recipe, overrides or [])
-    machine = start()
-    prepared = prepare(checked, machine)
-    typer.echo(describe(prepared, machine, detailed=True))
-    seconds = estimate(prepared, machine)
-    more = "; what stands beside comes on top" if checked.evaluate.baselines else ""
-    typer.echo(
-        f"\nestimate   about {seconds:.0f} s of training on this machine, from a few real "
-        f"batches{more}"
-    )
+    typer.echo(plan_run(recipe, overrides or []))
 
 
 @app.command()
 def lr_find(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Try learning rates from 1e-7 to 10, plot the loss, and suggest one for train.lr; nothing is
     trained for good."""
-    from headstart.catalogue import read_recipe
-    from headstart.train.prepare import prepare
-    from headstart.train.prepared import context_of, start
+    from headstart.commands.lr_find import lr_find as find_rate
 
-    checked = read_recipe(recipe, overrides or [])
-    machine = start()
-    prepared = prepare(checked, machine)
-    from headstart.report.plots import plot_lr_range_test
-    from headstart.train.lr_range import STEPS, lr_range
-
-    typer.echo(f"trying {STEPS} rates, each on a batch of {prepared.batch_size}", err=True)
-    with tempfile.TemporaryDirectory() as folder:
-        found = lr_range(
-            prepared.network,
-            prepared.plan,
-            context_of(prepared, machine, Path(folder), lambda event: None),
-        )
-    if machine.rank == 0:
-        plot = Path(checked.output).with_name(f"{Path(checked.output).name}.lr-find.png")
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        plot_lr_range_test(found.rates, found.losses, found.suggestion, checked.train.lr, plot)
+    result = find_rate(recipe, overrides or [])
+    if result is not None:
         typer.echo(
-            f"suggested: train.lr={found.suggestion:g} (the loss falls fastest there; the recipe "
-            f"has {checked.train.lr:g})"
+            f"suggested: train.lr={result.suggestion:g} (the loss falls fastest there; the recipe "
+            f"has {result.current:g})\nplot:      {result.plot}"
         )
-        typer.echo(f"plot:      {plot}")
 
 
 @app.command()
@@ -235,7 +204,7 @@ def init(
 def fetch(recipe: RecipeFile, overrides: Overrides = None) -> None:
     """Download all that a recipe needs, so that it then runs without a network."""
     from headstart.catalogue import read_recipe
-    from headstart.commands.plan import fetch as fetch_for
+    from headstart.commands.fetch import fetch as fetch_for
 
     typer.echo(fetch_for(read_recipe(recipe, overrides or [])))
 

@@ -15,10 +15,11 @@ from safetensors.numpy import save_file
 
 import headstart
 from headstart.catalogue import read_recipe
-from headstart.commands import outcome
 from headstart.commands import run as run_module
 from headstart.errors import HeadstartError
 from headstart.evaluate.paired_tests import holm, sign_flip_test
+from headstart.evaluate.results import Epoch
+from headstart.report import outcome
 from headstart.report.report import Report
 from tests.conftest import MakeRun, WriteRecipe, reviews, write_table
 from tests.test_cli import call
@@ -177,13 +178,13 @@ def test_selecting_on_the_test_part_is_said(write_recipe: WriteRecipe) -> None:
     )
     assert "validation" not in report.counts
     assert "test accuracy (selected on this set)" in report.summary()
-    assert report.main.epochs[0]["selection_accuracy"] == report.test.accuracy.value
+    assert report.main.epochs[0].selection("accuracy") == report.test.accuracy.value
 
 
 def test_the_last_epoch_is_kept_without_a_validation_part(write_recipe: WriteRecipe) -> None:
     report = headstart.run(write_recipe(data={"validation": 0.0}))
     assert report.selected_on is None
-    assert report.main.kept == {"phase": 1, "epoch": 2}
+    assert report.main.kept == Epoch(phase=1, epoch=2)
 
 
 def test_names_from_the_data_are_shown_as_text(
@@ -220,8 +221,8 @@ def test_names_from_the_data_are_shown_as_text(
 def test_a_damaged_model_is_one_message(
     change: dict[str, object], write_recipe: WriteRecipe, tmp_path: Path
 ) -> None:
+    from headstart.runtime.machine import start
     from headstart.train.prepare import prepare
-    from headstart.train.prepared import start
 
     prepared = prepare(read_recipe(write_recipe()), start())
     prepared.network.save(tmp_path / "run" / "model")

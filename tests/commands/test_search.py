@@ -53,7 +53,7 @@ def test_a_search_ends_in_a_recipe_and_a_table_and_goes_on(
     assert 4 <= int(winner["train.batch_size"]) <= 12
     assert not (tmp_path / "run").exists(), "the test part was not looked at"
     report = headstart.run(more.recipe)
-    scores = [row["selection_accuracy"] for row in report.main.epochs]
+    scores = [row.selection("accuracy") for row in report.main.epochs]
     assert max(scores) == pytest.approx(more.value)
 
 

@@ -29,7 +29,7 @@ from headstart.data.sources import find_sources
 from headstart.data.train_test_folders import role_from_name
 from headstart.errors import HeadstartError
 from headstart.recipe import Data
-from headstart.train.prepared import class_weights
+from headstart.train.loss import class_weights
 from tests.conftest import WriteRecipe, draw_images, reviews
 
 PNG, HEIC = b"\x89PNG\r\n\x1a\n and so on", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
@@ -289,7 +289,11 @@ def test_class_names_are_one_in_every_form_of_unicode(
         "files keep their names"
     )
     weighed = read_recipe(write_recipe(train={"class_weights": {NFD: 3.0}}))
-    assert class_weights(weighed, dataset.train, dataset.labels).tolist() == [1.0, 3.0, 1.0]  # type: ignore[union-attr]
+    assert class_weights(weighed.train, dataset.train.labels, dataset.labels).tolist() == [
+        1.0,
+        3.0,
+        1.0,
+    ]  # type: ignore[union-attr]
     (tmp_path / "set" / "train" / test).mkdir()
     touch(tmp_path / "set" / "train" / test, "9.png")
     listing = list_class_folders(tmp_path / "set" / "train", IMAGE_FILES)

@@ -43,7 +43,7 @@ def test_losses_and_metrics_arrive_by_epoch(
     assert (name, folder, end) == ("headstart", "trackers", "finished")
     assert config["train.epochs"] == 2
     assert [step for step, _ in events] == [1, 2, 3]
-    assert events[0][1]["scratch/loss"] == pytest.approx(report.main.epochs[0]["loss"], abs=1e-4)
+    assert events[0][1]["scratch/loss"] == pytest.approx(report.main.epochs[0].loss, abs=1e-4)
     assert events[-1][1]["scratch/test_accuracy"] == pytest.approx(
         report.test.accuracy.value, abs=1e-4
     )

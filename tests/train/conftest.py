@@ -1,22 +1,25 @@
-"""A setting for the engine with tensors made on the spot."""
+"""A context for the engine with tensors made on the spot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from headstart.data.dataset import Examples
+from headstart.checks.leaks import Leaks
+from headstart.data.dataset import Dataset, Examples
+from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.preprocessor import stack
 from headstart.models.vision import vision_network
-from headstart.recipe import Augment, Model, Preprocessing, Train, Transfer
-from headstart.train.context import TrainContext
-from headstart.train.sampling import Shard
+from headstart.recipe import Augment, Data, Model, Preprocessing, Recipe, Train, Transfer
+from headstart.runtime.machine import Machine
+from headstart.tasks import task_for
+from headstart.train.context import Context, OnEvent, ignore
+from headstart.transfer.plan import Phase, Plan
 
 
 def examples(count: int) -> Examples:
@@ -53,11 +56,25 @@ class Pixels:
 encode = Pixels()
 
 
+MakeContext = Callable[..., Context]
+
+
 @pytest.fixture
-def make_context(tmp_path: Path) -> Callable[..., TrainContext]:
+def make_context() -> MakeContext:
+    """Makes the context of a network whose examples are numbers."""
+
     def make(
-        train: int = 20, selection: int | None = 9, tell: Any = None, **options: Any
-    ) -> TrainContext:
+        network: Network | None = None,
+        plan: Plan | None = None,
+        train: int | Examples = 20,
+        selection: int | None = 9,
+        on_event: OnEvent = ignore,
+        preprocessor: Any = encode,
+        transfer: Transfer | None = None,
+        augment: Augment | None = None,
+        seed: int = 3,
+        **options: Any,
+    ) -> Context:
         options = {
             "epochs": 2,
             "batch_size": 8,
@@ -66,28 +83,46 @@ def make_context(tmp_path: Path) -> Callable[..., TrainContext]:
             "optimizer": "sgd",
             **options,
         }
-        read = Train.model_validate(options)
-        return TrainContext(
-            train=examples(train),
-            selection=examples(selection) if selection else None,
-            augmented=encode,
-            plain=encode,
-            options=read,
-            transfer=Transfer(),
-            augment=Augment(),
-            varied=True,
-            class_weights=None,
-            batch_size=int(read.batch_size),
-            accumulation=1 if read.accumulation == "auto" else read.accumulation,
-            seed=3,
-            device=torch.device("cpu"),
+        recipe = Recipe.model_construct(
+            task="image_classification",
+            seed=seed,
+            output="run",
+            data=Data(source="nowhere"),
+            model=Model(backbone="test_resnet"),
+            transfer=transfer or Transfer(),
+            train=Train.model_validate(options),
+            augment=augment or Augment(policy="crop_flip"),
+        )
+        network = network or small_network()
+        if preprocessor is not None:
+            network.preprocessor = lambda policy="none": preprocessor  # type: ignore[method-assign]
+        accumulation = recipe.train.accumulation
+        return Context(
+            recipe=recipe,
+            machine=Machine(torch.device("cpu")),
+            task=task_for("image_classification", "test_resnet"),
+            dataset=Dataset(
+                ("a", "b", "c"),
+                train if isinstance(train, Examples) else examples(train),
+                examples(selection) if selection else None,
+                examples(3),
+            ),
+            leaks=Leaks((), (), {}, {}),
+            network=network,
+            plan=plan or whole(network),
             precision="fp32",
-            shard=Shard(),
-            folder=tmp_path,
-            tell=tell or (lambda event: None),
+            batch_size=int(recipe.train.batch_size),
+            accumulation=1 if accumulation == "auto" else accumulation,
+            sizes={},
+            on_event=on_event,
         )
 
     return make
+
+
+def whole(network: Network, lr: float = 0.01, epochs: int = 2) -> Plan:
+    """All blocks at one rate."""
+    return Plan("all", (Phase("all", dict.fromkeys(Blocks(network).names, lr), epochs),))
 
 
 def small_network(name: str = "test_resnet", seed: int = 0) -> Network:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from headstart.train.decoded_cache import DecodedCache
-from headstart.train.sampling import SampleSpec, TrainingSet
+from headstart.train.loader import TrainingSet
+from headstart.train.sampling import SampleSpec
 from tests.train.conftest import Pixels, examples
 
 ARRAYS = [

@@ -3,7 +3,7 @@ equal networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,21 @@ import torch
 from PIL import Image
 
 from headstart.errors import HeadstartError
+from headstart.evaluate.results import Epoch
 from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import POLICIES, ImagePreprocessor
 from headstart.runtime import threads
 from headstart.train import loader
-from headstart.train.context import TrainContext
-from headstart.train.engine import seconds_per_epoch, tune
+from headstart.train.engine import tune
+from headstart.train.estimate import seconds_per_epoch
 from headstart.train.forward import logits
 from headstart.transfer.plan import Phase, Plan
 
-from .conftest import encode, examples, small_network
-
-MakeSetting = Callable[..., TrainContext]
+from .conftest import MakeContext, encode, examples, small_network, whole
 
 
 def state(network: Any) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.net.state_dict().items()}
-
-
-def whole(network: Any, lr: float = 0.01, epochs: int = 2) -> Plan:
-    return Plan("all", (Phase("all", dict.fromkeys(Blocks(network).names, lr), epochs),))
 
 
 def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
@@ -42,14 +37,14 @@ def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> se
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_frozen_blocks_are_bit_identical_batchnorm_statistics_included(
-    name: str, optimizer: str, make_context: MakeSetting
+    name: str, optimizer: str, make_context: MakeContext
 ) -> None:
     network = small_network(name)
     before = state(network)
     names = Blocks(network).names
     open_blocks = names[-2:]
     plan = Plan("partial", (Phase("top", dict.fromkeys(open_blocks, 0.1), 2),))
-    tune(network, plan, make_context(selection=None, optimizer=optimizer, weight_decay=0.1))
+    tune(make_context(network, plan, selection=None, optimizer=optimizer, weight_decay=0.1))
     parameters = {parameter for block in open_blocks for parameter in network.partition[block]}
     after = moved(before, state(network))
     assert parameters <= after
@@ -57,25 +52,25 @@ def test_frozen_blocks_are_bit_identical_batchnorm_statistics_included(
     assert {name for name in after - parameters if name.rpartition(".")[0] not in modules} == set()
 
 
-def test_each_phase_opens_its_blocks_and_no_others(make_context: MakeSetting) -> None:
+def test_each_phase_opens_its_blocks_and_no_others(make_context: MakeContext) -> None:
     """A second phase trains what the first one froze, and freezes what it trained."""
     network = small_network("test_vit")
     names = Blocks(network).names
     states = [state(network)]
     for phase in (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)):
-        tune(network, Plan("one", (phase,)), make_context(selection=None))
+        tune(make_context(network, Plan("one", (phase,)), selection=None))
         states.append(state(network))
     twice = small_network("test_vit")
     rows: list[dict[str, Any]] = []
     plan = Plan("two", (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)))
-    history = tune(twice, plan, make_context(selection=None, tell=rows.append))
+    history = tune(make_context(twice, plan, selection=None, on_event=rows.append))
     assert moved(states[0], states[1]) == set(network.partition["head"])
     assert moved(states[1], states[2]) == set(network.partition["stem"])
     assert moved(states[0], state(twice)) == {
         *network.partition["head"],
         *network.partition["stem"],
     }
-    assert [(row["phase"], row["epoch"], set(row["lr"])) for row in history.epochs] == [
+    assert [(row.phase, row.epoch, set(row.lr)) for row in history.epochs] == [
         (1, 1, {"head"}),
         (2, 1, {"stem"}),
     ]
@@ -84,14 +79,12 @@ def test_each_phase_opens_its_blocks_and_no_others(make_context: MakeSetting) ->
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(
-    make_context: MakeSetting,
+    make_context: MakeContext,
 ) -> None:
-    from dataclasses import replace
-
     found = []
     for seed in (3, 3, 4):
         network = small_network("test_resnet")
-        tune(network, whole(network), replace(make_context(), seed=seed))
+        tune(make_context(network, seed=seed))
         found.append(state(network))
     assert moved(found[0], found[1]) == set()
     assert moved(found[0], found[2])
@@ -99,16 +92,12 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_is_not(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_workers_and_accumulation_change_nothing(
-    workers: int, make_context: MakeSetting
+    workers: int, make_context: MakeContext
 ) -> None:
     """On a network without BatchNorm; 20 examples make the last batch an uneven one."""
     networks = [small_network("test_vit") for _ in range(2)]
-    tune(networks[0], whole(networks[0]), make_context(selection=None))
-    tune(
-        networks[1],
-        whole(networks[1]),
-        make_context(selection=None, workers=workers, accumulation=4),
-    )
+    tune(make_context(networks[0], selection=None))
+    tune(make_context(networks[1], selection=None, workers=workers, accumulation=4))
     for (name, one), other in zip(
         state(networks[0]).items(), state(networks[1]).values(), strict=True
     ):
@@ -116,7 +105,7 @@ def test_loader_workers_and_accumulation_change_nothing(
 
 
 def test_rates_are_the_plans_at_every_step(
-    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, float]] = []
     original = torch.optim.SGD.step
@@ -128,7 +117,7 @@ def test_rates_are_the_plans_at_every_step(
     monkeypatch.setattr(torch.optim.SGD, "step", spy)
     network = small_network("test_vit")
     plan = Plan("p", (Phase("p", {"stem": 0.01, "head": 0.1}, 2),))
-    tune(network, plan, make_context(selection=None, schedule="linear"))
+    tune(make_context(network, plan, selection=None, schedule="linear"))
     assert [row["stem"] for row in seen] == pytest.approx(
         [0.01 * (1 - step / 6) for step in range(6)]
     )
@@ -137,7 +126,7 @@ def test_rates_are_the_plans_at_every_step(
     )
 
 
-def test_the_best_epoch_is_kept(make_context: MakeSetting) -> None:
+def test_the_best_epoch_is_kept(make_context: MakeContext) -> None:
     """A rate that wrecks the network in the second epoch: the weights of the first one stand in the
     end."""
     network = small_network("test_resnet")
@@ -149,11 +138,13 @@ def test_the_best_epoch_is_kept(make_context: MakeSetting) -> None:
         ),
     )
     rows: list[dict[str, Any]] = []
-    context = make_context(train=60, selection=30, tell=rows.append)
-    history = tune(network, plan, context)
-    accuracies = [row["selection_accuracy"] for row in history.epochs]
+    context = make_context(network, plan, train=60, selection=30, on_event=rows.append)
+    history = tune(context)
+    accuracies = [row.selection("accuracy") for row in history.epochs]
+    assert accuracies[0] is not None
+    assert accuracies[1] is not None
     assert accuracies[0] > accuracies[1]
-    assert history.kept == {"phase": 1, "epoch": 1}
+    assert history.kept == Epoch(phase=1, epoch=1)
     assert context.selection is not None
     again = logits(network, context.selection.items, encode, context.device, "fp32")
     assert np.mean(again.argmax(1) == context.selection.labels) == pytest.approx(accuracies[0])
@@ -161,34 +152,32 @@ def test_the_best_epoch_is_kept(make_context: MakeSetting) -> None:
     assert {row["event"] for row in rows} == {"step", "epoch"}
 
 
-def test_a_loss_that_is_no_number_stops_the_run(make_context: MakeSetting) -> None:
+def test_a_loss_that_is_no_number_stops_the_run(make_context: MakeContext) -> None:
     network = small_network("test_vit")
     with pytest.raises(HeadstartError, match=r"the loss is (nan|inf) at step .* Lower train\.lr"):
-        tune(network, whole(network, lr=1e30, epochs=3), make_context(selection=None))
+        tune(make_context(network, whole(network, lr=1e30, epochs=3), selection=None))
 
 
 def test_sharded_launchers_are_refused(
-    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     network = small_network()
     with pytest.raises(HeadstartError, match="asks for FSDP"):
-        tune(network, whole(network), make_context())
+        tune(make_context(network))
 
 
-def test_an_estimate_leaves_the_network_alone(make_context: MakeSetting) -> None:
+def test_an_estimate_leaves_the_network_alone(make_context: MakeContext) -> None:
     network = small_network("test_resnet")
     before = state(network)
-    context = make_context(train=64)
-    assert seconds_per_epoch(network, whole(network).phases[0], context) > 0
+    context = make_context(network, train=64)
+    assert seconds_per_epoch(context, context.plan.phases[0]) > 0
     assert moved(before, state(network)) == set()
 
 
-def test_mixed_precision_is_taken_off_again(make_context: MakeSetting) -> None:
-    from dataclasses import replace
-
+def test_mixed_precision_is_taken_off_again(make_context: MakeContext) -> None:
     network = small_network("test_resnet")
-    tune(network, whole(network), replace(make_context(), precision="bf16"))
+    tune(replace(make_context(network), precision="bf16"))
     fresh = small_network("test_resnet")
     fresh.net.load_state_dict(network.net.state_dict())
     pixels = torch.randn(2, 3, 32, 32)

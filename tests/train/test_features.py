@@ -20,9 +20,9 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.models.network import Network
 from headstart.models.spec import Origin
-from headstart.train.context import TrainContext
+from headstart.train.context import Context
 from headstart.train.features import FeatureCache, extract
-from tests.train.conftest import Pixels, digests, encode, examples, small_network
+from tests.train.conftest import MakeContext, Pixels, digests, encode, examples, small_network
 
 DIGESTS = digests(range(200))
 
@@ -32,8 +32,9 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
 
 
-def pretrained(seed: int = 0, **changes: Any) -> Network:
+def pretrained(seed: int = 0, preprocessor: Pixels = encode, **changes: Any) -> Network:
     network = small_network(seed=seed)
+    network.preprocessor = lambda policy="none": preprocessor  # type: ignore[method-assign]
     origin = Origin(name="some", source="somewhere", sha256=f"weights {seed}")
     network.spec = network.spec.model_copy(update={"pretrained": origin, **changes})
     return network
@@ -43,8 +44,8 @@ def some(count: int) -> Examples:
     return replace(examples(count), digests=DIGESTS[:count])
 
 
-def rows(network: Network, part: str, wanted: Examples, context: TrainContext) -> Any:
-    return extract(network, part, wanted, context)[0]
+def rows(network: Network, part: str, wanted: Examples, context: Context) -> Any:
+    return extract(replace(context, network=network), part, wanted)[0]
 
 
 class Later(Pixels):
@@ -63,10 +64,10 @@ class Log(list[dict[str, Any]]):
 
 
 def test_each_example_passes_through_the_network_once(
-    make_context: Callable[..., TrainContext],
+    make_context: MakeContext,
 ) -> None:
     log = Log()
-    context = make_context(tell=log.append)
+    context = make_context(on_event=log.append)
     network = pretrained()
     first = rows(network, "train", some(70), context)
     again = rows(network, "train", some(70), context)
@@ -79,10 +80,10 @@ def test_each_example_passes_through_the_network_once(
     np.testing.assert_allclose(first[33:34], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_exact_copies_are_computed_once(make_context: Callable[..., TrainContext]) -> None:
+def test_exact_copies_are_computed_once(make_context: MakeContext) -> None:
     log = Log()
     twice = replace(examples(6), digests=DIGESTS[:3] * 2)
-    found = rows(pretrained(), "train", twice, make_context(tell=log.append))
+    found = rows(pretrained(), "train", twice, make_context(on_event=log.append))
     assert log.computed() == [3]
     assert log[-1]["cached"] == 0
     np.testing.assert_array_equal(found[:3], found[3:])
@@ -101,18 +102,16 @@ def test_exact_copies_are_computed_once(make_context: Callable[..., TrainContext
         ),
         lambda context: (pretrained(), some(20), replace(context, precision="bf16")),
         lambda context: (
-            pretrained(),
+            pretrained(preprocessor=Later()),
             replace(some(20), digests=DIGESTS[20:40]),
-            replace(context, plain=Later()),
+            context,
         ),
     ],
     ids=["weights", "architecture", "preprocessing", "number format", "contents"],
 )  # fmt: skip
-def test_nothing_stale_is_read(
-    change: Callable[[TrainContext], Any], make_context: Callable[..., TrainContext]
-) -> None:
+def test_nothing_stale_is_read(change: Callable[[Context], Any], make_context: MakeContext) -> None:
     log = Log()
-    context = make_context(tell=log.append)
+    context = make_context(on_event=log.append)
     rows(pretrained(), "train", some(20), context)
     network, other, changed = change(context)
     rows(network, "train", other, changed)
@@ -120,20 +119,20 @@ def test_nothing_stale_is_read(
 
 
 def test_one_changed_example_is_computed_anew_alone(
-    make_context: Callable[..., TrainContext],
+    make_context: MakeContext,
 ) -> None:
     log = Log()
-    context = make_context(tell=log.append)
+    context = make_context(on_event=log.append)
     rows(pretrained(), "train", some(20), context)
     changed = replace(some(20), digests=(*DIGESTS[:19], DIGESTS[99]))
     with pytest.raises(HeadstartError, match="19: has changed since the data was read"):
         rows(pretrained(), "train", changed, context)
-    rows(pretrained(), "train", changed, replace(context, plain=LastChanged()))
+    rows(pretrained(preprocessor=LastChanged()), "train", changed, context)
     assert log.computed() == [20, 1]
 
 
 def test_features_that_are_no_numbers_are_refused_and_not_kept(
-    make_context: Callable[..., TrainContext],
+    make_context: MakeContext,
 ) -> None:
     network = pretrained()
     with torch.no_grad():
@@ -145,10 +144,10 @@ def test_features_that_are_no_numbers_are_refused_and_not_kept(
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "json"])
 def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
-    damage: str, make_context: Callable[..., TrainContext]
+    damage: str, make_context: MakeContext
 ) -> None:
     log = Log()
-    context, network = make_context(tell=log.append), pretrained()
+    context, network = make_context(on_event=log.append), pretrained()
     first = rows(network, "train", some(20), context)
     (file,) = FeatureCache(network, "fp32").folder.glob("*.safetensors")
     content = bytearray(file.read_bytes())
@@ -164,9 +163,9 @@ def test_a_damaged_file_is_deleted_and_its_rows_are_made_again(
     assert not file.exists()
 
 
-def test_an_interrupted_extraction_goes_on(make_context: Callable[..., TrainContext]) -> None:
+def test_an_interrupted_extraction_goes_on(make_context: MakeContext) -> None:
     log = Log()
-    context, network = make_context(tell=log.append), pretrained()
+    context, network = make_context(on_event=log.append), pretrained()
 
     class Stopping(Pixels):
         def __call__(self, item: str, seed: int | None = None) -> dict[str, torch.Tensor]:
@@ -175,16 +174,16 @@ def test_an_interrupted_extraction_goes_on(make_context: Callable[..., TrainCont
             return super().__call__(item, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        rows(network, "train", some(150), replace(context, plain=Stopping()))
+        rows(pretrained(preprocessor=Stopping()), "train", some(150), context)
     rows(network, "train", some(150), context)
     assert 50 <= log.computed()[0] < 150
 
 
 def test_the_cache_keeps_to_its_limit(
-    make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log()
-    context = make_context(tell=log.append)
+    context = make_context(on_event=log.append)
     networks = [pretrained(seed) for seed in range(3)]
     rows(networks[0], "train", some(100), context)
     (file,) = FeatureCache(networks[0], "fp32").folder.iterdir()
@@ -210,7 +209,7 @@ def test_the_cache_keeps_to_its_limit(
 
 
 def test_a_cache_that_cannot_be_written_is_no_trouble(
-    make_context: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,10 @@ from PIL import Image
 from headstart.data.dataset import Examples
 from headstart.data.images import fingerprint
 from headstart.errors import HeadstartError
-from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import ImagePreprocessor
-from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.forward import batches
-from headstart.transfer.plan import Phase, Plan
-from tests.train.conftest import small_network
+from tests.train.conftest import MakeContext, small_network
 
 
 @pytest.fixture
@@ -55,24 +51,16 @@ def test_training_refuses_it(
     spoil: Callable[[Path], None],
     said: str,
     pictures: Examples,
-    make_context: Callable[..., TrainContext],
+    make_context: MakeContext,
 ) -> None:
     network = small_network()
     preprocessor = ImagePreprocessor(network.spec.preprocessing)
-    context = replace(
-        make_context(workers=workers),
-        train=pictures,
-        selection=None,
-        plain=preprocessor,
-        augmented=preprocessor,
+    context = make_context(
+        network, train=pictures, selection=None, preprocessor=preprocessor, workers=workers
     )
     spoil(Path(pictures.items[3]))
     with pytest.raises(HeadstartError) as refused:
-        tune(
-            network,
-            Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
-            context,
-        )
+        tune(context)
     assert str(refused.value).startswith(said)
     assert "Traceback" not in str(refused.value)
 

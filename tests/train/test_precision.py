@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,12 @@ import torch
 from torch import nn
 
 from headstart.errors import HeadstartError
-from headstart.models.blocks import Blocks
 from headstart.runtime.depthwise import DepthwiseGradients
 from headstart.train import precision
-from headstart.train.context import TrainContext
 from headstart.train.engine import tune
 from headstart.train.precision import choose_precision
-from headstart.transfer.plan import Phase, Plan
-from tests.train.conftest import small_network
+from headstart.transfer.plan import Phase
+from tests.train.conftest import MakeContext, small_network, whole
 
 CPU = torch.device("cpu")
 TUNED = (Phase("all", {"head": 1e-3}, 1),)
@@ -100,15 +98,11 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(
 
 @pytest.mark.parametrize("launched", ["bf16", "fp8", ""])
 def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
-    launched: str, make_context: Callable[..., TrainContext], monkeypatch: pytest.MonkeyPatch
+    launched: str, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trained() -> torch.Tensor:
         network = small_network()
-        tune(
-            network,
-            Plan("one", (Phase("all", dict.fromkeys(Blocks(network).names, 0.01), 1),)),
-            make_context(),
-        )
+        tune(make_context(network, whole(network, epochs=1)))
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
     plain = trained()

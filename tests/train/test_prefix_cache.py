@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ from headstart.data.dataset import Dataset, Examples
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.text import text_network
-from headstart.recipe import Model
+from headstart.recipe import Augment, Model
 from headstart.train import prefix_cache
-from headstart.train.context import TrainContext
+from headstart.train.context import Context
 from headstart.train.engine import tune
-from headstart.train.prefix_cache import lower_of
+from headstart.train.prefix_cache import frozen_prefix
 from headstart.transfer.plan import Phase, Plan
 from tests.conftest import reviews
-from tests.train.conftest import Pixels, small_network
-
-MakeSetting = Callable[..., TrainContext]
+from tests.train.conftest import MakeContext, Pixels, small_network
 
 
 class Same(Pixels):
@@ -35,16 +32,24 @@ class Same(Pixels):
         return super().__call__(item)
 
 
-def unvaried(context: TrainContext, network: Network) -> TrainContext:
-    if network.spec.kind != "text":
-        return replace(context, plain=Same(), augmented=Same(), varied=False)
-    return replace(
-        context,
-        train=texts().train,
-        plain=network.preprocessor(),
-        augmented=network.preprocessor(),
-        varied=False,
-    )
+@pytest.fixture
+def unvaried(make_context: MakeContext) -> MakeContext:
+    """Makes contexts in which an example looks the same each time."""
+
+    def make(network: Network, plan: Plan | None = None, **options: Any) -> Context:
+        if network.spec.kind == "text":
+            options |= {"train": texts().train, "preprocessor": None}
+        else:
+            options["preprocessor"] = Same()
+        return make_context(network, plan, augment=Augment(policy="none"), **options)
+
+    return make
+
+
+def varied(context: Context) -> Context:
+    """The same, for all that it knows of its preprocessor."""
+    augment = Augment(policy="crop_flip")
+    return replace(context, recipe=context.recipe.model_copy(update={"augment": augment}))
 
 
 def texts() -> Dataset:
@@ -68,26 +73,27 @@ def last(network: Network, blocks: int, epochs: int = 2) -> Phase:
 @pytest.mark.parametrize("blocks", [1, 2])  # that train
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "bert"])
 def test_the_weights_are_those_of_the_whole_network(
-    name: str, blocks: int, bert: Path, make_context: MakeSetting
+    name: str, blocks: int, bert: Path, unvaried: MakeContext
 ) -> None:
     told: list[dict[str, Any]] = []
     entered, whole = made(name, bert), made(name, bert)
-    context = unvaried(make_context(selection=None, tell=told.append), entered)
     phase = last(entered, blocks)
-    tune(entered, Plan("p", (phase,)), context)
+    plan = Plan("p", (phase,))
+    context = unvaried(entered, plan, selection=None, on_event=told.append)
+    tune(context)
     assert any(event["event"] == "extracting" for event in told)
-    assert lower_of(entered, phase, context) is not None
-    tune(whole, Plan("p", (phase,)), replace(context, varied=True))
+    assert frozen_prefix(context, phase) is not None
+    tune(varied(unvaried(whole, plan, selection=None)))
     for (key, one), other in zip(
         entered.net.state_dict().items(), whole.net.state_dict().values(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, msg=key)
 
 
-def test_a_step_runs_only_what_is_above(bert: Path, make_context: MakeSetting) -> None:
+def test_a_step_runs_only_what_is_above(bert: Path, unvaried: MakeContext) -> None:
     network = made("bert", bert)
-    context = unvaried(make_context(), network)
-    found = lower_of(network, last(network, 2), context)
+    context = unvaried(network)
+    found = frozen_prefix(context, last(network, 2))
     assert found is not None
     layers = [
         module
@@ -95,7 +101,9 @@ def test_a_step_runs_only_what_is_above(bert: Path, make_context: MakeSetting) -
         if name.endswith(("layer.0", "layer.1"))
     ]
     rows = [5, 17, 2]
-    inputs = context.plain.collate([context.plain(context.train.items[row]) for row in rows])
+    inputs = context.preprocessor.collate(
+        [context.preprocessor(context.train.items[row]) for row in rows]
+    )
     calls: list[Any] = []
     inner = [next(iter(layer.children())) for layer in layers]
     hooks = [
@@ -112,26 +120,26 @@ def test_a_step_runs_only_what_is_above(bert: Path, make_context: MakeSetting) -
         hook.remove()
 
 
-def test_begun_anew_it_is_the_same_to_the_bit(bert: Path, make_context: MakeSetting) -> None:
+def test_begun_anew_it_is_the_same_to_the_bit(bert: Path, unvaried: MakeContext) -> None:
     network = made("bert", bert)
-    context = unvaried(make_context(), network)
-    one, other = (lower_of(network, last(network, 2), context) for _ in range(2))
+    context = unvaried(network)
+    one, other = (frozen_prefix(context, last(network, 2)) for _ in range(2))
     assert one is not None
     assert other is not None
     assert all(torch.equal(one._made[row], other._made[row]) for row in range(len(context.train)))
 
 
 def test_the_whole_network_runs_where_it_would_not_pay_or_not_be_the_same(
-    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    unvaried: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = small_network("test_vit")
-    context = unvaried(make_context(), network)
-    assert lower_of(network, last(network, 2), context) is not None
-    assert lower_of(network, last(network, 2, epochs=1), context) is None
-    assert lower_of(network, last(network, len(Blocks(network).names)), context) is None
-    assert lower_of(network, last(network, 2), replace(context, varied=True)) is None
+    context = unvaried(network)
+    assert frozen_prefix(context, last(network, 2)) is not None
+    assert frozen_prefix(context, last(network, 2, epochs=1)) is None
+    assert frozen_prefix(context, last(network, len(Blocks(network).names))) is None
+    assert frozen_prefix(varied(context), last(network, 2)) is None
     with monkeypatch.context() as patch:
         patch.setattr(prefix_cache, "SHARE", 10**12)
-        assert lower_of(network, last(network, 2), context) is None
+        assert frozen_prefix(context, last(network, 2)) is None
     network.net.forward = lambda pixels: network.net.head(pixels.mean((2, 3)).repeat(1, 64)[:, :64])  # type: ignore
-    assert lower_of(network, last(network, 2), context) is None
+    assert frozen_prefix(context, last(network, 2)) is None

@@ -6,7 +6,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 
 import headstart
 from headstart.errors import HeadstartError
+from headstart.evaluate.results import Epoch
 from headstart.models.network import build_head
 from headstart.models.sklearn_head import build
 from headstart.models.spec import Origin
@@ -24,12 +24,13 @@ from headstart.models.vision import vision_network
 from headstart.recipe import Head, Model, Preprocessing
 from headstart.report.report import Report
 from headstart.train import probe as module
-from headstart.train.context import TrainContext
+from headstart.train.context import Context
 from headstart.train.features import extract
 from headstart.train.forward import classify, head_outputs
 from headstart.train.probe import probe
-from headstart.transfer.plan import Phase
+from headstart.transfer.plan import Phase, Plan
 from tests.conftest import WriteRecipe
+from tests.train.conftest import MakeContext, examples
 
 WHOLE = Phase("head", {"head": 0.0}, 0, probe=True)
 HEADS = {
@@ -54,23 +55,40 @@ def phase_for(head: Head) -> Phase:
 
 
 @pytest.fixture
-def context(
-    make_context: Callable[..., TrainContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> TrainContext:
+def context(make_context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     return make_context(train=60, selection=30)
 
 
+def with_head(context: Context, head: Head) -> Context:
+    """The same with a network with another head, and its plan."""
+    network = network_for(head)
+    network.preprocessor = context.network.preprocessor
+    return replace(context, network=network, plan=Plan("head", (phase_for(head),)))
+
+
+def with_train(context: Context, labels: np.ndarray) -> Context:
+    """The same with as many training examples of these labels, and no validation part."""
+    train = replace(examples(len(labels)), labels=labels)
+    return replace(context, dataset=replace(context.dataset, train=train, validation=None))
+
+
+def with_options(context: Context, **options: Any) -> Context:
+    train = context.recipe.train.model_copy(update=options)
+    return replace(context, recipe=context.recipe.model_copy(update={"train": train}))
+
+
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_learns_and_nothing_else_moves(name: str, context: TrainContext) -> None:
-    network = network_for(HEADS[name])
+def test_a_head_learns_and_nothing_else_moves(name: str, context: Context) -> None:
+    context = with_head(context, HEADS[name])
+    network = context.network
     before = {key: value.clone() for key, value in network.net.state_dict().items()}
-    history = probe(network, phase_for(HEADS[name]), context)
+    history = probe(context, context.plan.phases[0])
     after = network.net.state_dict()
     head = {key for key in after if key.startswith("fc.")}
     assert all(torch.equal(after[key], value) for key, value in before.items() if key not in head)
     assert not head or any(not torch.equal(after[key], before[key]) for key in head)
-    features, cached = extract(network, "train", context.train, context)
+    features, cached = extract(context, "train", context.train)
     assert (history.cached, cached) == (0, len(context.train))
     assert features is not None
     probabilities = classify(network, head_outputs(network, features))
@@ -80,7 +98,7 @@ def test_a_head_learns_and_nothing_else_moves(name: str, context: TrainContext) 
     assert history.fitted
 
 
-def test_the_logistic_regression_is_scikit_learns(context: TrainContext) -> None:
+def test_the_logistic_regression_is_scikit_learns(context: Context) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -91,8 +109,7 @@ def test_the_logistic_regression_is_scikit_learns(context: TrainContext) -> None
         features = (random.normal(size=(80, 7)) * np.arange(7) + targets[:, None] + 5).astype(
             np.float32
         )
-        part = replace(context.train, labels=targets, items=tuple(map(str, range(80))))
-        history, state = module._logistic_regression(features, replace(context, train=part))
+        history, state = module._logistic_regression(with_train(context, targets), features)
         head = build_head(Head(), 7, classes)
         head.load_state_dict(state)
         with torch.inference_mode():
@@ -111,22 +128,19 @@ WEIGHED = ["LogisticRegression", "SVC", "GaussianNB", *FORESTS]
 
 
 @pytest.mark.parametrize("name", WEIGHED)
-def test_class_weights_reach_every_classifier(name: str, context: TrainContext) -> None:
+def test_class_weights_reach_every_classifier(name: str, context: Context) -> None:
     random = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], [60, 20, 10])
     features = (random.normal(size=(90, 5)) + 0.5 * targets[:, None]).astype(np.float32)
-    known = replace(context.train, labels=targets, items=tuple(map(str, range(90))))
-    plain = replace(context, train=known)
+    plain = with_train(context, targets)
     weights = len(targets) / (3 * np.bincount(targets))
     weighed = {
-        "class_weights": replace(plain, class_weights=weights),
-        "sampling": replace(
-            plain, options=plain.options.model_copy(update={"sampling": "balanced"})
-        ),
+        "class_weights": with_options(plain, class_weights="balanced"),
+        "sampling": with_options(plain, sampling="balanced"),
     }
     head = Head(classifier=name, options={"n_estimators": 20} if name in FORESTS else {})
-    without = module._estimator(head, features, plain)[1].predict_proba(features)
-    model = build(head, plain.seed)
+    without = module._estimator(plain, head, features)[1].predict_proba(features)
+    model = build(head, plain.recipe.seed)
     if name in ("LogisticRegression", "RandomForestClassifier"):
         model.set_params(**{f"{name.lower()}__class_weight": "balanced"}).fit(features, targets)
     else:
@@ -135,7 +149,7 @@ def test_class_weights_reach_every_classifier(name: str, context: TrainContext) 
     assert np.abs(right - without).max() > 0.1
     for changed in weighed.values():
         np.testing.assert_allclose(
-            module._estimator(head, features, changed)[1].predict_proba(features), right, atol=1e-6
+            module._estimator(changed, head, features)[1].predict_proba(features), right, atol=1e-6
         )
 
 
@@ -146,19 +160,14 @@ def test_class_weights_reach_every_classifier(name: str, context: TrainContext) 
         ("NuSVC", "nu is infeasible; lower nu, such as model.head.options.nu = 0.1, or choose SVC"),
     ],
 )
-def test_what_a_classifier_cannot_do_is_said_of_it(
-    name: str, said: str, context: TrainContext
-) -> None:
+def test_what_a_classifier_cannot_do_is_said_of_it(name: str, said: str, context: Context) -> None:
     targets = np.repeat([0, 1, 2], [50, 5, 5])
     head = Head(classifier=name)
     network = network_for(head)
-    features, known = (
-        np.zeros((60, 5), np.float32),
-        replace(context, train=replace(context.train, labels=targets)),
-    )
+    features, known = np.zeros((60, 5), np.float32), with_train(context, targets)
 
     def fitted_probabilities() -> np.ndarray:
-        network.estimator = module._estimator(head, features, known)[1]
+        network.estimator = module._estimator(known, head, features)[1]
         return classify(network, features)
 
     with (
@@ -189,40 +198,39 @@ def test_a_classifier_that_cannot_weigh_classes_is_refused(
 
 
 def test_a_strength_chosen_on_some_examples_is_used_on_all(
-    context: TrainContext, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ENOUGH", 30)
     rows = module._some_of_each(context.train.labels, 0)
     assert np.bincount(context.train.labels[rows]).tolist() == [10, 10, 10]
-    history = probe(network_for(Head()), WHOLE, context)
+    history = probe(with_head(context, Head()), WHOLE)
     assert history.fitted is not None
     assert history.fitted.startswith("logistic regression, C = ")
 
 
-def test_classes_too_small_to_cross_validate(context: TrainContext) -> None:
-    few = replace(context, train=context.train.take([0, 1, 2]))
-    history = probe(network_for(Head()), WHOLE, few)
+def test_classes_too_small_to_cross_validate(context: Context) -> None:
+    few = with_train(with_head(context, Head()), np.arange(3))
+    history = probe(few, WHOLE)
     assert (
         history.fitted == "logistic regression, C = 1 (a class has too few examples to choose it)"
     )
 
 
-def test_the_best_epoch_of_a_gradient_head_is_kept(context: TrainContext) -> None:
-    network = network_for(Head(classifier="gradient"))
-    history = probe(network, Phase("head", {"head": 0.5}, 6, probe=True), context)
-    scores = [(row["selection_accuracy"], -row["selection_loss"]) for row in history.epochs]
-    assert history.kept == {"phase": 1, "epoch": scores.index(max(scores)) + 1}
-    held_out, _ = extract(network, "selection", context.selection, context)  # type: ignore[arg-type]
-    found = head_outputs(network, held_out).argmax(1)  # type: ignore[arg-type]
+def test_the_best_epoch_of_a_gradient_head_is_kept(context: Context) -> None:
+    context = with_head(context, Head(classifier="gradient"))
+    history = probe(context, Phase("head", {"head": 0.5}, 6, probe=True))
+    scores = [(row.selection("accuracy"), -row.selection("loss")) for row in history.epochs]  # type: ignore[operator]
+    assert history.kept == Epoch(phase=1, epoch=scores.index(max(scores)) + 1)
+    held_out, _ = extract(context, "selection", context.selection)  # type: ignore[arg-type]
+    found = head_outputs(context.network, held_out).argmax(1)  # type: ignore[arg-type]
     assert np.mean(found == context.selection.labels) == max(scores)[0]  # type: ignore[union-attr]
 
 
-def test_a_head_that_diverges_says_so(context: TrainContext) -> None:
+def test_a_head_that_diverges_says_so(context: Context) -> None:
     with pytest.raises(HeadstartError, match=r"the loss of the head is (nan|inf) in epoch"):
         probe(
-            network_for(Head(classifier="gradient")),
+            with_head(context, Head(classifier="gradient")),
             Phase("head", {"head": 1e38}, 4, probe=True),
-            context,
         )
 
 

@@ -3,8 +3,6 @@ definition says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,25 +18,25 @@ from sklearn.metrics import (
 from torch import Tensor, nn
 
 from headstart.evaluate.metrics import metrics, softmax
+from headstart.evaluate.results import EpochRecord
 from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.models.spec import Origin
 from headstart.recipe import Augment, Train, Transfer
+from headstart.runtime.machine import Shard
 from headstart.train.average import MovingAverage, towards_start
-from headstart.train.best import epochs_since_the_best
-from headstart.train.context import TrainContext
 from headstart.train.decoded_cache import DecodedCache
 from headstart.train.engine import tune
-from headstart.train.loss import Loss, balanced
-from headstart.train.overfitting import overfitting
-from headstart.train.penalties import L2SP
-from headstart.train.sampling import Batches, SampleSpec, Shard, TrainingSet
+from headstart.train.epochs import epochs_since_best, overfitting
+from headstart.train.loader import TrainingSet
+from headstart.train.loss import L2SP, Loss, balanced
+from headstart.train.sampling import Batches, SampleSpec
 from headstart.transfer.plan import Phase, Plan
 
-from .conftest import encode, examples, small_network
+from .conftest import MakeContext, encode, examples, small_network
+from .conftest import whole as at_one_rate
 
 CPU = torch.device("cpu")
-MakeSetting = Callable[..., TrainContext]
 
 
 def by_definition(
@@ -218,14 +216,14 @@ def test_a_moving_average_is_that_of_its_definition() -> None:
     assert all(torch.equal(value, own[name]) for name, value in net.state_dict().items())
 
 
-def whole(network: Any, lr: float = 0.05, epochs: int = 2) -> Plan:
-    return Plan("all", (Phase("all", dict.fromkeys(Blocks(network).names, lr), epochs),))
+def whole(network: Any, epochs: int = 2) -> Plan:
+    return at_one_rate(network, 0.05, epochs)
 
 
-def test_the_average_is_what_is_scored_and_kept(make_context: MakeSetting) -> None:
+def test_the_average_is_what_is_scored_and_kept(make_context: MakeContext) -> None:
     plain, averaged = small_network("test_vit"), small_network("test_vit")
-    tune(plain, whole(plain), make_context(selection=None))
-    tune(averaged, whole(averaged), make_context(selection=None, ema=0.5))
+    tune(make_context(plain, whole(plain), selection=None))
+    tune(make_context(averaged, whole(averaged), selection=None, ema=0.5))
     start = small_network("test_vit").net.state_dict()
     far = {
         name: float((value - start[name]).norm()) for name, value in plain.net.state_dict().items()
@@ -237,12 +235,12 @@ def test_the_average_is_what_is_scored_and_kept(make_context: MakeSetting) -> No
     assert all(0 < near[name] < far[name] for name in far)
 
 
-def test_averaging_with_the_start_is_a_straight_line(make_context: MakeSetting) -> None:
+def test_averaging_with_the_start_is_a_straight_line(make_context: MakeContext) -> None:
     start = pretrained()
     first = {name: value.clone() for name, value in start.net.state_dict().items()}
     tuned, mixed = pretrained(), pretrained()
-    tune(tuned, whole(tuned), make_context())
-    history = tune(mixed, whole(mixed), replace(make_context(), transfer=Transfer(wise_ft=0.25)))
+    tune(make_context(tuned, whole(tuned)))
+    history = tune(make_context(mixed, whole(mixed), transfer=Transfer(wise_ft=0.25)))
     for name, value in mixed.net.state_dict().items():
         end = tuned.net.state_dict()[name]
         expected = end if name.startswith("head.") else 0.25 * end + 0.75 * first[name]
@@ -276,7 +274,7 @@ def test_l2_sp_is_half_the_strength_times_the_squared_distance() -> None:
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
-def test_l2_sp_counts_once_a_step(accumulation: int, make_context: MakeSetting) -> None:
+def test_l2_sp_counts_once_a_step(accumulation: int, make_context: MakeContext) -> None:
     """Two steps of plain SGD: the first begins at the start, where there is no penalty; the second
     one feels it."""
 
@@ -288,12 +286,8 @@ def test_l2_sp_counts_once_a_step(accumulation: int, make_context: MakeSetting) 
             "weight_decay": 0.0,
             "accumulation": accumulation,
         }
-        context = make_context(train=8, selection=None, **options)
-        tune(
-            network,
-            whole(network, epochs=epochs),
-            replace(context, transfer=Transfer(l2_sp=strength)),
-        )
+        plan, transfer = whole(network, epochs), Transfer(l2_sp=strength)
+        tune(make_context(network, plan, train=8, selection=None, transfer=transfer, **options))
         return network.net.state_dict()
 
     start, one = pretrained().net.state_dict(), after(1, 0.0)
@@ -313,7 +307,7 @@ def test_l2_sp_takes_the_place_of_weight_decay_below_the_head() -> None:
 
 
 def test_clipping_bounds_the_gradient(
-    make_context: MakeSetting, monkeypatch: pytest.MonkeyPatch
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[float] = []
     step = torch.optim.SGD.step
@@ -331,55 +325,52 @@ def test_clipping_bounds_the_gradient(
     monkeypatch.setattr(torch.optim.SGD, "step", spied)
     for bound in (None, 0.01):
         network = small_network("test_vit")
-        tune(network, whole(network), make_context(selection=None, max_grad_norm=bound))
+        tune(make_context(network, whole(network), selection=None, max_grad_norm=bound))
     free, cut = lengths[: len(lengths) // 2], lengths[len(lengths) // 2 :]
     assert min(free) > 0.02
     assert max(cut) <= 0.0101
 
 
-def test_frozen_statistics_stay_while_weights_train(make_context: MakeSetting) -> None:
+def test_frozen_statistics_stay_while_weights_train(make_context: MakeContext) -> None:
     network = small_network("test_resnet")
     before = {name: value.clone() for name, value in network.net.state_dict().items()}
-    context = replace(make_context(selection=None), transfer=Transfer(freeze_statistics=True))
-    tune(network, whole(network), context)
+    transfer = Transfer(freeze_statistics=True)
+    tune(make_context(network, whole(network), selection=None, transfer=transfer))
     for name, value in network.net.state_dict().items():
         if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
             assert torch.equal(value, before[name]), name
     assert not torch.equal(network.net.state_dict()["bn1.weight"], before["bn1.weight"])
 
 
-def test_patience_ends_a_phase_and_not_the_run(make_context: MakeSetting) -> None:
+def test_patience_ends_a_phase_and_not_the_run(make_context: MakeContext) -> None:
     network = small_network("test_resnet")
     names = Blocks(network).names
     plan = Plan(
         "p", (Phase("bad", {"head": 50.0}, 9), Phase("good", dict.fromkeys(names, 0.02), 3))
     )
-    history = tune(network, plan, make_context(train=40, selection=30, early_stopping=2, epochs=9))
-    first = [row for row in history.epochs if row["phase"] == 1]
+    history = tune(make_context(network, plan, train=40, selection=30, early_stopping=2, epochs=9))
+    first = [row for row in history.epochs if row.phase == 1]
     assert len(first) < 9
-    assert epochs_since_the_best(first, "accuracy") == 2
-    assert [row["phase"] for row in history.epochs][-1] == 2
+    assert epochs_since_best(first, "accuracy") == 2
+    assert [row.phase for row in history.epochs][-1] == 2
     assert any(f"phase 1 stopped after epoch {len(first)} of 9" in note for note in history.notes)
 
 
 @pytest.mark.parametrize("metric", metrics.names())
-def test_the_metric_chooses_the_epoch(metric: str, make_context: MakeSetting) -> None:
+def test_the_metric_chooses_the_epoch(metric: str, make_context: MakeContext) -> None:
     network = small_network("test_resnet")
-    history = tune(
-        network,
-        whole(network, epochs=4),
-        make_context(train=40, selection=30, epochs=4, metric=metric),
-    )
-    scores = [row[f"selection_{metric}"] for row in history.epochs]
+    plan = whole(network, epochs=4)
+    history = tune(make_context(network, plan, train=40, selection=30, epochs=4, metric=metric))
+    scores = [row.selection(metric) for row in history.epochs]
     best = min(scores) if metric == "loss" else max(scores)
     assert history.kept is not None
-    assert scores[history.kept["epoch"] - 1] == best
+    assert scores[history.kept.epoch - 1] == best
 
 
 def test_overfitting_is_said_in_words() -> None:
-    def rows(*losses: tuple[float, float]) -> list[dict[str, Any]]:
+    def rows(*losses: tuple[float, float]) -> list[EpochRecord]:
         return [
-            {"phase": 1, "epoch": n, "loss": train, "selection_loss": held_out}
+            EpochRecord(phase=1, epoch=n, loss=train, selection_loss=held_out)
             for n, (train, held_out) in enumerate(losses, 1)
         ]
 
@@ -389,4 +380,4 @@ def test_overfitting_is_said_in_words() -> None:
     assert "early_stopping" in said
     assert overfitting(rows((0.9, 0.8), (0.4, 0.6), (0.3, 0.62))) is None, "hardly any rise"
     assert overfitting(rows((0.9, 0.8), (0.8, 0.6), (0.7, 0.8))) is None, "training is no better"
-    assert overfitting([{"phase": 1, "epoch": 1, "loss": 0.1}]) is None
+    assert overfitting([EpochRecord(phase=1, epoch=1, loss=0.1)]) is None

@@ -21,13 +21,12 @@ from headstart.commands.init import propose
 from headstart.data.dataset import Dataset, concatenate
 from headstart.errors import HeadstartError
 from headstart.files import write_text
-from headstart.recipe import Head, Recipe
-from headstart.recipe.strategy import FROZEN
+from headstart.recipe import Recipe
 from headstart.report.check_page import CheckPage, write_check_page
 from headstart.report.describe import describe_parts
+from headstart.runtime.machine import start
 from headstart.tasks import task_for
-from headstart.train.prepare import prepare, read_checked
-from headstart.train.prepared import features_of, start
+from headstart.train.prepare import prepare_frozen, read_checked
 
 ALIKE = 0.95  # cosine of centred features from which on two examples are worth a look
 
@@ -68,12 +67,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
         )
     doubts: list[list[str]] = []
     try:
-        machine = start()
-        frozen = prepare(
-            recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}),
-            machine,
-            (dataset, leaks),
-        )
+        frozen = prepare_frozen(recipe, start(), (dataset, leaks))
     except HeadstartError as error:
         frozen = None
         lines.append(
@@ -83,7 +77,9 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     found = leaks
     if frozen is not None:
         lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
-        parts = [features_of(frozen, machine, role, part) for role, part in dataset.parts().items()]
+        from headstart.train.features import extract_with_bar
+
+        parts = [extract_with_bar(frozen, role, part) for role, part in dataset.parts().items()]
         features = np.concatenate([part for part in parts if part is not None])
         found = _with_features(dataset, like, features)
         seen = Counter(pair.kind for pair in found.leaks)[KIND_NAMES[FEATURES]]

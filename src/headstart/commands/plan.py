@@ -1,57 +1,52 @@
-"""What a recipe would do, without doing it: in words, in seconds, or as far as its downloads go."""
+"""headstart plan: what a recipe would do, in words and in seconds, without doing it."""
 
 from __future__ import annotations
 
-from headstart.recipe import Recipe
-from headstart.recipe.strategy import AUTO
-from headstart.tasks import task_for
-from headstart.train.prepared import Machine, Prepared
-from headstart.transfer.strategies import strategies
+from collections.abc import Sequence
+from pathlib import Path
+
+from headstart.catalogue import read_recipe
+from headstart.report.describe import describe as describe_run
+from headstart.report.describe import millions
+from headstart.runtime.machine import start
+from headstart.train.context import Context
+from headstart.train.prepare import prepare
 
 
-def fetch(recipe: Recipe) -> str:
-    """Bring the data and the weights of a recipe into the caches: in words, what is there now.
+def plan(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
+    """Data, phases, blocks, rates and a time estimate of a recipe, in words.
 
     Raises:
-        HeadstartError: something cannot be had.
+        HeadstartError: data, backbone or plan cannot be had.
     """
-    from headstart.report.describe import describe_parts
+    context = prepare(read_recipe(recipe, overrides), start())
 
-    modality = task_for(recipe.task, recipe.model.backbone).modality
-    dataset = modality.read(recipe)
-    lines = [f"data       {recipe.data.source or recipe.data.train}: {describe_parts(dataset)}"]
-    named = [strategies.get(name) for name in recipe.strategies if name in strategies]
-    if AUTO in recipe.strategies or any(strategy.pretrained for strategy in named):
-        network, _ = modality.network(recipe.model, dataset, True)
-        assert network.spec.pretrained
-        lines.append(
-            f"backbone   {recipe.model.backbone}: weights with SHA-256 "
-            f"{network.spec.pretrained.sha256}"
-        )
-    return "\n".join(lines)
+    from headstart.train.estimate import training_seconds
 
-
-def describe(prepared: Prepared, machine: Machine, detailed: bool = False) -> str:
-    """What will happen, in words."""
-    from headstart.report.describe import describe as words
-    from headstart.report.describe import millions
-
-    processes = f", {machine.world} processes" if machine.world > 1 else ""
-    parts = f" in {prepared.accumulation} parts" if prepared.accumulation > 1 else ""
-    batch = f", batches of {prepared.batch_size}{parts}" if prepared.chooses_an_epoch else ""
-    where = f"{machine.device.type}, {prepared.precision}{processes}{batch}"
-    network = prepared.network
-    size = millions(sum(prepared.sizes.values()))
-    backbone = (
-        f"{prepared.recipe.model.backbone} ({network.spec.backbone}), {size} parameters, "
-        f"{network.reads}"
+    words = describe(context, detailed=True)
+    more = "; what stands beside comes on top" if context.recipe.evaluate.baselines else ""
+    return (
+        f"{words}\n\nestimate   about {training_seconds(context):.0f} s of training on this "
+        f"machine, from a few real batches{more}"
     )
-    return words(
-        prepared.recipe,
-        prepared.dataset,
+
+
+def describe(context: Context, detailed: bool = False) -> str:
+    """What will happen, in words."""
+    world, network = context.machine.world, context.network
+    processes = f", {world} processes" if world > 1 else ""
+    parts = f" in {context.accumulation} parts" if context.accumulation > 1 else ""
+    batch = f", batches of {context.batch_size}{parts}" if context.chooses_an_epoch else ""
+    backbone = (
+        f"{context.recipe.model.backbone} ({network.spec.backbone}), "
+        f"{millions(sum(context.sizes.values()))} parameters, {network.reads}"
+    )
+    return describe_run(
+        context.recipe,
+        context.dataset,
         backbone,
-        prepared.sizes,
-        prepared.phases,
-        where,
+        context.sizes,
+        context.phases,
+        f"{context.device.type}, {context.precision}{processes}{batch}",
         detailed,
     )

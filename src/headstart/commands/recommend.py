@@ -17,10 +17,9 @@ from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
 from headstart.files import write_text
-from headstart.recipe import Head
-from headstart.recipe.strategy import FROZEN
-from headstart.train.prepare import prepare, read_checked
-from headstart.train.prepared import Machine, Prepared, features_of, start
+from headstart.runtime.machine import Machine, start
+from headstart.train.context import Context
+from headstart.train.prepare import prepare_frozen, read_checked
 
 RANDOM = "random:"  # before a backbone's name: its architecture without its weights, as a floor
 TIMED, REPEATS = 32, 5  # examples that are passed through at once, and how often
@@ -104,15 +103,17 @@ def recommend(
             f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}"
         )
     ordered = sorted(ranked, key=lambda row: -row.probe.value)
-    found = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
+    ranking = Recommendation(tuple(_marked(row, ordered) for row in ordered), tuple(failed))
     table = output.with_name(f"{output.name}.recommend.md")
     table.parent.mkdir(parents=True, exist_ok=True)
     write_text(
         table,
-        "\n\n".join([found.markdown(), found.verdict(), *(f"failed: {line}" for line in failed)])
+        "\n\n".join(
+            [ranking.markdown(), ranking.verdict(), *(f"failed: {line}" for line in failed)]
+        )
         + "\n",
     )
-    return found, table
+    return ranking, table
 
 
 def _marked(row: Ranked, others: Sequence[Ranked]) -> Ranked:
@@ -127,18 +128,14 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     from headstart.evaluate.logme import logme
     from headstart.train.cross_validation import out_of_fold
 
-    chance = name.startswith(RANDOM)
+    random = name.startswith(RANDOM)
     recipe = read_recipe(path, [*overrides, f'model.backbone="{name.removeprefix(RANDOM)}"'])
-    recipe = recipe.with_changes(
-        transfer={"strategy": "scratch" if chance else FROZEN},
-        model={"head": Head()},
-        evaluate={"baselines": ()},
-    )
-    prepared = prepare(recipe, machine, read_checked(recipe))
-    train = prepared.dataset.train
-    features = _features(prepared, machine, train, chance)
+    recipe = recipe.with_changes(evaluate={"baselines": ()})
+    context = prepare_frozen(recipe, machine, read_checked(recipe), random)
+    train = context.dataset.train
+    features = _features(context, train, random)
     right = (
-        out_of_fold(features, train.labels, len(prepared.dataset.labels), recipe.seed).argmax(1)
+        out_of_fold(features, train.labels, len(context.dataset.labels), recipe.seed).argmax(1)
         == train.labels
     )
     low, high = wilson(int(right.sum()), len(right))
@@ -147,31 +144,29 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
         name=name,
         logme=logme(features, train.labels),
         probe=Estimate(value=float(right.mean()), low=low, high=high),
-        seconds=_seconds(lambda: _computed(prepared, machine, some)) / len(some),
-        parameters=sum(prepared.sizes.values()),
+        seconds=_seconds(lambda: _computed(context, some)) / len(some),
+        parameters=sum(context.sizes.values()),
     )
 
 
-def _features(prepared: Prepared, machine: Machine, train: Examples, chance: bool) -> np.ndarray:
+def _features(context: Context, train: Examples, random: bool) -> np.ndarray:
     """Of the training part, shape (n, width); those of real weights come from the cache or go into
     it."""
-    if chance:
-        return _computed(prepared, machine, train)
-    found = features_of(prepared, machine, "train", train)
-    assert found is not None
-    return found
+    if random:
+        return _computed(context, train)
+    from headstart.train.features import extract_with_bar
+
+    features = extract_with_bar(context, "train", train)
+    assert features is not None
+    return features
 
 
-def _computed(prepared: Prepared, machine: Machine, some: Examples) -> np.ndarray:
+def _computed(context: Context, some: Examples) -> np.ndarray:
     from headstart.train.forward import features
 
-    network = prepared.network.to(machine.device)
+    network, device = context.network.to(context.device), context.device
     return np.concatenate(
-        list(
-            features(
-                network, some.items, network.preprocessor(), machine.device, prepared.precision
-            )
-        )
+        list(features(network, some.items, context.preprocessor, device, context.precision))
     )
 
 

@@ -1,4 +1,4 @@
-"""run(recipe) → Report: from a recipe to a finished run directory, top to bottom."""
+"""headstart run: from a recipe to a finished run directory, top to bottom."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.commands.plan import describe
-from headstart.data.dataset import Examples, concatenate
+from headstart.data.dataset import concatenate
 from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Result, Scores
@@ -28,15 +27,13 @@ from headstart.report.folder import SPLIT, check_free, checkpoints_of, run_direc
 from headstart.report.progress import Progress
 from headstart.report.report import Report
 from headstart.report.trackers import check_trackers, tracked
+from headstart.runtime.machine import start
+from headstart.train.context import Context
 from headstart.train.prepare import prepare
-from headstart.train.prepared import Machine, Prepared, context_of, start
 from headstart.transfer.strategies import strategies
 
-if TYPE_CHECKING:
-    from headstart.train.checkpoints import Checkpoints
-    from headstart.train.context import History, TrainContext
-
 RESULT = "result"  # the name of the last checkpoint of a strategy
+Scored = tuple[Result, np.ndarray]  # with the probabilities of the test part, shape (n, classes)
 
 
 def run(
@@ -56,43 +53,45 @@ def run(
     check_free(recipe)
     check_trackers(recipe.train.trackers)
     machine = start()
-    from headstart.commands.outcome import report_of, write_run
+    is_main = machine.rank == 0
+    progress = progress if progress is not None and is_main else Progress(io.StringIO())
+
+    from headstart.report.outcome import report_of, write_run
     from headstart.runtime.processes import wait
 
-    prepared = _replacing(prepare(recipe, machine))
-    rivals = [_rival(other, prepared, machine) for other in prepared.recipe.evaluate.baselines]
-    say = progress if progress is not None and machine.rank == 0 else Progress(io.StringIO())
-    say.text(describe(prepared, machine))
+    context = _note_changes(prepare(recipe, machine, on_event=progress.tell))
+    rivals = [_rival(other, context) for other in context.recipe.evaluate.baselines]
+    progress.text(describe(context))
     with (
         _writable(recipe),
-        run_directory(recipe) if machine.rank == 0 else nullcontext(Path(recipe.output)) as folder,
+        run_directory(recipe) if is_main else nullcontext(Path(recipe.output)) as folder,
     ):
-        if machine.rank == 0:
-            say.log_to(folder / "log.jsonl")
-        trackers = recipe.train.trackers if machine.rank == 0 else ()
-        with tracked(trackers, recipe.resolved(), folder) as hear:
-            say.also(hear)
-            main = _learn(prepared, machine, folder, "main", say)
-            held_out = _held_out(prepared, machine, folder)
-            beside, failed = _beside(prepared, rivals, machine, folder, say)
-        report = report_of(prepared, main, beside, failed, held_out)
-        if machine.rank == 0:
-            write_run(prepared, report, main, beside, machine, folder)
+        if is_main:
+            progress.log_to(folder / "log.jsonl")
+        trackers = recipe.train.trackers if is_main else ()
+        with tracked(trackers, recipe.resolved(), folder) as on_event:
+            progress.also(on_event)
+            main = _train(context, "main")
+            held_out = _held_out(context)
+            beside, failed = _beside(context, rivals)
+        report = report_of(context, main, beside, failed, held_out)
+        if is_main:
+            write_run(context, report, main, beside, folder)
     wait()
-    say.text(report.summary())
+    progress.text(report.summary())
     return report
 
 
-def _replacing(prepared: Prepared) -> Prepared:
+def _note_changes(context: Context) -> Context:
     """The same with a note if the run takes the place of one on other data.
 
     Raises:
         HeadstartError: it would learn from examples that the earlier run was tested on.
     """
-    folder = Path(prepared.recipe.output)
+    folder = Path(context.recipe.output)
     if not (folder / SPLIT).is_file():
-        return prepared
-    changes = changes_since(prepared.dataset, folder / SPLIT)
+        return context
+    changes = changes_since(context.dataset, folder / SPLIT)
     if changes.leaked:
         raise HeadstartError(
             f"output: {folder} is a run of this recipe on other data ({changes.difference}), and "
@@ -103,163 +102,24 @@ def _replacing(prepared: Prepared) -> Prepared:
             f"move {folder} away"
         )
     if not changes.difference:
-        return prepared
-    note = (
+        return context
+    return context.with_notes(
         f"the run in {folder}, whose place this one takes, had other data: {changes.difference}; "
         "its test examples stay unseen"
     )
-    return replace(prepared, dataset=prepared.dataset.with_notes(note))
 
 
-def _beside(
-    prepared: Prepared, rivals: list[Prepared | str], machine: Machine, folder: Path, say: Progress
-) -> tuple[list[tuple[Result, np.ndarray]], list[str]]:
-    """Results of what the recipe wants beside the main one, each with its probabilities of the test
-    part, shape (n, classes), and a sentence for each that gave none."""
-    found, failed = [], []
-    for number, rival in enumerate(rivals, 1):
-        try:
-            if isinstance(rival, Prepared):
-                found.append(_learn(rival, machine, folder, f"beside-{number}", say))
-            else:
-                found.append(_baseline(rival, prepared, say))
-        except HeadstartError as error:
-            name = rival.recipe.transfer.strategy if isinstance(rival, Prepared) else rival
-            failed.append(f"evaluate.baselines: {name} gave no result: {error}")
-            say.tell({"event": "note", "note": failed[-1]})
-    return found, failed
-
-
-def _learn(
-    prepared: Prepared, machine: Machine, folder: Path, part: str, say: Progress
-) -> tuple[Result, np.ndarray]:
-    """Train by the plan and look at the test part once: the result and the probabilities, shape (n,
-    classes).
-
-    What an interrupted run had finished is not done again.
-    """
-    import torch
-
-    name = prepared.recipe.transfer.strategy
-    context = context_of(prepared, machine, folder, say.tell)
-    context.tell({"event": "strategy", "name": name})
-    checkpoints = _checkpoints(prepared, part, context) if prepared.plan.tuned else None
-    done = checkpoints.latest() if checkpoints else None
-    if done and RESULT in done.state:
-        _merge_if_asked(prepared)
-        prepared.network.net.load_state_dict(done.tensors["network"])
-        context.tell({"event": "note", "note": f"{name} was finished before the interruption"})
-        return Result.model_validate(done.state[RESULT]), done.tensors["probabilities"][
-            "rows"
-        ].numpy()
-    context = replace(context, checkpoints=checkpoints, found=done)
-    history = learn(prepared, context)
-    test = prepared.dataset.test
-    probabilities = _probabilities(prepared, context, "test", test)
-    result = Result(
-        name=name,
-        test=_score(prepared, probabilities),
-        seconds=history.seconds,
-        phases=prepared.phases,
-        epochs=tuple(history.epochs),
-        kept=history.kept,
-        fitted=history.fitted,
-        cached=history.cached,
-        precision=prepared.precision,
-        examples_per_second=history.examples_per_second,
-        notes=tuple(history.notes),
-    )
-    if checkpoints:
-        rows = {"rows": torch.from_numpy(probabilities)}
-        tensors = {"network": prepared.network.net.state_dict(), "probabilities": rows}
-        checkpoints.save(RESULT, {RESULT: result.model_dump(mode="json")}, tensors)
-    context.tell({"event": "result", "name": name, "test_accuracy": result.test.accuracy.value})
-    return result, probabilities
-
-
-def _checkpoints(prepared: Prepared, part: str, context: TrainContext) -> Checkpoints:
-    """Those of one strategy of a run; another one's, or another data set's, do not serve it."""
-    from headstart.train.checkpoints import Checkpoints
-
-    asked = prepared.recipe.model_copy(update={"search": None})
-    origin = prepared.network.spec.pretrained
-    key = {
-        "the recipe": asked.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
-        **{f"the {role} part": part.sequence() for role, part in prepared.dataset.parts().items()},
-        "the weights": origin and origin.sha256,
-        "the number format": prepared.precision,
-    }
-    folder = checkpoints_of(prepared.recipe) / part
-    return Checkpoints(folder, key, prepared.recipe.train.checkpoint_seconds, context.tell)
-
-
-def learn(prepared: Prepared, context: TrainContext) -> History:
-    """The two ways to learn, on the training part, in place."""
-    if prepared.plan.tuned:
-        from headstart.train.engine import tune
-
-        history = tune(prepared.network, prepared.plan, context)
-        _merge_if_asked(prepared)
-        return history
-    from headstart.train.probe import probe
-
-    return probe(prepared.network, prepared.plan.phases[0], context)
-
-
-def _held_out(prepared: Prepared, machine: Machine, folder: Path) -> np.ndarray | None:
-    """Probabilities of the validation part, shape (n, classes), where training has kept off it."""
-    validation = prepared.dataset.validation
-    if validation is None or not prepared.plan.tuned:
-        return None
-    return _probabilities(
-        prepared,
-        context_of(prepared, machine, folder, lambda event: None),
-        "validation",
-        validation,
-    )
-
-
-def _probabilities(
-    prepared: Prepared, context: TrainContext, role: str, part: Examples
-) -> np.ndarray:
-    """Of a part, shape (n, classes), in the way the network has learned."""
-    from headstart.train.forward import classify, head_outputs, logits
-
-    network = prepared.network
-    if prepared.plan.tuned:
-        return classify(
-            network, logits(network, part.items, context.plain, context.device, context.precision)
-        )
-    from headstart.runtime.processes import broadcast_from_main
-    from headstart.train.features import extract
-
-    features, _ = extract(network, role, part, context)
-
-    def probabilities() -> np.ndarray:
-        assert features is not None
-        return classify(network, head_outputs(network, features))
-
-    return broadcast_from_main(probabilities)
-
-
-def _merge_if_asked(prepared: Prepared) -> None:
-    from headstart.models.adapters import merge
-
-    transfer = prepared.recipe.transfer
-    if transfer.adapters.merge and strategies.get(transfer.strategy).adapted:
-        merge(prepared.network)
-
-
-def _rival(other: Baseline, prepared: Prepared, machine: Machine) -> Prepared | str:
-    """Another strategy on the same split, ready to train, so that its troubles show before the main
+def _rival(other: Baseline, context: Context) -> Context | str:
+    """Another strategy on the same split, ready to train, so that its errors show before the main
     one has trained; or the name of a baseline."""
     if other.name not in strategies:
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}
     rival = prepare(
-        prepared.recipe.with_changes(transfer={"strategy": other.name}, train=train),
-        machine,
-        (prepared.dataset, prepared.leaks),
+        context.recipe.with_changes(transfer={"strategy": other.name}, train=train),
+        context.machine,
+        (context.dataset, context.leaks),
+        context.on_event,
     )
     if train and not rival.chooses_an_epoch:
         raise HeadstartError(
@@ -268,29 +128,120 @@ def _rival(other: Baseline, prepared: Prepared, machine: Machine) -> Prepared | 
     return rival
 
 
-def _baseline(name: str, prepared: Prepared, say: Progress) -> tuple[Result, np.ndarray]:
-    """A baseline without a network, on the same split: the result and the probabilities, shape (n,
-    classes)."""
+def _beside(context: Context, rivals: list[Context | str]) -> tuple[list[Scored], list[str]]:
+    """Results of the other strategies and the baselines, and a sentence for each that gave none."""
+    results, failed = [], []
+    for number, rival in enumerate(rivals, 1):
+        try:
+            if isinstance(rival, Context):
+                results.append(_train(rival, f"beside-{number}"))
+            else:
+                results.append(_baseline(rival, context))
+        except HeadstartError as error:
+            name = rival.recipe.transfer.strategy if isinstance(rival, Context) else rival
+            failed.append(f"evaluate.baselines: {name} gave no result: {error}")
+            context.on_event({"event": "note", "note": failed[-1]})
+    return results, failed
+
+
+def _train(context: Context, name: str) -> Scored:
+    """Train by the plan and look at the test part once. What an interrupted run had finished is not
+    done again.
+
+    Args:
+        name: of the folder of its checkpoints.
+    """
+    import torch
+
+    from headstart.train.checkpoints import Checkpoints
+    from headstart.train.learn import learn, merge_adapters, probabilities
+
+    strategy, network = context.recipe.transfer.strategy, context.network
+    context.on_event({"event": "strategy", "name": strategy})
+    checkpoints = None
+    if context.plan.tuned:
+        checkpoints = Checkpoints(
+            checkpoints_of(context.recipe) / name,
+            _depends_on(context),
+            context.recipe.train.checkpoint_seconds,
+            context.on_event,
+        )
+        done = checkpoints.latest()
+        if done and RESULT in done.state:
+            merge_adapters(context)
+            network.net.load_state_dict(done.tensors["network"])
+            note = f"{strategy} was finished before the interruption"
+            context.on_event({"event": "note", "note": note})
+            rows = done.tensors["probabilities"]["rows"].numpy()
+            return Result.model_validate(done.state[RESULT]), rows
+    history = learn(context, checkpoints)
+    test = probabilities(context, "test", context.dataset.test)
+    result = Result(
+        name=strategy,
+        test=_score(context, test),
+        seconds=history.seconds,
+        phases=context.phases,
+        epochs=tuple(history.epochs),
+        kept=history.kept,
+        fitted=history.fitted,
+        cached=history.cached,
+        precision=context.precision,
+        examples_per_second=history.examples_per_second,
+        notes=tuple(history.notes),
+    )
+    if checkpoints:
+        tensors = {
+            "network": network.net.state_dict(),
+            "probabilities": {"rows": torch.from_numpy(test)},
+        }
+        checkpoints.save(RESULT, {RESULT: result.model_dump(mode="json")}, tensors)
+    accuracy = result.test.accuracy.value
+    context.on_event({"event": "result", "name": strategy, "test_accuracy": accuracy})
+    return result, test
+
+
+def _depends_on(context: Context) -> dict[str, str | None]:
+    """What the checkpoints of a training hold for: others do not serve it."""
+    recipe = context.recipe.model_copy(update={"search": None})
+    origin = context.network.spec.pretrained
+    return {
+        "the recipe": recipe.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
+        **{f"the {role} part": part.sequence() for role, part in context.dataset.parts().items()},
+        "the weights": origin.sha256 if origin else None,
+        "the number format": context.precision,
+    }
+
+
+def _held_out(context: Context) -> np.ndarray | None:
+    """Probabilities of the validation part, shape (n, classes), where training has kept off it."""
+    from headstart.train.learn import probabilities
+
+    validation = context.dataset.validation
+    if validation is None or not context.plan.tuned:
+        return None
+    return probabilities(context, "validation", validation)
+
+
+def _baseline(name: str, context: Context) -> Scored:
+    """A baseline without a network, on the same split."""
     from headstart.runtime.processes import broadcast_from_main
 
-    recipe, dataset = prepared.recipe, prepared.dataset
     # it chooses nothing on the validation part
-    everything = concatenate(dataset.for_learning().values())
+    learned = concatenate(context.dataset.for_learning().values())
+    dataset = replace(context.dataset, train=learned)
     started = time.perf_counter()
-    probabilities = broadcast_from_main(
-        lambda: baselines.get(name)(replace(dataset, train=everything), recipe.seed)
-    )
+    probabilities = broadcast_from_main(lambda: baselines.get(name)(dataset, context.recipe.seed))
     seconds = time.perf_counter() - started
-    test = _score(prepared, probabilities)
-    say.tell({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
+    test = _score(context, probabilities)
+    context.on_event({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
     return Result(name=name, test=test, seconds=seconds), probabilities
 
 
-def _score(prepared: Prepared, probabilities: np.ndarray) -> Scores:
+def _score(context: Context, probabilities: np.ndarray) -> Scores:
     """Of a result on the test part."""
     from headstart.evaluate.scores import score
 
-    dataset, resamples = prepared.dataset, prepared.recipe.evaluate.bootstrap
+    dataset, resamples = context.dataset, context.recipe.evaluate.bootstrap
     return score(dataset.test.labels, probabilities, dataset.labels, resamples, majority(dataset))
 
 

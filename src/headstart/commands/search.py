@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
@@ -20,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from headstart.catalogue import read_recipe
-from headstart.commands.run import learn
 from headstart.errors import HeadstartError, first_line, needs_extra
 from headstart.files import lock, write_text
 from headstart.recipe import Recipe
 from headstart.recipe.search import Range
 from headstart.report.progress import Progress
+from headstart.runtime.machine import Machine, start
+from headstart.train.context import Context
 from headstart.train.prepare import prepare, read_checked
-from headstart.train.prepared import Machine, Prepared, context_of, start
 
 if TYPE_CHECKING:
     import optuna
@@ -80,11 +79,11 @@ def search(
         raise HeadstartError(
             "search: each trial runs in one process; start `headstart search` several times instead"
         )
-    say = progress or Progress()
+    progress = progress or Progress()
     folder = Path(recipe.output).with_name(f"{Path(recipe.output).name}.search")
     folder.mkdir(parents=True, exist_ok=True)
     study = _study(recipe, folder)
-    _try(study, path, overrides, recipe, machine, say)
+    _try(study, path, overrides, recipe, machine, progress)
     return _written(study, path, overrides, recipe, folder)
 
 
@@ -169,7 +168,7 @@ def _try(
     overrides: Sequence[str],
     recipe: Recipe,
     machine: Machine,
-    say: Progress,
+    progress: Progress,
 ) -> None:
 
     assert recipe.search
@@ -179,21 +178,23 @@ def _try(
 
     def attempt(trial: optuna.Trial) -> float:
         chosen = [_override(key, _suggest(trial, key, values)) for key, values in space.items()]
-        say.text(f"trial {trial.number + 1} of {wanted}: {', '.join(chosen)}")
+        progress.text(f"trial {trial.number + 1} of {wanted}: {', '.join(chosen)}")
         score = _score(read_recipe(path, [*overrides, *chosen]), machine, shared, trial)
-        say.text(f"trial {trial.number + 1}: held-out {recipe.train.metric} {abs(score):.4f}")
+        progress.text(f"trial {trial.number + 1}: held-out {recipe.train.metric} {abs(score):.4f}")
         return score
 
     def noted(trial: optuna.Trial) -> float:
         try:
             return attempt(trial)
         except HeadstartError as error:
-            say.text(f"trial {trial.number + 1} failed: {error}")
+            progress.text(f"trial {trial.number + 1} failed: {error}")
             trial.set_user_attr("error", str(error))
             raise
         except (KeyboardInterrupt, SystemExit):
             study.enqueue_trial(trial.params)  # for the next time
-            say.text(f"trial {trial.number + 1} was interrupted; the same command goes on with it")
+            progress.text(
+                f"trial {trial.number + 1} was interrupted; the same command goes on with it"
+            )
             raise
 
     def stop(study: optuna.Study, trial: object = None) -> None:
@@ -201,7 +202,7 @@ def _try(
             study.stop()
 
     if done := len(_ended(study)):
-        say.text(f"{done} of {wanted} trials are there already")
+        progress.text(f"{done} of {wanted} trials are there already")
     if done < wanted:
         study.optimize(noted, callbacks=[stop], catch=(HeadstartError,))
 
@@ -239,46 +240,41 @@ def _score(
     """The best metric of a trial's epochs on the held-out part, the higher the better."""
     import optuna
 
-    from headstart.train.best import score_of
+    from headstart.train.epochs import score_of
+    from headstart.train.learn import learn
 
-    prepared = prepare(recipe, machine, read)
+    metric = recipe.train.metric
     scores: list[float] = []
 
-    def hear(event: dict[str, Any]) -> None:
-        if event["event"] in ("epoch", "probe") and f"selection_{recipe.train.metric}" in event:
-            scores.append(score_of(event, recipe.train.metric))
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] in ("epoch", "probe") and f"selection_{metric}" in event:
+            scores.append(score_of(event[f"selection_{metric}"], metric))
             trial.report(max(scores), len(scores))
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    with tempfile.TemporaryDirectory() as folder:
-        if prepared.chooses_an_epoch:
-            learn(prepared, context_of(prepared, machine, Path(folder), hear))
-            return max(scores)
-        return _score_of_whole(prepared, machine, Path(folder), hear)
+    context = prepare(recipe, machine, read, on_event)
+    if not context.chooses_an_epoch:
+        return _score_of_fitted_head(context)
+    learn(context)
+    return max(scores)
 
 
-def _score_of_whole(
-    prepared: Prepared, machine: Machine, folder: Path, hear: Callable[[dict[str, Any]], None]
-) -> float:
+def _score_of_fitted_head(context: Context) -> float:
     """The same of a head that is fitted as a whole: on the training part only, so that the held-out
     part can tell."""
     import numpy as np
 
     from headstart.evaluate.metrics import metrics
-    from headstart.train.features import extract
-    from headstart.train.forward import classify, head_outputs
+    from headstart.train.learn import learn, probabilities
 
-    held_out = prepared.dataset.validation
-    assert held_out is not None
-    context = replace(context_of(prepared, machine, folder, hear), train=prepared.dataset.train)
-    learn(prepared, context)
-    features, _ = extract(prepared.network, "validation", held_out, context)
-    assert features is not None
-    probabilities = classify(prepared.network, head_outputs(prepared.network, features))
-    return metrics.get(prepared.recipe.train.metric)(
-        held_out.labels, np.log(np.maximum(probabilities, 1e-12))
-    )
+    validation = context.dataset.validation
+    assert validation is not None
+    context = replace(context, dataset=replace(context.dataset, validation=None))
+    learn(context)
+    found = probabilities(context, "validation", validation)
+    metric = metrics.get(context.recipe.train.metric)
+    return metric(validation.labels, np.log(np.maximum(found, 1e-12)))
 
 
 def _written(

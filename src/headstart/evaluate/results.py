@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
 
 from headstart.data.unicode import quoted
@@ -119,6 +117,28 @@ class PhaseRecord(FrozenModel):
     trainable: int
 
 
+class Epoch(FrozenModel):
+    """An epoch of a run: its phase and its number in the phase, both from 1; epoch 0 is the state
+    before the first one."""
+
+    phase: int
+    epoch: int
+
+
+class EpochRecord(Epoch, extra="allow"):
+    """One epoch: mean training loss, learning rate of each block, and the metrics on the selection
+    part as `selection_<metric>`."""
+
+    __pydantic_extra__: dict[str, float | None]
+    loss: float
+    lr: dict[str, float] = {}
+    seconds: float = 0.0
+
+    def selection(self, metric: str) -> float | None:
+        """A metric on the selection part, if there is one."""
+        return self.__pydantic_extra__.get(f"selection_{metric}")
+
+
 class Result(FrozenModel):
     """One strategy or baseline on the test part.
 
@@ -131,8 +151,8 @@ class Result(FrozenModel):
     p: float | None = None
     seconds: float
     phases: tuple[PhaseRecord, ...] = ()
-    epochs: tuple[dict[str, Any], ...] = ()
-    kept: dict[str, int] | None = None
+    epochs: tuple[EpochRecord, ...] = ()
+    kept: Epoch | None = None
     fitted: str | None = None
     cached: int = 0
     precision: str | None = None

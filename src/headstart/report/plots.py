@@ -54,13 +54,13 @@ def learning_curves(result: Result) -> Markup:
 
     rows = list(result.epochs)
     epochs = np.arange(1, len(rows) + 1)
-    starts = [i for i in range(1, len(rows)) if rows[i]["phase"] != rows[i - 1]["phase"]]
+    starts = [i for i in range(1, len(rows)) if rows[i].phase != rows[i - 1].phase]
 
     def mark_phases(axes: Axes) -> None:
         for i in starts:
             axes.axvline(i + 0.5, color=GREY, linestyle=":")
             axes.annotate(
-                str(rows[i]["phase"]),
+                str(rows[i].phase),
                 (i + 0.55, 0.97),
                 xycoords=("data", "axes fraction"),
                 fontsize=7,
@@ -70,22 +70,18 @@ def learning_curves(result: Result) -> Markup:
         axes.set_xlabel("epoch" + (" (numbers at lines: phase)" if starts else ""))
 
     def losses(axes: Axes) -> None:
-        series = {"loss": ("training", BLUE), "selection_loss": ("held out", RED)}
-        for key, (label, colour) in series.items():
-            if key in rows[0]:
-                values = [row[key] for row in rows]
-                axes.plot(epochs, values, color=colour, marker=".", label=label)
+        axes.plot(epochs, [row.loss for row in rows], color=BLUE, marker=".", label="training")
+        if rows[0].selection("loss") is not None:
+            held_out = np.array([row.selection("loss") for row in rows], float)
+            axes.plot(epochs, held_out, color=RED, marker=".", label="held out")
         mark_phases(axes)
         axes.set_ylabel("loss")
         axes.legend(frameon=False, labelcolor=TEXT)
 
     def accuracy(axes: Axes) -> None:
-        values = np.array([row["selection_accuracy"] for row in rows])
-        selected = [
-            i
-            for i, row in enumerate(rows)
-            if result.kept and all(row[key] == value for key, value in result.kept.items())
-        ]
+        values = np.array([row.selection("accuracy") for row in rows], float)
+        kept = (result.kept.phase, result.kept.epoch) if result.kept else None
+        selected = [i for i, row in enumerate(rows) if (row.phase, row.epoch) == kept]
         axes.plot(epochs, values, color=RED, marker=".")
         axes.plot(
             epochs[selected], values[selected], "o", color=RED, markersize=9, fillstyle="none"
@@ -93,7 +89,7 @@ def learning_curves(result: Result) -> Markup:
         mark_phases(axes)
         axes.set_ylabel("held-out accuracy")
 
-    return _as_svg(losses, *([accuracy] if "selection_accuracy" in rows[0] else []))
+    return _as_svg(losses, *([accuracy] if rows[0].selection("accuracy") is not None else []))
 
 
 def reliability_diagram(

@@ -98,9 +98,8 @@ class Report(FrozenModel):
         if self.baselines:
             lines.append(self.verdict())
         if self.selected_on and self.main.kept:
-            lines.append(
-                "the weights are those of phase {phase}, epoch {epoch}".format(**self.main.kept)
-            )
+            kept = self.main.kept
+            lines.append(f"the weights are those of phase {kept.phase}, epoch {kept.epoch}")
         undefined = [test.undefined] if test.undefined else []
         failed = [note for note in self.notes if note.startswith("evaluate.")]
         lines += [f"note: {note}" for note in (*undefined, *self.main.notes, *failed)]

@@ -7,19 +7,18 @@ from functools import cache
 import torch
 
 from headstart.errors import first_line
-from headstart.models.network import Network
 from headstart.runtime.private import (
     is_compiled,
     only_log_errors_of_compiling,
     run_uncompiled_on_errors,
 )
-from headstart.train.context import TrainContext
+from headstart.train.context import Context
 
 # seconds of a phase from which on a minute of compiling pays, were it to bring a tenth
 LONG = 600.0
 
 
-def compile_steps(network: Network, context: TrainContext, left: float) -> str | None:
+def compile_steps(context: Context, left: float) -> str | None:
     """Compile the training steps of a network in place, where the recipe says so, or by itself on a
     GPU where much is left.
 
@@ -34,14 +33,14 @@ def compile_steps(network: Network, context: TrainContext, left: float) -> str |
     Returns:
         Why nothing can be compiled here, if that is so.
     """
-    wanted = context.options.compile
+    network, wanted = context.network, context.recipe.train.compile
     if is_compiled(network) or not (
         wanted is True or (wanted == "auto" and context.device.type == "cuda" and left > LONG)
     ):
         return None
     if fault := _fault(context.device):
         return f"training steps are not compiled: {fault}"
-    network.compile(dynamic=context.plain.sizes(context.train.items) is not None)
+    network.compile(dynamic=context.preprocessor.sizes(context.train.items) is not None)
     return None
 
 

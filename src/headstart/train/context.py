@@ -1,61 +1,147 @@
-"""What training needs beside network and plan, and what it leaves beside the weights."""
+"""All that goes along with one training, made once by `prepare`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from headstart.data.dataset import Examples
-from headstart.models.preprocessor import Preprocessor
-from headstart.recipe import Augment, Train, Transfer
-from headstart.train.checkpoints import Checkpoint, Checkpoints
-from headstart.train.decoded_cache import DecodedCache
-from headstart.train.sampling import Shard
+from headstart.checks.leaks import Leaks
+from headstart.data.dataset import Dataset, Examples, concatenate
+from headstart.evaluate.results import PhaseRecord
+from headstart.recipe import Recipe
+from headstart.runtime.machine import Machine
+from headstart.tasks import Task
+from headstart.transfer.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstart.models.network import Network
+    from headstart.models.preprocessor import Preprocessor
+    from headstart.train.decoded_cache import DecodedCache
+
+OnEvent = Callable[[dict[str, Any]], None]
+DECODED_SHARE = 0.25  # of the free memory may hold decoded training examples
+
+
+def ignore(event: dict[str, Any]) -> None:
+    """The listener of those who want no events."""
 
 
 @dataclass(frozen=True)
-class TrainContext:
-    """All that a phase needs beside the network and the plan."""
+class Context:
+    """A recipe that is ready to train: data read, network built, plan made.
 
-    train: Examples
-    selection: Examples | None  # the held-out part that chooses the epoch
-    augmented: Preprocessor  # of training examples
-    plain: Preprocessor
-    options: Train
-    transfer: Transfer
-    augment: Augment
-    varied: bool  # whether an example may look different each time
-    class_weights: np.ndarray | None
+    Args:
+        batch_size: examples of an optimizer step, over all processes.
+        accumulation: micro-batches in which a process works through its share of a batch.
+        sizes: parameters of each block, as they were before training.
+        on_event: is told of each step, epoch and note.
+    """
+
+    recipe: Recipe
+    machine: Machine
+    task: Task
+    dataset: Dataset
+    leaks: Leaks
+    network: Network
+    plan: Plan
+    precision: str
     batch_size: int
     accumulation: int
-    seed: int
-    device: torch.device
-    precision: str
-    shard: Shard
-    folder: Path
-    tell: Callable[[dict[str, Any]], None]
-    checkpoints: Checkpoints | None = None
-    found: Checkpoint | None = None  # that of an interrupted training, to go on from
-    kept: DecodedCache = field(
-        default_factory=lambda: DecodedCache(0, 0)
-    )  # decoded training examples; none unless told
+    sizes: dict[str, int]
+    on_event: OnEvent = ignore
 
+    def with_notes(self, *notes: str) -> Context:
+        """The same with further notes on the data."""
+        return replace(self, dataset=self.dataset.with_notes(*notes))
 
-@dataclass
-class History:
-    """What happened: one row an epoch, which epoch's weights were kept, and our own measure of
-    speed."""
+    @property
+    def device(self) -> torch.device:
+        return self.machine.device
 
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    kept: dict[str, int] | None = None
-    fitted: str | None = None  # a head that was fitted as a whole: how, for people
-    # training examples whose features were there already, which `seconds` does not count
-    cached: int = 0
-    examples_per_second: float | None = None
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)  # remarks for people
+    @property
+    def chooses_an_epoch(self) -> bool:
+        """Whether there are epochs, the best of which a held-out part may choose."""
+        return any(phase.epochs for phase in self.plan.phases)
+
+    @cached_property
+    def train(self) -> Examples:
+        """The examples to learn from.
+
+        A head that is fitted as a whole has no epoch to choose, so the validation part is training
+        data to it.
+        """
+        if self.chooses_an_epoch:
+            return self.dataset.train
+        return concatenate(self.dataset.for_learning().values())
+
+    @property
+    def selection(self) -> Examples | None:
+        """The held-out part that chooses the epoch, if one is to be chosen."""
+        if not self.chooses_an_epoch:
+            return None
+        on_test = self.recipe.train.selection == "test"
+        return self.dataset.test if on_test else self.dataset.validation
+
+    @property
+    def policy(self) -> str:
+        """How training examples are varied."""
+        return self.recipe.augment.policy or self.task.modality.policies[0]
+
+    @property
+    def augments(self) -> bool:
+        """Whether an example may look different each time."""
+        return self.policy != "none" or self.recipe.augment.mixes
+
+    @cached_property
+    def preprocessor(self) -> Preprocessor:
+        """Makes tensors of examples, always the same."""
+        return self.network.preprocessor()
+
+    @cached_property
+    def augmenting_preprocessor(self) -> Preprocessor:
+        """Makes tensors of training examples, varied by the policy."""
+        return self.network.preprocessor(self.policy)
+
+    @cached_property
+    def class_weights(self) -> np.ndarray | None:
+        """Of each class in the loss, shape (classes,), or None where all weigh the same."""
+        from headstart.train.loss import class_weights
+
+        return class_weights(self.recipe.train, self.train.labels, self.dataset.labels)
+
+    @cached_property
+    def decoded(self) -> DecodedCache:
+        """Holds decoded training examples, where they are read more than once."""
+        import torch
+
+        from headstart.train.decoded_cache import DecodedCache
+        from headstart.train.memory import free_memory
+
+        again = sum(phase.epochs for phase in self.plan.tuned) > 1
+        limit = int(DECODED_SHARE * free_memory(torch.device("cpu")))
+        return DecodedCache(len(self.train) if again else 0, limit)
+
+    @property
+    def phases(self) -> tuple[PhaseRecord, ...]:
+        """The plan's phases with their trainable parameters."""
+        return tuple(
+            PhaseRecord(**vars(phase), trainable=sum(self.sizes[block] for block in phase.rates))
+            for phase in self.plan.phases
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that this run has, those that the recipe left open among them."""
+        settings: dict[str, Any] = {"precision": self.precision}
+        if self.chooses_an_epoch:
+            settings |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
+            settings |= self.recipe.non_defaults()
+        if self.plan.tuned:
+            settings |= {"accumulation": self.accumulation, "augmentation": self.policy}
+        return settings

@@ -10,30 +10,29 @@ from __future__ import annotations
 import copy
 import gc
 import logging
-import math
 import os
+from dataclasses import replace
 
 from torch import Tensor
 
 from headstart.errors import HeadstartError
-from headstart.models.blocks import Blocks
-from headstart.models.network import Network
+from headstart.evaluate.results import Epoch
 from headstart.runtime.processes import share_buffers
 from headstart.train.average import MovingAverage, towards_start
-from headstart.train.best import BestEpoch
-from headstart.train.context import History, TrainContext
-from headstart.train.forward import logits
-from headstart.train.meter import WARMUP_STEPS
-from headstart.train.overfitting import overfitting
-from headstart.train.penalties import L2SP
+from headstart.train.checkpoints import Checkpoints
+from headstart.train.context import Context
+from headstart.train.epochs import BestEpoch, History, overfitting
+from headstart.train.forward import logits_of
+from headstart.train.loss import L2SP
 from headstart.train.phase import DryRun, PhaseRun
 from headstart.train.probe import probe
 from headstart.train.state import TrainState
-from headstart.transfer.plan import Phase, Plan
+from headstart.transfer.plan import Phase
 
 
-def tune(network: Network, plan: Plan, context: TrainContext) -> History:
-    """Train a network as a plan says, in place, and leave it with the weights of the best epoch.
+def tune(context: Context, checkpoints: Checkpoints | None = None) -> History:
+    """Train the network as the plan says, in place, and leave it with the weights of the best
+    epoch.
 
     The best epoch is the one with the highest metric on the selection part over all phases (of
     equals, the one with the lower loss); without a selection part the last epoch is kept. A phase
@@ -44,126 +43,123 @@ def tune(network: Network, plan: Plan, context: TrainContext) -> History:
         HeadstartError: the loss is no longer finite, or the launcher asks for sharded training.
     """
     _refuse_sharding()
-    network.to(context.device)
-    course = TrainState(BestEpoch(context.options.metric))
-    blocks = Blocks(network)
-    for number, phase in enumerate(plan.phases):
+    logging.getLogger("accelerate").setLevel(logging.ERROR)
+    network, transfer = context.network.to(context.device), context.recipe.transfer
+    state = TrainState(BestEpoch(context.recipe.train.metric))
+    for number, phase in enumerate(context.plan.phases):
         if phase.probe:  # after an interruption again: its features are cached
-            course.enter(number)
-            _probe(network, phase, context, course)
-    start = _start(network, plan, context)
-    if context.options.ema is not None:
-        course.average = MovingAverage(network.net, context.options.ema)
-    _resume(network, context, course)
-    distance = L2SP(start, context.transfer.l2_sp) if context.transfer.l2_sp else None
+            state.enter(number)
+            _probe(context, phase, state)
+    start = _start_weights(context)
+    if context.recipe.train.ema is not None:
+        state.average = MovingAverage(network.net, context.recipe.train.ema)
+    if checkpoints is not None:
+        _resume(context, state, checkpoints)
+    l2_sp = L2SP(start, transfer.l2_sp) if transfer.l2_sp else None
     # a Trainer collects garbage before its first step: 0.3 s over all that was imported
     gc.freeze()
     try:
-        for number, phase in enumerate(plan.phases):
-            if phase.probe or number < course.phase or (number == course.phase and course.over):
+        for number, phase in enumerate(context.plan.phases):
+            if phase.probe or number < state.phase or (number == state.phase and state.over):
                 continue
-            course.enter(number)
-            PhaseRun(network, blocks, phase, context, course, distance).run()
+            state.enter(number)
+            PhaseRun(context, phase, state, l2_sp, checkpoints).run()
     finally:
         gc.unfreeze()
-    _finish(network, context, course, start)
-    return course.history
+    _finish(context, state, start)
+    return state.history
 
 
-def seconds_per_epoch(network: Network, phase: Phase, context: TrainContext) -> float:
-    """A guess at an epoch's time, from a few real steps on a copy of the network; validation is not
-    in it."""
-    course = rehearse(network, phase, context, DryRun(WARMUP_STEPS + 2))
-    return len(context.train) / (course.meter.examples_per_second or math.inf)
-
-
-def rehearse(
-    network: Network, phase: Phase, context: TrainContext, rehearsal: DryRun
-) -> TrainState:
+def dry_run(context: Context, phase: Phase, how: DryRun) -> TrainState:
     """Some steps of a phase on a copy of the network."""
-    twin = copy.deepcopy(network)
-    course = TrainState(BestEpoch(context.options.metric))
-    PhaseRun(twin, Blocks(twin), phase, context, course, rehearsal=rehearsal).run()
-    return course
+    twin = replace(context, network=copy.deepcopy(context.network))
+    state = TrainState(BestEpoch(context.recipe.train.metric))
+    PhaseRun(twin, phase, state, dry_run=how).run()
+    return state
 
 
-def _probe(network: Network, phase: Phase, context: TrainContext, course: TrainState) -> None:
-    """The head on frozen features that a plan may begin with; what it makes is a candidate for the
-    best epoch."""
-    found = probe(network, phase, context)
-    course.history.epochs += found.epochs
-    course.history.fitted, course.history.cached = found.fitted, found.cached
-    course.history.notes += found.notes
+def _probe(context: Context, phase: Phase, state: TrainState) -> None:
+    """The head on frozen features that a plan may begin with; it is a candidate for the best
+    epoch."""
+    result = probe(context, phase)
+    state.history.epochs += result.epochs
+    state.history.fitted, state.history.cached = result.fitted, result.cached
+    state.history.notes += result.notes
     if context.selection is not None:
-        scores = logits(
-            network, context.selection.items, context.plain, context.device, context.precision
-        )
-        where = found.kept or {"phase": course.phase + 1, "epoch": 0}
-        row = course.best.offer(scores, context.selection.labels, where, network.net.state_dict())
-        context.tell({"event": "probe", "phase": course.phase + 1, **row})
-    course.over = True
+        logits = logits_of(context, context.selection)
+        epoch = result.kept or Epoch(phase=state.phase + 1, epoch=0)
+        weights = context.network.net.state_dict()
+        scores = state.best.offer(logits, context.selection.labels, epoch, weights)
+        context.on_event({"event": "probe", "phase": state.phase + 1, **scores})
+    state.over = True
 
 
-def _start(network: Network, plan: Plan, context: TrainContext) -> dict[str, Tensor]:
-    """The weights that training begins with, where something is to stay near them; a head from
-    random numbers is not one."""
-    if not (context.transfer.l2_sp or context.transfer.wise_ft) or network.spec.pretrained is None:
+def _start_weights(context: Context) -> dict[str, Tensor]:
+    """The pretrained weights that training begins with, where something is to stay near them; a
+    head from random numbers is not one."""
+    network, transfer = context.network, context.recipe.transfer
+    if not (transfer.l2_sp or transfer.wise_ft) or network.spec.pretrained is None:
         return {}
-    new = () if plan.phases[0].probe else tuple(network.partition["head"])
-    state = network.net.state_dict()
-    return {name: value.detach().clone() for name, value in state.items() if name not in new}
+    new = () if context.plan.phases[0].probe else tuple(network.partition["head"])
+    weights = network.net.state_dict()
+    return {name: value.detach().clone() for name, value in weights.items() if name not in new}
 
 
-def _resume(network: Network, context: TrainContext, course: TrainState) -> None:
-    if context.found is None:
+def _resume(context: Context, state: TrainState, checkpoints: Checkpoints) -> None:
+    checkpoint = checkpoints.latest()
+    if checkpoint is None:
         return
-    course.unpack(context.found, network, context.shard.rank)
-    where = {"phase": course.phase + 1, "step": course.step}
-    context.tell(
-        {"event": "note", "note": f"going on from phase {where['phase']}, step {where['step']}"}
-    )
+    state.restore(checkpoint, context.network, context.machine.rank)
+    note = f"going on from phase {state.phase + 1}, step {state.step}"
+    context.on_event({"event": "note", "note": note})
 
 
-def _finish(
-    network: Network, context: TrainContext, course: TrainState, start: dict[str, Tensor]
-) -> None:
-    """The weights that stay: the best epoch's or the last ones, averaged where the recipe says
-    so."""
-    history, best, share = course.history, course.best, context.transfer.wise_ft
-    if course.average is not None:
-        network.net.load_state_dict(course.average.values)
+def _finish(context: Context, state: TrainState, start: dict[str, Tensor]) -> None:
+    """Leave the network with the weights that stay: the best epoch's or the last ones, averaged
+    where the recipe says so."""
+    network, history, best = context.network, state.history, state.best
+    if state.average is not None:
+        network.net.load_state_dict(state.average.values)
     share_buffers(network)
     if best.weights is not None:
         network.net.load_state_dict(best.weights)
         history.kept = best.epoch
-        if best.epoch and not best.epoch["epoch"]:
+        if best.epoch and not best.epoch.epoch:
             history.notes.append(
                 "no epoch was better than the head on frozen features alone, so that is what was "
                 "kept"
             )
     elif history.epochs:
-        history.kept = {key: history.epochs[-1][key] for key in ("phase", "epoch")}
-    if share is not None and start:
-        towards_start(network.net, start, share)
-        note = (
-            f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained "
-            "ones (WiSE-FT)"
-        )
-        if context.selection is not None:
-            before = best.so_far()
-            scores = logits(
-                network, context.selection.items, context.plain, context.device, context.precision
-            )
-            after = BestEpoch(best.metric)
-            after.offer(scores, context.selection.labels, {}, {})
-            where = f"{best.metric} on the part that chose the epoch"
-            note += f": {where} {before['best']:.3f} before, {abs(after.score):.3f} after"
-            if after.score < best.score:
-                note += ", so the average is worse there; it is what was kept all the same"
-        history.notes.append(note)
+        history.kept = Epoch(phase=history.epochs[-1].phase, epoch=history.epochs[-1].epoch)
+    if start and context.recipe.transfer.wise_ft is not None:
+        history.notes.append(_average_with_start(context, best, start))
     history.notes += filter(None, [overfitting(history.epochs)])
-    history.examples_per_second = course.meter.examples_per_second
-    history.seconds = course.seconds
+    history.examples_per_second = state.meter.examples_per_second
+    history.seconds = state.seconds
+
+
+def _average_with_start(context: Context, best: BestEpoch, start: dict[str, Tensor]) -> str:
+    """Average the weights with those of the start (WiSE-FT), and say what that did."""
+    share = context.recipe.transfer.wise_ft
+    assert share is not None
+    towards_start(context.network.net, start, share)
+    note = (
+        f"{share:g} of the fine-tuned weights averaged with {1 - share:g} of the pretrained "
+        "ones (WiSE-FT)"
+    )
+    if context.selection is None:
+        return note
+    after = BestEpoch(best.metric)
+    after.offer(
+        logits_of(context, context.selection), context.selection.labels, Epoch(phase=1, epoch=0), {}
+    )
+    note += (
+        f": {best.metric} on the part that chose the epoch {abs(best.score):.3f} before, "
+        f"{abs(after.score):.3f} after"
+    )
+    if after.score < best.score:
+        note += ", so the average is worse there; it is what was kept all the same"
+    return note
 
 
 def _refuse_sharding() -> None:
@@ -176,6 +172,3 @@ def _refuse_sharding() -> None:
                 f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. "
                 f"Choose multi-GPU without {name} in `accelerate config`"
             )
-
-
-logging.getLogger("accelerate").setLevel(logging.ERROR)

@@ -17,7 +17,9 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -28,9 +30,10 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.files import atomic
 from headstart.models.network import Network
+from headstart.runtime.bars import Bar
 from headstart.runtime.processes import broadcast_from_main, gather_to_main, rank_and_world
-from headstart.train.context import TrainContext
-from headstart.train.forward import BATCH, assemble, features, in_order, share_of
+from headstart.train.context import Context
+from headstart.train.forward import assemble, features, in_order, share_of
 from headstart.train.integrity import assert_unchanged
 
 FORMAT = 3  # raise it when what a feature is changes
@@ -72,9 +75,7 @@ class FeatureCache:
                     draft.write_bytes(content)
 
 
-def extract(
-    network: Network, part: str, examples: Examples, context: TrainContext
-) -> tuple[np.ndarray | None, int]:
+def extract(context: Context, part: str, examples: Examples) -> tuple[np.ndarray | None, int]:
     """The features of all examples, shape (n, width), float32, and how many the cache had; None in
     all but the main process.
 
@@ -82,9 +83,9 @@ def extract(
     processes.
 
     Args:
-        part: the role of the examples, for telling.
+        part: the role of the examples, for events.
     """
-    cache = FeatureCache(network, context.precision)
+    cache = FeatureCache(context.network, context.precision)
     started = time.perf_counter()
     digests = list(examples.digests)
     known = cache.read(set(digests)) if rank_and_world()[0] == 0 else {}
@@ -95,22 +96,21 @@ def extract(
             in_order(
                 [row for digest, row in first.items() if digest not in known],
                 examples.items,
-                context.plain,
+                context.preprocessor,
             ),
             sum(digest in known for digest in digests),
         )
     )
     mine = share_of(len(missing))
-    own = _compute(
-        network,
+    computed = _compute(
+        context,
         part,
         examples.take([missing[number] for number in mine]),
         len(missing),
         cache,
-        context,
     )
-    parts = gather_to_main((mine, own))
-    context.tell(
+    parts = gather_to_main((mine, computed))
+    context.on_event(
         {
             "event": "features",
             "part": part,
@@ -123,44 +123,36 @@ def extract(
     if not parts:
         return None, cached
     computed = assemble(parts)
-    del own, parts  # of many examples each copy of their features is large
+    del parts  # of many examples each copy of their features is large
     known.update(zip((digests[row] for row in missing), computed, strict=True))
     return np.stack([known[digest] for digest in digests]), cached
 
 
-def seconds_to_extract(network: Network, examples: Examples, context: TrainContext) -> float:
-    """A guess at the time that `extract` will take, from a few real batches of what the cache
-    lacks."""
-    digests = list(examples.digests)
-    known = FeatureCache(network, context.precision).read(set(digests))
-    missing = [row for row, digest in enumerate(digests) if digest not in known]
-    items = [examples.items[row] for row in missing[: 3 * BATCH]]
-    done, seconds = 0, 0.0
-    network.to(context.device)
-    started = time.perf_counter()
-    for batch in features(network, items, context.plain, context.device, context.precision):
-        done, seconds = done + len(batch), time.perf_counter() - started
-    return len(missing) * seconds / max(done, 1) / rank_and_world()[1]
+def extract_with_bar(context: Context, part: str, examples: Examples) -> np.ndarray | None:
+    """The features alone, with a progress bar on a terminal."""
+    title = f"features of {part}"
+    with Bar(title, len(examples)) as bar:
+
+        def show(event: dict[str, Any]) -> None:
+            if event["event"] == "extracting":
+                bar.update(event["seen"], title)
+
+        return extract(replace(context, on_event=show), part, examples)[0]
 
 
 def _compute(
-    network: Network,
-    part: str,
-    examples: Examples,
-    count: int,
-    cache: FeatureCache,
-    context: TrainContext,
+    context: Context, part: str, examples: Examples, count: int, cache: FeatureCache
 ) -> np.ndarray:
     """The features of this process's share of `count` examples, put into the cache as they come."""
     rows = np.zeros((0, 0), np.float32)
     done = kept = 0
     started = time.perf_counter()
-    network.to(context.device)
+    network = context.network.to(context.device)
     try:
         for batch in features(
-            network, list(examples.items), context.plain, context.device, context.precision
+            network, list(examples.items), context.preprocessor, context.device, context.precision
         ):
-            _check(batch, examples.take(range(done, done + len(batch))), network, context)
+            _check(context, batch, examples.take(range(done, done + len(batch))))
             if not done:
                 rows = np.empty((len(examples), batch.shape[1]), np.float32)
             rows[done : done + len(batch)] = batch
@@ -170,7 +162,7 @@ def _compute(
                 kept = done
             seen = min(done * rank_and_world()[1], count)
             speed = seen / (time.perf_counter() - started)
-            context.tell(
+            context.on_event(
                 {
                     "event": "extracting",
                     "part": part,
@@ -185,13 +177,13 @@ def _compute(
     return rows
 
 
-def _check(batch: np.ndarray, examples: Examples, network: Network, context: TrainContext) -> None:
-    """Refuse features that are no numbers, or of something else than what was read before."""
-    for row, made in enumerate(batch):
-        assert_unchanged(examples, row, context.plain)
-        if not np.isfinite(made).all():
+def _check(context: Context, batch: np.ndarray, examples: Examples) -> None:
+    """Refuse features that are not finite, and examples that have changed since they were read."""
+    for row, values in enumerate(batch):
+        assert_unchanged(examples, row, context.preprocessor)
+        if not np.isfinite(values).all():
             raise HeadstartError(
-                f"model: {network.spec.backbone} makes no finite numbers of "
+                f"model: {context.network.spec.backbone} makes no finite numbers of "
                 f"{examples.names[row]}; are its weights "
                 f"damaged, or is {context.precision} too narrow for them (train.precision = "
                 '"fp32")?'

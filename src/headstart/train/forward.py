@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.models.preprocessor import Preprocessor
 from headstart.runtime.processes import from_all, rank_and_world
 from headstart.runtime.threads import readers
+from headstart.train.context import Context
 from headstart.train.integrity import reading
 from headstart.train.precision import FORMATS
 
@@ -38,11 +40,18 @@ def logits(
     """
     order = in_order(range(len(items)), items, preprocessor)
     mine = [order[place] for place in share_of(len(items))]
-    own = list(features(network, [items[row] for row in mine], preprocessor, device, precision))
+    made = list(features(network, [items[row] for row in mine], preprocessor, device, precision))
     outputs = head_outputs(
-        network, np.concatenate(own or [np.zeros((0, network.spec.width), np.float32)])
+        network, np.concatenate(made or [np.zeros((0, network.spec.width), np.float32)])
     )
     return assemble(from_all((mine, outputs)))
+
+
+def logits_of(context: Context, examples: Examples) -> np.ndarray:
+    """The same of a training's network and a part of its data."""
+    return logits(
+        context.network, examples.items, context.preprocessor, context.device, context.precision
+    )
 
 
 def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
@@ -52,7 +61,7 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         HeadstartError: they are no numbers, or the classifier cannot give them.
     """
     try:
-        found = (
+        probabilities = (
             softmax(outputs)
             if network.estimator is None
             else network.estimator.predict_proba(outputs)
@@ -62,18 +71,18 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         raise HeadstartError(
             f"model.head: its classifier cannot predict: {first_line(error)}"
         ) from None
-    if not np.isfinite(found).all() and network.estimator is not None:
+    if not np.isfinite(probabilities).all() and network.estimator is not None:
         raise HeadstartError(
             f"model.head.classifier: the probabilities of {network.spec.head.classifier} "
             "are no numbers, as where features are the same in all examples of a class. Choose "
             "another one, such as logistic_regression"
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(probabilities).all():
         raise HeadstartError(
             "model: its probabilities are no numbers: training has diverged (lower train.lr), or "
             "its weights are damaged"
         )
-    return found
+    return probabilities
 
 
 @torch.inference_mode()
@@ -101,9 +110,9 @@ def features(
     Threads decode ahead while the network computes.
     """
     was_training = network.training
-    settled = network.eval().for_inference()
+    evaluated = network.eval().for_inference()
     for batch in batches(items, preprocessor):
-        yield features_of(settled, batch, device, precision)
+        yield features_of(evaluated, batch, device, precision)
     network.train(was_training)
 
 
@@ -111,8 +120,8 @@ def features(
 def features_of(
     network: Network, batch: dict[str, Tensor], device: torch.device, precision: str
 ) -> np.ndarray:
-    """The input of the head for a batch, shape (n, width), float32, of a network that is
-    settled."""
+    """The input of the head for a batch, shape (n, width), float32, of a network made by
+    `for_inference`."""
     inputs = {key: value.to(device) for key, value in batch.items()}
     with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
         return network.features(**inputs).float().cpu().numpy()

@@ -1,13 +1,18 @@
-"""What training minimises, example by example."""
+"""What training minimises: the loss of each example, and the penalty on moved weights."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from headstart.data.unicode import nfc
+from headstart.errors import HeadstartError
 from headstart.recipe import Train
+from headstart.registry import unknown
 
 
 class Loss:
@@ -42,8 +47,51 @@ class Loss:
         return -(terms if self._weights is None else terms * self._weights).sum(1)
 
 
+class L2SP:
+    """L2-SP (Li et al. 2018): strength / 2 × the squared distance of the pretrained weights that
+    train from their start."""
+
+    def __init__(self, start: Mapping[str, Tensor], strength: float) -> None:
+        self._start, self._strength = start, strength
+
+    def of(self, parameters: Mapping[str, torch.nn.Parameter]) -> Callable[[], Tensor]:
+        """A function that gives the penalty on these parameters, by name, as they are when it is
+        called."""
+        pairs = [(value, self._start[name].to(value.device)) for name, value in parameters.items()]
+        return lambda: self._strength / 2 * sum(((now - then) ** 2).sum() for now, then in pairs)  # type: ignore[return-value]
+
+
 def balanced(labels: np.ndarray, classes: int) -> np.ndarray:
     """Weights of the classes, shape (classes,), that give each the same part in the loss and an
     example 1 on average."""
     counts = np.bincount(labels, minlength=classes)
     return len(labels) / (classes * np.maximum(counts, 1))
+
+
+def class_weights(
+    options: Train, labels: np.ndarray, classes: tuple[str, ...]
+) -> np.ndarray | None:
+    """The weight of each class in the loss, shape (classes,), or None where all weigh the same.
+
+    Args:
+        labels: of the training part.
+
+    Raises:
+        HeadstartError: train.class_weights names an unknown class, or leaves fewer than two.
+    """
+    wanted = options.class_weights
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        return balanced(labels, len(classes))
+    wanted = {nfc(name): weight for name, weight in wanted.items()}
+    for name in wanted:
+        if name not in classes:
+            raise HeadstartError(f"train.class_weights: {unknown('class', name, list(classes))}")
+    weights = np.array([wanted.get(name, 1.0) for name in classes])
+    if (weights > 0).sum() < 2:
+        raise HeadstartError(
+            f"train.class_weights: found {wanted}; expected at least two classes with a weight "
+            "above 0, or nothing is told apart"
+        )
+    return weights

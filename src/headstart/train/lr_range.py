@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.errors import HeadstartError
-from headstart.models.network import Network
-from headstart.train.context import TrainContext
-from headstart.train.engine import rehearse
+from headstart.train.context import Context
+from headstart.train.engine import dry_run
 from headstart.train.phase import DryRun
-from headstart.transfer.plan import Plan
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.9
@@ -31,32 +29,32 @@ class Sweep:
     suggestion: float
 
 
-def lr_range(network: Network, plan: Plan, context: TrainContext) -> Sweep:
+def lr_range(context: Context) -> Sweep:
     """Try rates from 1e-7 to 10 in the plan's last phase, each block at its own multiple, on a copy
     of the network whose head is new: after a phase that fitted it there is little left to fall.
 
     Raises:
         HeadstartError: no phase of the plan trains by gradient, or the loss never falls.
     """
-    if not plan.tuned:
+    if not context.plan.tuned:
         raise HeadstartError(
-            f"transfer.strategy: {plan.strategy!r} lets no gradients into the network, so there "
-            "is no rate to find; choose a strategy that trains it, such as 'fine_tune'"
+            f"transfer.strategy: {context.plan.strategy!r} lets no gradients into the network, so "
+            "there is no rate to find; choose a strategy that trains it, such as 'fine_tune'"
         )
     growth = (HIGHEST / LOWEST) ** (1 / (STEPS - 1))
     smooth: list[float] = []
     running = 0.0
 
-    def hear(loss: float) -> bool:
+    def on_loss(loss: float) -> bool:
         nonlocal running
         running = SMOOTHING * running + (1 - SMOOTHING) * loss
         smooth.append(running / (1 - SMOOTHING ** (len(smooth) + 1)))
         return not math.isfinite(loss) or smooth[-1] > WORSE * min(smooth)
 
     def factor(step: int) -> float:
-        return LOWEST * growth**step / context.options.lr
+        return LOWEST * growth**step / context.recipe.train.lr
 
-    rehearse(network, plan.tuned[-1], context, DryRun(STEPS, factor, hear))
+    dry_run(context, context.plan.tuned[-1], DryRun(STEPS, factor, on_loss))
     losses = [loss for loss in smooth if math.isfinite(loss)]
     rates = [LOWEST * growth**step for step in range(len(losses))]
     return Sweep(rates, losses, _steepest(rates, losses))

@@ -1,14 +1,17 @@
-"""The optimizer that a recipe names."""
+"""The optimizer that a recipe names, and what it remembers of each parameter."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from headstart.recipe import Train
 
 FUSED = ("cpu", "cuda")  # devices
+Moments = dict[str, dict[str, Tensor]]  # by the parameter's name, which outlives phases
 
 
 def optimizer(groups: list[dict[str, Any]], options: Train) -> torch.optim.Optimizer:
@@ -22,3 +25,33 @@ def optimizer(groups: list[dict[str, Any]], options: Train) -> torch.optim.Optim
     if options.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)
     return torch.optim.AdamW(groups, lr=options.lr, fused=fused)
+
+
+def moments_of(optimizer: torch.optim.Optimizer, net: nn.Module) -> Moments:
+    """Copies of all that an optimizer remembers of a network's parameters."""
+    return {
+        name: {
+            key: value.detach().cpu().clone()
+            for key, value in optimizer.state[parameter].items()
+            if value is not None
+        }
+        for name, parameter in net.named_parameters()
+        if parameter in optimizer.state
+    }
+
+
+def set_moments(
+    optimizer: torch.optim.Optimizer, net: nn.Module, moments: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """Give an optimizer what another one knew of the parameters that both train."""
+    parameters, fused = dict(net.named_parameters()), optimizer.defaults["fused"]
+    stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    for name, values in moments.items():
+        parameter = parameters[name]
+        if id(parameter) in stepped:
+            optimizer.state[parameter] = {
+                key: torch.empty_like(parameter).copy_(value)
+                if value.shape == parameter.shape
+                else value.to(parameter.device if fused else "cpu", copy=True)
+                for key, value in values.items()
+            }

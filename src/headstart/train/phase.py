@@ -4,38 +4,39 @@ which calls back here."""
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainerControl
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
-from headstart.models.network import Network
-from headstart.runtime.private import undo_compile, use_one_gpu
+from headstart.runtime.private import undo_compile
 from headstart.runtime.processes import from_all, share_buffers
-from headstart.train.best import epochs_since_the_best
+from headstart.train.checkpoints import Checkpoints
 from headstart.train.compiled import compile_steps
-from headstart.train.context import TrainContext
-from headstart.train.forward import logits
+from headstart.train.context import Context
+from headstart.train.epochs import epochs_since_best
+from headstart.train.forward import logits_of
 from headstart.train.loader import loader_of
-from headstart.train.loss import Loss
-from headstart.train.moments import moments_of, remember
-from headstart.train.optimizer import optimizer
-from headstart.train.penalties import L2SP
-from headstart.train.prefix_cache import lower_of
-from headstart.train.sampling import Batches, TrainingSet, seed_for
+from headstart.train.loss import L2SP
+from headstart.train.optimizer import moments_of, optimizer, set_moments
+from headstart.train.prefix_cache import frozen_prefix
+from headstart.train.sampling import Batches, seed_for
 from headstart.train.schedules import LearningRate
 from headstart.train.state import TrainState
-from headstart.train.trainer import PhaseTrainer
+from headstart.train.trainer import PhaseTrainer, training_arguments
 from headstart.transfer.plan import Phase
 
-CHECK_STEPS = 10  # between two looks at whether a checkpoint is due
+CHECK_STEPS = 10  # between two checks whether a checkpoint is due
 
 
 @dataclass(frozen=True)
@@ -43,121 +44,91 @@ class DryRun:
     """A few steps to learn something from, of which nothing stays: no epoch is scored, nothing
     saved.
 
-    factor: of the rates at each step, instead of the schedule. hear: is told each step's loss, and
-    stops by True.
+    Args:
+        factor: of the rates at each step, instead of the schedule.
+        on_loss: is told each step's loss, and stops by True.
     """
 
     steps: int
     factor: Callable[[int], float] | None = None
-    hear: Callable[[float], bool] | None = None
+    on_loss: Callable[[float], bool] | None = None
 
 
 class PhaseRun(TrainerCallback):
-    """The Trainer calls back at each step and epoch. Steps and epochs are counted in the course,
-    over interruptions."""
+    """The Trainer calls back at each step and epoch. Steps and epochs are counted in the training's
+    state, over interruptions."""
 
     def __init__(
         self,
-        network: Network,
-        blocks: Blocks,
+        context: Context,
         phase: Phase,
-        context: TrainContext,
-        course: TrainState,
-        distance: L2SP | None = None,
-        rehearsal: DryRun | None = None,
+        state: TrainState,
+        l2_sp: L2SP | None = None,
+        checkpoints: Checkpoints | None = None,
+        dry_run: DryRun | None = None,
     ) -> None:
-        options = context.options
-        self._network, self._phase, self._context, self._course = network, phase, context, course
-        self._distance, self._rehearsal = distance, rehearsal
-        blocks.open(phase, context.transfer.freeze_statistics)
+        options, network = context.recipe.train, context.network
+        self._context, self._phase, self._state = context, phase, state
+        self._options, self._network = options, network
+        self._checkpoints, self._dry_run = checkpoints, dry_run
+        blocks = Blocks(network)
+        blocks.open(phase, context.recipe.transfer.freeze_statistics)
         self._batches = Batches(
             len(context.train),
             context.batch_size,
             context.accumulation,
-            context.seed,
-            course.phase,
-            context.shard,
-            context.augmented.sizes(context.train.items),
+            context.recipe.seed,
+            state.phase,
+            context.machine.shard,
+            context.augmenting_preprocessor.sizes(context.train.items),
             context.train.labels if options.sampling == "balanced" else None,
-            context.augment,
+            context.recipe.augment,
         )
         self._schedule = LearningRate(options, self._batches.steps, phase.epochs)
-        self._schedule.plateau |= course.plateau
-        course.plateau = self._schedule.plateau
-        self._first = course.step
+        self._schedule.plateau |= state.plateau
+        state.plateau = self._schedule.plateau
+        self._first = state.step
         self._optimizer = optimizer(
-            blocks.groups(phase, options.weight_decay, distance is not None), options
+            blocks.groups(phase, options.weight_decay, l2_sp is not None), options
         )
-        if phase.carries or course.step:
-            remember(self._optimizer, network.net, course.moments)
-        self._penalty = distance.of(blocks.pretrained(phase)) if distance else None
+        if phase.carries or state.step:
+            set_moments(self._optimizer, network.net, state.moments)
+        self._penalty = l2_sp.of(blocks.pretrained(phase)) if l2_sp else None
         self._epoch_started = 0.0
 
     def run(self) -> None:
         """Train to the end of the phase."""
-        context, options, course = self._context, self._context.options, self._course
         transformers.logging.set_verbosity_error()
+        self._network.to(self._context.device)
+        loader = loader_of(self._context, self._batches)
+        prefix = None if self._dry_run else frozen_prefix(self._context, self._phase)
         left = self._batches.steps * self._phase.epochs - self._first
-        arguments = TrainingArguments(
-            output_dir=str(context.folder),
-            max_steps=self._rehearsal.steps if self._rehearsal else left,
-            per_device_train_batch_size=max(
-                context.batch_size // (context.shard.world * context.accumulation), 1
-            ),
-            gradient_accumulation_steps=context.accumulation,
-            max_grad_norm=options.max_grad_norm or 0.0,
-            seed=(context.seed + course.phase) % 2**32,
-            bf16=context.precision == "bf16",
-            fp16=context.precision == "fp16",
-            use_cpu=context.device.type == "cpu",
-            ddp_backend="gloo"
-            if context.device.type == "cpu" and context.shard.world > 1
-            else None,
-            ddp_find_unused_parameters=False,
-            remove_unused_columns=False,
-            logging_strategy="no",
-            logging_nan_inf_filter=False,
-            log_level="error",
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        use_one_gpu(arguments)
-        # whatever a launcher says
-        arguments.mixed_precision = {"fp32": "no"}.get(context.precision, context.precision)
-        self._network.to(context.device)
-        loss = Loss(options, context.class_weights, context.device)
-        examples = TrainingSet(
-            context.train, context.augmented, self._network.spec.classes, context.kept
-        )
-        loader = loader_of(examples, self._batches, options.workers, context.device)
-        lower = None if self._rehearsal else lower_of(self._network, self._phase, context)
-        trainer = PhaseTrainer(
-            self._network,
-            arguments,
-            loader,
-            self._optimizer,
-            self._factor,
-            loss,
-            self._penalty,
-            lower,
-            self,
-        )
-        self._trainer = trainer
-        trainer.seen_loss += course.loss
-        self._compilable = not (lower or self._rehearsal)
-        if lower:
-            self._note(
-                "frozen lower blocks ran once and not at each step"
-                + (", so training steps are not compiled" if options.compile is True else "")
+        steps = self._dry_run.steps if self._dry_run else left
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = PhaseTrainer(
+                self._context,
+                training_arguments(self._context, steps, self._state.phase, folder),
+                loader,
+                self._optimizer,
+                self._factor,
+                self._penalty,
+                prefix,
+                self,
             )
+            self._compilable = not (prefix or self._dry_run)
+            if prefix:
+                compiled = ", so training steps are not compiled" * (self._options.compile is True)
+                self._note(f"frozen lower blocks ran once and not at each step{compiled}")
+            self._train(trainer)
+
+    def _train(self, trainer: PhaseTrainer) -> None:
+        context, state = self._context, self._state
+        self._trainer = trainer
+        trainer.seen_loss += state.loss
         self._compile(left=0.0)
-        if (
-            trainer.accelerator.scaler is not None
-            and course.scaler
-            and (self._first or self._phase.carries)
-        ):
-            trainer.accelerator.scaler.load_state_dict(course.scaler)
+        scaler = trainer.accelerator.scaler
+        if scaler is not None and state.scaler and (self._first or self._phase.carries):
+            scaler.load_state_dict(state.scaler)
         try:
             trainer.train()
         except ValueError as error:
@@ -165,7 +136,7 @@ class PhaseRun(TrainerCallback):
                 raise
             raise HeadstartError(
                 f"train.batch_size: found {context.batch_size} for {len(context.train)} training "
-                f"examples, {context.accumulation} micro-batches and {context.shard.world} "
+                f"examples, {context.accumulation} micro-batches and {context.machine.world} "
                 "processes, which leaves a single example to work on at once; BatchNorm needs "
                 "two. Choose a larger batch size"
             ) from None
@@ -178,112 +149,122 @@ class PhaseRun(TrainerCallback):
     @property
     def _epoch(self) -> int:
         """Of the step that comes next, from 0."""
-        return self._course.step // self._batches.steps
+        return self._state.step // self._batches.steps
 
     def _factor(self, taken: int) -> float:
         """Of the rates, after so many steps of this Trainer."""
-        step = self._first + taken
-        return (
-            self._rehearsal.factor(step)
-            if self._rehearsal and self._rehearsal.factor
-            else self._schedule(step)
-        )
+        factor = self._dry_run.factor if self._dry_run else None
+        return (factor or self._schedule)(self._first + taken)
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._batches.epoch, self._batches.start = divmod(self._course.step, self._batches.steps)
+    def on_epoch_begin(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        self._batches.epoch, self._batches.start = divmod(self._state.step, self._batches.steps)
         if not self._batches.start:
             self._trainer.seen_loss.zero_()
         self._epoch_started = time.perf_counter()
-        self._course.meter.start()
+        self._state.meter.start()
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        context, course = self._context, self._course
-        torch.manual_seed(seed_for(context.seed, course.phase, course.step, context.shard.rank, 1))
+    def on_step_begin(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        recipe, rank = self._context.recipe, self._context.machine.rank
+        torch.manual_seed(seed_for(recipe.seed, self._state.phase, self._state.step, rank, 1))
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        context, course, steps = self._context, self._course, self._batches.steps
-        epoch = self._epoch
-        course.step += 1
-        done = (course.step - 1) % steps + 1
-        course.meter.step(len(context.train) / steps)
-        if course.average is not None:
-            course.average.step()
-        if self._rehearsal:
-            self._hear(control)
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+        count, steps, epoch = len(self._context.train), self._batches.steps, self._epoch
+        self._state.step += 1
+        done = (self._state.step - 1) % steps + 1
+        self._state.meter.step(count / steps)
+        if self._state.average is not None:
+            self._state.average.step()
+        if self._dry_run:
+            if self._dry_run.on_loss and self._dry_run.on_loss(self._take_loss()):
+                control.should_training_stop = True
             return
         if done % max(steps // 10, 1) == 0:
             self._check_loss(done)
-        context.tell(
+        self._context.on_event(
             {
                 "event": "step",
-                "phase": course.phase + 1,
+                "phase": self._state.phase + 1,
                 "epoch": epoch + 1,
                 "epochs": self._phase.epochs,
-                "seen": round(done * len(context.train) / steps),
-                "of": len(context.train),
-                "examples_per_second": course.meter.examples_per_second,
+                "seen": round(done * count / steps),
+                "of": count,
+                "examples_per_second": self._state.meter.examples_per_second,
             }
         )
         if done < steps and done % CHECK_STEPS == 0:
             self._save_if_due()
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_epoch_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
         self._trainer.seen_loss.item()  # waits for a GPU to have done it all
-        self._course.meter.stop()
-        if self._rehearsal:
+        self._state.meter.stop()
+        if self._dry_run:
             return
-        context, course, options = self._context, self._course, self._context.options
-        factor = self._schedule(course.step - 1)
-        row: dict[str, Any] = {
-            "phase": course.phase + 1,
-            "epoch": self._epoch,
-            "loss": self._check_loss(self._batches.steps),
-            "lr": {block: rate * factor for block, rate in self._phase.rates.items()},
-        }
-        if context.selection is not None:
-            row |= self._select(context.selection, row)
-        self._schedule.observe(row.get("selection_loss", row["loss"]))
-        row["seconds"] = time.perf_counter() - self._epoch_started
-        course.history.epochs.append(row)
-        context.tell(
-            {"event": "epoch", "epochs": self._phase.epochs, **row, **course.best.so_far()}
+        record = self._record()
+        self._state.history.epochs.append(record)
+        self._context.on_event(
+            {
+                "event": "epoch",
+                "epochs": self._phase.epochs,
+                **record.model_dump(),
+                **self._state.best.so_far(),
+            }
         )
-        course.over = self._epoch == self._phase.epochs
-        if options.early_stopping and context.selection is not None and not course.over:
-            own = [
-                row
-                for row in course.history.epochs
-                if row["phase"] == course.phase + 1 and row["epoch"]
-            ]
-            if epochs_since_the_best(own, options.metric) >= options.early_stopping:
-                course.over = control.should_training_stop = True
-                course.history.notes.append(
-                    f"phase {course.phase + 1} stopped after epoch {self._epoch} of "
-                    f"{self._phase.epochs}: {options.early_stopping} epochs without a better "
-                    f"{options.metric}"
-                )
-        if not course.over:
-            self._compile(left=row["seconds"] * (self._phase.epochs - self._epoch))
+        self._state.over = self._epoch == self._phase.epochs
+        if not self._state.over and self._out_of_patience():
+            self._state.over = control.should_training_stop = True
+        if not self._state.over:
+            self._compile(left=record.seconds * (self._phase.epochs - self._epoch))
         self._save_if_due()
 
+    def _record(self) -> EpochRecord:
+        """Score the epoch that has just ended, and tell the schedule."""
+        epoch = Epoch(phase=self._state.phase + 1, epoch=self._epoch)
+        loss, factor = self._check_loss(self._batches.steps), self._schedule(self._state.step - 1)
+        selection = self._context.selection
+        scores = {} if selection is None else self._select(selection, epoch)
+        self._schedule.observe(scores.get("selection_loss", loss))
+        return EpochRecord(
+            **epoch.model_dump(),
+            loss=loss,
+            lr={block: rate * factor for block, rate in self._phase.rates.items()},
+            seconds=time.perf_counter() - self._epoch_started,
+            **scores,
+        )
+
+    def _out_of_patience(self) -> bool:
+        """Whether early stopping ends the phase, which becomes a note."""
+        patience, metric, history = (
+            self._options.early_stopping,
+            self._options.metric,
+            self._state.history,
+        )
+        if not patience or self._context.selection is None:
+            return False
+        phase = self._state.phase + 1
+        epochs = [record for record in history.epochs if record.phase == phase and record.epoch]
+        if epochs_since_best(epochs, metric) < patience:
+            return False
+        history.notes.append(
+            f"phase {phase} stopped after epoch {self._epoch} of "
+            f"{self._phase.epochs}: {patience} epochs without a better {metric}"
+        )
+        return True
+
     def _compile(self, left: float) -> None:
-        if self._compilable and (fault := compile_steps(self._network, self._context, left)):
+        if self._compilable and (fault := compile_steps(self._context, left)):
             self._compilable = False
             self._note(fault)
 
-    def _note(self, remark: str) -> None:
+    def _note(self, note: str) -> None:
         """Once a run."""
-        if remark not in self._course.history.notes:
-            self._course.history.notes.append(remark)
+        if note not in self._state.history.notes:
+            self._state.history.notes.append(note)
 
-    def _hear(self, control: Any) -> None:
-        assert self._rehearsal
-        if self._rehearsal.hear:
-            loss = sum(from_all(float(self._trainer.seen_loss)))
-            self._trainer.seen_loss.zero_()
-            control.should_training_stop = control.should_training_stop or self._rehearsal.hear(
-                loss
-            )
+    def _take_loss(self) -> float:
+        """The sum of the losses since the last call."""
+        loss = sum(from_all(float(self._trainer.seen_loss)))
+        self._trainer.seen_loss.zero_()
+        return loss
 
     def _check_loss(self, done: int) -> float:
         """The mean loss over the steps of this epoch so far.
@@ -291,43 +272,34 @@ class PhaseRun(TrainerCallback):
         Raises:
             HeadstartError: it is no finite number.
         """
-        course = self._course
         loss = sum(from_all(float(self._trainer.seen_loss))) / done
         if not math.isfinite(loss):
             raise HeadstartError(
-                f"train: the loss is {loss} at step {course.step} of phase {self._phase.name!r}; "
-                f"expected a finite number. Lower train.lr (now {self._context.options.lr:g}) or "
-                "transfer.head_lr_ratio, set "
+                f"train: the loss is {loss} at step {self._state.step} of phase "
+                f"{self._phase.name!r}; expected a finite number. Lower train.lr (now "
+                f"{self._options.lr:g}) or transfer.head_lr_ratio, set "
                 'train.precision = "fp32", or look whether weights and preprocessing hold '
                 "sensible numbers"
             )
         return loss
 
-    def _select(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
+    def _select(self, examples: Examples, epoch: Epoch) -> dict[str, float]:
         """Score the epoch on the held-out part and keep its weights if it is the best so far."""
-        average = self._course.average
-        if average is None:
-            return self._scored(examples, row)
-        with average.in_place():
-            return self._scored(examples, row)
-
-    def _scored(self, examples: Examples, row: dict[str, Any]) -> dict[str, float]:
-        context, network = self._context, self._network
-        share_buffers(network)
-        scores = logits(network, examples.items, context.plain, context.device, context.precision)
-        where = {key: row[key] for key in ("phase", "epoch")}
-        return self._course.best.offer(scores, examples.labels, where, network.net.state_dict())
+        average, best, network = self._state.average, self._state.best, self._network
+        with average.in_place() if average else nullcontext():
+            share_buffers(network)
+            logits = logits_of(self._context, examples)
+            return best.offer(logits, examples.labels, epoch, network.net.state_dict())
 
     def _save_if_due(self) -> None:
-        course, checkpoints = self._course, self._context.checkpoints
-        if checkpoints is None or not checkpoints.due():
+        if self._checkpoints is None or not self._checkpoints.due():
             return
         share_buffers(self._network)
-        course.loss = float(self._trainer.seen_loss)
+        self._state.loss = float(self._trainer.seen_loss)
         self._remember(self._trainer)
-        checkpoints.save(f"{course.phase:03}-{course.step:09}", *course.packed(self._network))
+        self._state.save(self._checkpoints, self._network)
 
     def _remember(self, trainer: PhaseTrainer) -> None:
         scaler = trainer.accelerator.scaler
-        self._course.moments = moments_of(self._optimizer, self._network.net)
-        self._course.scaler = scaler.state_dict() if scaler is not None else {}
+        self._state.moments = moments_of(self._optimizer, self._network.net)
+        self._state.scaler = scaler.state_dict() if scaler is not None else {}

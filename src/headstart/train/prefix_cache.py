@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from headstart.models.network import Network
-from headstart.train.context import TrainContext
+from headstart.train.context import Context
 from headstart.train.forward import BATCH, batches, in_order
 from headstart.train.integrity import assert_unchanged
 from headstart.train.memory import free_memory
@@ -68,7 +68,7 @@ class FrozenPrefix:
 
 
 @torch.no_grad()
-def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPrefix | None:
+def frozen_prefix(context: Context, phase: Phase) -> FrozenPrefix | None:
     """What a phase's frozen lower blocks make of the training examples; the network is left in
     evaluation mode.
 
@@ -81,6 +81,7 @@ def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPre
             frozen, the phase looks at no example twice, examples are varied, memory is short, or
             the network cannot be entered there.
     """
+    network = context.network
     names = list(network.partition)
     first = next(name for name in names if name in phase.rates)
     below, entries = names[: names.index(first)], _within(network, first)
@@ -88,32 +89,34 @@ def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPre
         not entries
         or len(below) < 2
         or "adapters" in phase.rates
-        or context.varied
-        or phase.epochs <= context.shard.world
+        or context.augments
+        or phase.epochs <= context.machine.world
     ):
         return None
     network.eval()
-    lower = FrozenPrefix(
+    prefix = FrozenPrefix(
         entries[0], [module for name in below[1:] for module in _within(network, name)]
     )
     items, format = context.train.items, FORMATS[context.precision]
-    rows = in_order(range(len(items)), items, context.plain)[::-1]  # the largest first
-    sizes = context.plain.sizes(items)
+    rows = in_order(range(len(items)), items, context.preprocessor)[::-1]  # the largest first
+    sizes = context.preprocessor.sizes(items)
     shares = np.ones(len(items)) if sizes is None else sizes
     limit = min(psutil.virtual_memory().total // SHARE, free_memory(torch.device("cpu")) // 2)
     started = time.perf_counter()
     try:
         with torch.autocast(context.device.type, format, enabled=format is not None):
-            for done, batch in enumerate(batches([items[row] for row in rows], context.plain)):
-                own = rows[done * BATCH : (done + 1) * BATCH]
-                for row in own:
-                    assert_unchanged(context.train, row, context.plain)
-                taken = lower.keep(
-                    network, own, {key: value.to(context.device) for key, value in batch.items()}
+            for done, batch in enumerate(
+                batches([items[row] for row in rows], context.preprocessor)
+            ):
+                some = rows[done * BATCH : (done + 1) * BATCH]
+                for row in some:
+                    assert_unchanged(context.train, row, context.preprocessor)
+                taken = prefix.keep(
+                    network, some, {key: value.to(context.device) for key, value in batch.items()}
                 )
-                if not done and taken * shares.sum() / shares[own].sum() > limit:
+                if not done and taken * shares.sum() / shares[some].sum() > limit:
                     return None
-                seen = done * BATCH + len(own)
+                seen = done * BATCH + len(some)
                 speed = seen / (time.perf_counter() - started)
                 about = {
                     "part": f"below {first}",
@@ -121,8 +124,8 @@ def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPre
                     "of": len(items),
                     "examples_per_second": speed,
                 }
-                context.tell({"event": "extracting", **about})
-            return lower if _agrees(network, lower, [*rows[:4], *rows[-4:]], context) else None
+                context.on_event({"event": "extracting", **about})
+            return prefix if _agrees(context, prefix, [*rows[:4], *rows[-4:]]) else None
     # as manifold as networks
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError):
         return None
@@ -131,27 +134,29 @@ def lower_of(network: Network, phase: Phase, context: TrainContext) -> FrozenPre
 def _within(network: Network, block: str) -> list[nn.Module]:
     """The outermost modules that belong to a block as a whole."""
     names = set(network.partition[block])
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
 
     def search(module: nn.Module, prefix: str) -> None:
         own = [f"{prefix}{name}" for name, _ in module.named_parameters()]
         if own and names.issuperset(own):
-            found.append(module)
+            modules.append(module)
             return
         for name, child in module.named_children():
             search(child, f"{prefix}{name}.")
 
     search(network.net, "")
-    return found
+    return modules
 
 
-def _agrees(network: Network, lower: FrozenPrefix, rows: list[int], context: TrainContext) -> bool:
+def _agrees(context: Context, prefix: FrozenPrefix, rows: list[int]) -> bool:
     """Whether the network makes the same of some examples when it is entered above."""
-    inputs = context.plain.collate([context.plain(context.train.items[row]) for row in rows])
+    inputs = context.preprocessor.collate(
+        [context.preprocessor(context.train.items[row]) for row in rows]
+    )
     inputs = {key: value.to(context.device) for key, value in inputs.items()}
-    whole = network(**inputs)
-    with lower.entered(torch.tensor(rows)):
-        entered = network(**inputs)
+    whole = context.network(**inputs)
+    with prefix.entered(torch.tensor(rows)):
+        entered = context.network(**inputs)
     return bool((whole - entered).norm() <= TOLERANCE * whole.norm())
 
 
@@ -159,7 +164,7 @@ def _batch(made: list[Tensor], given: Tensor) -> Tensor:
     """A batch of what was kept in place of what is given, which is as long where examples differ in
     length."""
     batch = pad_sequence(
-        [one.to(given.device, non_blocking=True) for one in made], batch_first=True
+        [value.to(given.device, non_blocking=True) for value in made], batch_first=True
     )
     if batch.ndim == 3:
         # a negative one cuts off

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +16,17 @@ from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
-from headstart.evaluate.results import PhaseRecord
 from headstart.modalities import Modality
 from headstart.models import sklearn_head
 from headstart.models.baselines import baselines
 from headstart.recipe import FROZEN_TASKS, Head, Recipe
 from headstart.recipe.strategy import AUTO, FROZEN
 from headstart.registry import unknown
+from headstart.runtime.machine import Machine
 from headstart.tasks import task_for
-from headstart.train.prepared import Machine, Prepared, context_of, estimate
+from headstart.train.context import Context, OnEvent, ignore
 from headstart.transfer.choice import choose
+from headstart.transfer.plan import Plan
 from headstart.transfer.strategies import head_of, plan, strategies
 
 if TYPE_CHECKING:
@@ -55,67 +54,29 @@ def read_checked(recipe: Recipe) -> tuple[Dataset, Leaks]:
 
 
 def prepare(
-    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None = None
-) -> Prepared:
+    recipe: Recipe,
+    machine: Machine,
+    read: tuple[Dataset, Leaks] | None = None,
+    on_event: OnEvent = ignore,
+) -> Context:
     """Read the data unless it is read already, build the network, make the plan.
 
     Raises:
         HeadstartError: data, backbone or plan cannot be had.
     """
-    import torch
+    task = task_for(recipe.task, recipe.model.backbone)
+    _check_frozen(recipe, task.modality)
+    if recipe.transfer.strategy == AUTO:
+        return _prepare_auto(recipe, machine, read, on_event)
+    recipe = recipe.with_changes(evaluate={"baselines": recipe.rivals})
+    _check_recipe(recipe, task.modality)
+    dataset, leaks = read or read_checked(recipe)
+    network, notes = _network(recipe, task.modality, dataset)
 
-    from headstart.models.adapters import put_in
     from headstart.models.blocks import Blocks
-    from headstart.models.preprocessor import Mixer
     from headstart.train.memory import batch_size
     from headstart.train.precision import choose_precision
 
-    task = task_for(recipe.task, recipe.model.backbone)
-    modality = task.modality
-    _check_frozen(recipe, modality)
-    if recipe.transfer.strategy == AUTO:
-        return _prepare_what_is_best(recipe, machine, read)
-    recipe = recipe.with_changes(evaluate={"baselines": recipe.rivals})
-    if recipe.augment.policy not in (None, *modality.policies):
-        raise HeadstartError(
-            f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
-            f"{', '.join(modality.policies)}"
-        )
-    for other in recipe.evaluate.baselines:
-        if other.name in strategies:
-            continue
-        names = sorted([*modality.baselines, *baselines.plugins()])
-        if other.name not in names:
-            raise HeadstartError(
-                f"evaluate.baselines: {unknown(f'baseline of {recipe.task}', other.name, names)}"
-            )
-        baselines.get(other.name)
-        if other.lr or other.epochs:
-            raise HeadstartError(
-                f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
-            )
-    dataset, leaks = read or read_checked(recipe)
-    torch.manual_seed(recipe.seed)
-    head, strategy = head_of(recipe), strategies.get(recipe.transfer.strategy)
-    asked = recipe.with_changes(model={"head": head})
-    network, notes = modality.network(asked.model, dataset, strategy.pretrained)
-    if head.is_estimator:
-        sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
-        if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
-            sklearn_head.check_weights(head)
-    if strategy.adapted:
-        asked_for = recipe.transfer.adapters
-        put_in(network, asked_for.rank, asked_for.alpha, asked_for.dropout, asked_for.targets)
-    if recipe.transfer.freeze_statistics and not network.statistics:
-        raise HeadstartError(
-            f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
-            "(it has no BatchNorm); remove it"
-        )
-    if recipe.augment.mixes and not isinstance(network.preprocessor(), Mixer):
-        key = "mixup" if recipe.augment.mixup else "cutmix"
-        raise HeadstartError(
-            f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
-        )
     blocks = Blocks(network)
     made = plan(recipe, blocks.names)
     sample = partial(_sample, network, dataset.train)
@@ -125,30 +86,71 @@ def prepare(
     of_this_run = {"labels": dataset.labels, "precision": precision, "column": dataset.column}
     network.spec = network.spec.model_copy(update={"task": recipe.task, **of_this_run})
     size = batch_size(recipe.train.batch_size, len(dataset.train))
-    prepared = Prepared(
+    context = Context(
         recipe=recipe,
+        machine=machine,
         task=task,
         dataset=dataset.with_notes(*notes),
+        leaks=leaks,
         network=network,
         plan=made,
         precision=precision,
         batch_size=size,
-        accumulation=1,
+        accumulation=_accumulation(recipe, machine, network, made, size, precision, sample),
         sizes={name: blocks.size(name) for name in blocks.names},
-        phases=tuple(
-            PhaseRecord(**vars(phase), trainable=blocks.trainable(phase)) for phase in made.phases
-        ),
-        leaks=leaks,
+        on_event=on_event,
     )
-    _check_metric(prepared)
-    held_out = prepared.dataset.validation
-    if prepared.chooses_an_epoch and held_out and len(held_out) < FEW:
-        note = (
+    _check_metric(context)
+    held_out = dataset.validation
+    if context.chooses_an_epoch and held_out and len(held_out) < FEW:
+        return context.with_notes(
             f"only {len(held_out)} validation examples choose the epoch, so which one is best is "
             "partly luck"
         )
-        prepared = replace(prepared, dataset=prepared.dataset.with_notes(note))
-    return replace(prepared, accumulation=_accumulation(prepared, machine))
+    return context
+
+
+def prepare_frozen(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks], random: bool = False
+) -> Context:
+    """The same for features of the frozen backbone alone, whatever strategy the recipe has.
+
+    Args:
+        random: whether its weights are random and not the pretrained ones.
+    """
+    return prepare(
+        recipe.with_changes(
+            transfer={"strategy": "scratch" if random else FROZEN}, model={"head": Head()}
+        ),
+        machine,
+        read,
+    )
+
+
+def _prepare_auto(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, on_event: OnEvent
+) -> Context:
+    """The recipe with the strategy that its data calls for, and a note that gives the reason."""
+    from headstart.train.estimate import training_seconds
+    from headstart.train.probe import frozen_fit
+
+    read = read or read_checked(recipe)
+    frozen = prepare_frozen(recipe, machine, read)
+    fit = frozen_fit(frozen)
+    tested = len(frozen.dataset.test)
+    low, high = wilson(round(fit.accuracy * tested), tested)
+    choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
+    if choice.table == FROZEN:
+        chosen = prepare(_with(recipe, FROZEN), machine, read, on_event)
+        return chosen.with_notes(choice.reason)
+    trained = prepare(_with(recipe, choice.table), machine, read, on_event)
+    expected = (
+        f"{choice.reason}; {choice.table} would train for about "
+        f"{training_seconds(trained):,.0f} s on this machine"
+    )
+    if choice.strategy != choice.table:
+        trained = prepare(_with(recipe, choice.strategy), machine, read, on_event)
+    return trained.with_notes(expected)
 
 
 def _check_frozen(recipe: Recipe, modality: Modality) -> None:
@@ -171,37 +173,61 @@ def _check_frozen(recipe: Recipe, modality: Modality) -> None:
         )
 
 
-def _prepare_what_is_best(
-    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None
-) -> Prepared:
-    """A recipe with the strategy that its data calls for, and a note that says why, and what it
-    expects."""
-    from headstart.train.probe import frozen_fit
-
-    frozen = prepare(
-        recipe.with_changes(transfer={"strategy": FROZEN}, model={"head": Head()}), machine, read
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        fit = frozen_fit(
-            frozen.network, context_of(frozen, machine, Path(folder), lambda event: None)
+def _check_recipe(recipe: Recipe, modality: Modality) -> None:
+    """Refuse what the recipe asks for and its modality does not have."""
+    if recipe.augment.policy not in (None, *modality.policies):
+        raise HeadstartError(
+            f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
+            f"{', '.join(modality.policies)}"
         )
-    tested = len(frozen.dataset.test)
-    low, high = wilson(round(fit.accuracy * tested), tested)
-    choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
-    known = frozen.dataset, frozen.leaks
-    if choice.table == FROZEN:
-        return prepare(_with(recipe, FROZEN), machine, known).with_notes(choice.reason)
-    trained = prepare(_with(recipe, choice.table), machine, known)
-    expected = (
-        f"{choice.reason}; {choice.table} would train for about "
-        f"{estimate(trained, machine):,.0f} s on this machine"
-    )
-    chosen = (
-        trained
-        if choice.strategy == choice.table
-        else prepare(_with(recipe, choice.strategy), machine, known)
-    )
-    return chosen.with_notes(expected)
+    for other in recipe.evaluate.baselines:
+        if other.name in strategies:
+            continue
+        names = sorted([*modality.baselines, *baselines.plugins()])
+        if other.name not in names:
+            raise HeadstartError(
+                f"evaluate.baselines: {unknown(f'baseline of {recipe.task}', other.name, names)}"
+            )
+        baselines.get(other.name)
+        if other.lr or other.epochs:
+            raise HeadstartError(
+                f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
+            )
+
+
+def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Network, list[str]]:
+    """The network that the recipe names, with its head and adapters, and notes on it.
+
+    Raises:
+        HeadstartError: it cannot be had, or lacks what the recipe asks of it.
+    """
+    import torch
+
+    from headstart.models.adapters import put_in
+    from headstart.models.preprocessor import Mixer
+
+    torch.manual_seed(recipe.seed)
+    head, strategy = head_of(recipe), strategies.get(recipe.transfer.strategy)
+    model = recipe.with_changes(model={"head": head}).model
+    network, notes = modality.network(model, dataset, strategy.pretrained)
+    if head.is_estimator:
+        sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
+        if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
+            sklearn_head.check_weights(head)
+    if strategy.adapted:
+        adapters = recipe.transfer.adapters
+        put_in(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
+    if recipe.transfer.freeze_statistics and not network.statistics:
+        raise HeadstartError(
+            f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
+            "(it has no BatchNorm); remove it"
+        )
+    if recipe.augment.mixes and not isinstance(network.preprocessor(), Mixer):
+        key = "mixup" if recipe.augment.mixup else "cutmix"
+        raise HeadstartError(
+            f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
+        )
+    return network, notes
 
 
 def _with(recipe: Recipe, strategy: str) -> Recipe:
@@ -212,45 +238,41 @@ def _with(recipe: Recipe, strategy: str) -> Recipe:
     return recipe.with_changes(transfer={"strategy": strategy}, model={"head": head})
 
 
-def _check_metric(prepared: Prepared) -> None:
-    """Whether the part that chooses the epoch defines the metric that does."""
-    part = prepared.selection
-    if (
-        part is not None
-        and prepared.recipe.train.metric in NEED_TWO_CLASSES
-        and len(np.unique(part.labels)) == 1
-    ):
+def _check_metric(context: Context) -> None:
+    """Refuse a metric that the part which chooses the epoch does not define."""
+    part, train = context.selection, context.recipe.train
+    if part is not None and train.metric in NEED_TWO_CLASSES and len(np.unique(part.labels)) == 1:
         raise HeadstartError(
-            f"train.metric: {prepared.recipe.train.metric} is not defined on the "
-            f"{prepared.recipe.train.selection} part, whose "
-            f"{len(part)} examples are all of {quoted(prepared.dataset.labels[part.labels[0]])}. "
+            f"train.metric: {train.metric} is not defined on the {train.selection} part, whose "
+            f"{len(part)} examples are all of {quoted(context.dataset.labels[part.labels[0]])}. "
             'Set train.metric = "loss" or "accuracy", or give that part examples of other classes'
         )
 
 
-def _accumulation(prepared: Prepared, machine: Machine) -> int:
+def _accumulation(
+    recipe: Recipe,
+    machine: Machine,
+    network: Network,
+    plan: Plan,
+    batch_size: int,
+    precision: str,
+    sample: Callable[[], dict[str, torch.Tensor]],
+) -> int:
     """In how many parts a process works through its share of a batch, the same in every process."""
     from headstart.runtime.processes import from_all
     from headstart.train.memory import parts
 
-    wanted, size, tuned = (
-        prepared.recipe.train.accumulation,
-        prepared.batch_size,
-        prepared.plan.tuned,
-    )
+    wanted = recipe.train.accumulation
     least = machine.world * (wanted if isinstance(wanted, int) else 1)
-    if size < least:
+    if batch_size < least:
         raise HeadstartError(
-            f"train.batch_size: found {size}; {machine.world} processes with train.accumulation "
-            f"= {wanted} need at least {least}"
+            f"train.batch_size: found {batch_size}; {machine.world} processes with "
+            f"train.accumulation = {wanted} need at least {least}"
         )
-    if isinstance(wanted, int) or not tuned:
+    if isinstance(wanted, int) or not plan.tuned:
         return wanted if isinstance(wanted, int) else 1
-    sample = _sample(prepared.network, prepared.dataset.train)
-    share = -(-size // machine.world)
-    return max(
-        from_all(parts(prepared.network, tuned, share, sample, machine.device, prepared.precision))
-    )
+    share = -(-batch_size // machine.world)
+    return max(from_all(parts(network, plan.tuned, share, sample(), machine.device, precision)))
 
 
 def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.intervals import wilson
+from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
-from headstart.models.network import Network
 from headstart.models.sklearn_head import fitted as fitted_classifier
 from headstart.recipe import Head
 from headstart.runtime.processes import broadcast_from_main
 from headstart.runtime.threads import one_blas_thread
-from headstart.train.best import BestEpoch, epochs_since_the_best
-from headstart.train.context import History, TrainContext
+from headstart.train.context import Context
 from headstart.train.cross_validation import FOLDS, accuracy_on_learned, out_of_fold
+from headstart.train.epochs import BestEpoch, History, epochs_since_best
 from headstart.train.features import extract
 from headstart.train.forward import head_outputs
 from headstart.train.loss import Loss, balanced
@@ -41,23 +41,24 @@ STRENGTHS = 10.0 ** np.arange(-4, 1.5, 0.5)
 ENOUGH = 5_000  # examples to choose the strength on; the head is then fitted on all of them
 
 
-def probe(network: Network, phase: Phase, context: TrainContext) -> History:
+def probe(context: Context, phase: Phase) -> History:
     """Fit the network's head on features of its frozen rest, in place and the same in every
     process."""
+    network = context.network
     started = time.perf_counter()
     head = network.spec.head
     by_gradient = head.fitting == "gradient"
     selection = context.selection if by_gradient else None
-    train, cached = extract(network, "train", context.train, context)
-    held_out, _ = extract(network, "selection", selection, context) if selection else (None, 0)
+    train, cached = extract(context, "train", context.train)
+    held_out, _ = extract(context, "selection", selection) if selection else (None, 0)
 
     def fit() -> tuple[History, Any]:
         assert train is not None
         if by_gradient:
-            return _by_gradient(network, phase, train, held_out, context), network.head.state_dict()
+            return _by_gradient(context, phase, train, held_out), network.head.state_dict()
         if head.is_estimator:
-            return _estimator(head, train, context)
-        return _logistic_regression(train, context)
+            return _estimator(context, head, train)
+        return _logistic_regression(context, train)
 
     history, fitted = broadcast_from_main(fit)
     if head.is_estimator:
@@ -69,17 +70,19 @@ def probe(network: Network, phase: Phase, context: TrainContext) -> History:
     return history
 
 
-def frozen_fit(network: Network, context: TrainContext) -> FrozenFit:
+def frozen_fit(context: Context) -> FrozenFit:
     """What a logistic regression on features of the frozen backbone does on the training examples,
     or some of each class where there are many; the same in every process."""
-    features, _ = extract(network, "train", context.train, context)
+    features, _ = extract(context, "train", context.train)
 
     def fit() -> FrozenFit:
         assert features is not None
-        some = _some_of_each(context.train.labels, context.seed)
+        some = _some_of_each(context.train.labels, context.recipe.seed)
         values, targets = features[some], context.train.labels[some]
         counts = np.bincount(targets)
-        right = out_of_fold(values, targets, len(counts), context.seed).argmax(axis=1) == targets
+        right = (
+            out_of_fold(values, targets, len(counts), context.recipe.seed).argmax(axis=1) == targets
+        )
         low, high = wilson(int(right.sum()), len(targets))
         fitted = accuracy_on_learned(values, targets)
         return FrozenFit(float(right.mean()), low, high, fitted, float(counts.max() / len(targets)))
@@ -88,7 +91,7 @@ def frozen_fit(network: Network, context: TrainContext) -> FrozenFit:
 
 
 def _logistic_regression(
-    features: np.ndarray, context: TrainContext
+    context: Context, features: np.ndarray
 ) -> tuple[History, dict[str, Tensor]]:
     """A linear head with an L2 penalty whose strength is chosen by the log loss in stratified
     cross-validation.
@@ -105,14 +108,14 @@ def _logistic_regression(
     scale[scale < 1e-6 * max(float(scale.max()), 1e-30)] = 1.0
     values = features - mean
     values /= scale
-    some = _some_of_each(targets, context.seed)
+    some = _some_of_each(targets, context.recipe.seed)
     folds = min(FOLDS, *Counter(targets[some].tolist()).values())
-    each = _weights_of_classes(context)
+    each = _class_weights(context)
     weights = None if each is None else dict(enumerate(each.tolist()))
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
         if folds >= 2:
-            splits = StratifiedKFold(folds, shuffle=True, random_state=context.seed)
+            splits = StratifiedKFold(folds, shuffle=True, random_state=context.recipe.seed)
             search = LogisticRegressionCV(
                 Cs=STRENGTHS,
                 cv=splits,
@@ -137,7 +140,7 @@ def _logistic_regression(
     return History(fitted=f"logistic regression, C = {strength:.3g} ({chosen_by})"), state
 
 
-def _weights_of_classes(context: TrainContext) -> np.ndarray | None:
+def _class_weights(context: Context) -> np.ndarray | None:
     """How much an example of each class counts in a head that is fitted as a whole, shape
     (classes,); None where all count the same.
 
@@ -145,7 +148,7 @@ def _weights_of_classes(context: TrainContext) -> np.ndarray | None:
     would draw them.
     """
     weights, labels = context.class_weights, context.train.labels
-    if context.options.sampling != "balanced":
+    if context.recipe.train.sampling != "balanced":
         return weights
     drawn = balanced(labels, int(labels.max()) + 1 if weights is None else len(weights))
     return drawn if weights is None else weights * drawn
@@ -158,19 +161,19 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     rows = []
     for label in np.unique(targets):
-        own = random.permutation(np.flatnonzero(targets == label))
-        rows.append(own[: max(round(len(own) * ENOUGH / len(targets)), FOLDS)])
+        members = random.permutation(np.flatnonzero(targets == label))
+        rows.append(members[: max(round(len(members) * ENOUGH / len(targets)), FOLDS)])
     return np.sort(np.concatenate(rows))
 
 
-def _estimator(head: Head, features: np.ndarray, context: TrainContext) -> tuple[History, Any]:
+def _estimator(context: Context, head: Head, features: np.ndarray) -> tuple[History, Any]:
     """A scikit-learn classifier."""
-    each, targets = _weights_of_classes(context), context.train.labels
+    each, targets = _class_weights(context), context.train.labels
     weights = None if each is None else each[targets]
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")
-            fitted = fitted_classifier(head, features, targets, weights, context.seed)
+            fitted = fitted_classifier(head, features, targets, weights, context.recipe.seed)
     except Exception as error:  # as manifold as the classifiers
         weightless = weights is not None and not weights.all()
         hint = "; it may not take a class whose train.class_weights is 0" if weightless else ""
@@ -183,20 +186,16 @@ def _estimator(head: Head, features: np.ndarray, context: TrainContext) -> tuple
 
 
 def _by_gradient(
-    network: Network,
-    phase: Phase,
-    features: np.ndarray,
-    held_out: np.ndarray | None,
-    context: TrainContext,
+    context: Context, phase: Phase, features: np.ndarray, held_out: np.ndarray | None
 ) -> History:
     """The head's layers by gradient descent on features: order, rates, schedule and choice of the
     epoch as in the engine."""
-    options, device = context.options, context.device
+    network, options, device = context.network, context.recipe.train, context.device
     inputs, targets = (
         torch.from_numpy(array).to(device) for array in (features, context.train.labels)
     )
     balance = context.train.labels if options.sampling == "balanced" else None
-    batches = Batches(len(targets), context.batch_size, 1, context.seed, 0, balance=balance)
+    batches = Batches(len(targets), context.batch_size, 1, context.recipe.seed, 0, balance=balance)
     network.to(device)
     blocks = Blocks(network)
     blocks.open(phase)
@@ -211,9 +210,9 @@ def _by_gradient(
         batches.epoch = epoch
         network.head.train()
         losses = []
-        for number, picks in enumerate(batches):
-            torch.manual_seed(seed_for(context.seed, 0, epoch * batches.steps + number, 0, 1))
-            rows = torch.tensor([pick.row for pick in picks], device=device)
+        for step, specs in enumerate(batches):
+            torch.manual_seed(seed_for(context.recipe.seed, 0, epoch * batches.steps + step, 0, 1))
+            rows = torch.tensor([spec.row for spec in specs], device=device)
             loss = loss_of(network.head(inputs[rows]), targets[rows]).mean()
             steps.zero_grad()
             loss.backward()
@@ -222,29 +221,34 @@ def _by_gradient(
             steps.step()
             scheduler.step()
             losses.append(loss.item())
-        row: dict[str, Any] = {
-            "phase": 1,
-            "epoch": epoch + 1,
-            "loss": float(np.mean(losses)),
-            "lr": {"head": phase.rates["head"] * schedule((epoch + 1) * batches.steps - 1)},
-        }
-        if not np.isfinite(row["loss"]):
+        loss_of_epoch = float(np.mean(losses))
+        if not np.isfinite(loss_of_epoch):
             raise HeadstartError(
-                f"train: the loss of the head is {row['loss']} in epoch {epoch + 1}; expected a "
+                f"train: the loss of the head is {loss_of_epoch} in epoch {epoch + 1}; expected a "
                 f"finite number. Lower train.lr (now {options.lr:g}) or transfer.head_lr_ratio"
             )
+        number = Epoch(phase=1, epoch=epoch + 1)
+        rate = phase.rates["head"] * schedule((epoch + 1) * batches.steps - 1)
+        scores = {}
         if held_out is not None and context.selection is not None:
-            where = {key: row[key] for key in ("phase", "epoch")}
-            scores = head_outputs(network, held_out)
-            row |= best.offer(scores, context.selection.labels, where, network.head.state_dict())
-        schedule.observe(row.get("selection_loss", row["loss"]))
-        row["seconds"] = time.perf_counter() - started
-        history.epochs.append(row)
-        context.tell({"event": "epoch", "epochs": phase.epochs, **row, **best.so_far()})
+            logits = head_outputs(network, held_out)
+            scores = best.offer(logits, context.selection.labels, number, network.head.state_dict())
+        schedule.observe(scores.get("selection_loss", loss_of_epoch))
+        record = EpochRecord(
+            **number.model_dump(),
+            loss=loss_of_epoch,
+            lr={"head": rate},
+            seconds=time.perf_counter() - started,
+            **scores,
+        )
+        history.epochs.append(record)
+        context.on_event(
+            {"event": "epoch", "epochs": phase.epochs, **record.model_dump(), **best.so_far()}
+        )
         if (
             options.early_stopping
             and best.epoch
-            and (epochs_since_the_best(history.epochs, options.metric) >= options.early_stopping)
+            and (epochs_since_best(history.epochs, options.metric) >= options.early_stopping)
         ):
             history.notes.append(
                 f"the head stopped after epoch {epoch + 1} of {phase.epochs}: "
@@ -253,5 +257,5 @@ def _by_gradient(
             break
     if best.weights is not None:
         network.head.load_state_dict(best.weights)
-    history.kept = best.epoch or {"phase": 1, "epoch": len(history.epochs)}
+    history.kept = best.epoch or Epoch(phase=1, epoch=len(history.epochs))
     return history

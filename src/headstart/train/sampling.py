@@ -7,35 +7,22 @@ workers changes nothing, and that of processes only what layers draw and what Ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from headstart.data.dataset import Examples
-from headstart.models.preprocessor import DecodesOnce, Mixer, Preprocessor
 from headstart.recipe import Augment
-from headstart.train.decoded_cache import DecodedCache
-from headstart.train.integrity import assert_unchanged, reading
+from headstart.runtime.machine import Shard
 
+ALONE = Shard()
 POOL = 50  # batches among which examples are sorted by size
 
 
 def seed_for(*key: int) -> int:
     """A 63-bit seed from a key of whole numbers ≥ 0; other keys give unrelated seeds."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The part of each batch that one of several processes works on."""
-
-    rank: int = 0
-    world: int = 1
 
 
 class Partner(NamedTuple):
@@ -86,7 +73,7 @@ class Batches(Sampler[list[SampleSpec]]):
         accumulation: int,
         seed: int,
         phase: int,
-        shard: Shard = Shard(),
+        shard: Shard = ALONE,
         sizes: np.ndarray | None = None,
         balance: np.ndarray | None = None,
         mixing: Augment | None = None,
@@ -113,10 +100,10 @@ class Batches(Sampler[list[SampleSpec]]):
                 places = range(self._shard.rank * self._accumulation + micro, len(batch), parts)
                 weight = 1 / len(batch) if len(places) else 0.0
                 yield [
-                    self._pick(batch, int(first), place, weight) for place in (places or range(1))
+                    self._sample(batch, int(first), place, weight) for place in (places or range(1))
                 ]
 
-    def _pick(self, batch: np.ndarray, first: int, place: int, weight: float) -> SampleSpec:
+    def _sample(self, batch: np.ndarray, first: int, place: int, weight: float) -> SampleSpec:
         row, seed = int(batch[place]), self._seed(batch, first, place)
         if self._mixing is None or not self._mixing.mixes or len(batch) < 2:
             return SampleSpec(row, seed, weight)
@@ -157,71 +144,3 @@ class Batches(Sampler[list[SampleSpec]]):
             return random.permutation(self._count)
         shares = 1 / np.bincount(self._balance)[self._balance]
         return random.choice(self._count, self._count, p=shares / shares.sum())
-
-
-Sample = tuple[dict[str, Any], Any, float, int]
-
-
-class TrainingSet(Dataset[Sample]):
-    """Examples as the engine reads them: asked for Picks, gives inputs, label, weight and row of
-    each.
-
-    A label is a class number, or shares of the classes where examples are mixed.
-
-    Args:
-        kept: where decoded examples stay.
-    """
-
-    def __init__(
-        self, examples: Examples, preprocessor: Preprocessor, classes: int, kept: DecodedCache
-    ) -> None:
-        self._examples, self._encoder, self._classes, self._kept = (
-            examples,
-            preprocessor,
-            classes,
-            kept,
-        )
-        # that of a pool of threads, where there is one
-        self.map: Callable[..., Iterable[Any]] = map
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def __getitems__(self, picks: list[SampleSpec]) -> list[Sample]:
-        wanted = {(pick.row, pick.seed) for pick in picks}
-        wanted |= {(pick.partner.row, pick.partner.seed) for pick in picks if pick.partner}
-        made = dict(zip(wanted, self.map(self._make, wanted), strict=True))
-        return [self._sample(pick, made) for pick in picks]
-
-    def _make(self, key: tuple[int, int]) -> dict[str, Any]:
-        row, seed = key
-        if not isinstance(self._encoder, DecodesOnce):
-            return self._encoder(self._examples.items[row], seed)
-        array = self._kept.get(row)
-        if array is None:
-            with reading(self._examples.names[row]):
-                assert_unchanged(self._examples, row, self._encoder)
-                array = self._encoder.decoded(self._examples.items[row])
-            self._kept.put(row, array)
-        return self._encoder(array, seed)
-
-    def _sample(self, pick: SampleSpec, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
-        inputs, label = made[pick.row, pick.seed], int(self._examples.labels[pick.row])
-        if pick.partner is None:
-            return inputs, label, pick.weight, pick.row
-        row, seed, how, share = pick.partner
-        assert isinstance(self._encoder, Mixer)
-        inputs, share = self._encoder.mix(
-            inputs, made[row, seed], how, share, seed_for(pick.seed, 2)
-        )
-        shares = np.zeros(self._classes, np.float32)
-        shares[label] += share
-        shares[int(self._examples.labels[row])] += 1 - share
-        return inputs, shares, pick.weight, pick.row
-
-    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
-        """A batch: the network's inputs, labels, weights and rows."""
-        inputs, labels, weights, rows = zip(*samples, strict=True)
-        targets = torch.from_numpy(np.stack(labels))
-        numbers = {"labels": targets, "weights": torch.tensor(weights), "rows": torch.tensor(rows)}
-        return {**self._encoder.collate(list(inputs)), **numbers}

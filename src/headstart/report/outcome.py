@@ -22,16 +22,16 @@ from headstart.report.html import write_report_page
 from headstart.report.manifest import manifest
 from headstart.report.predictions import FILE, FOLDER, write_predictions
 from headstart.report.report import Report
-from headstart.train.prepared import Machine, Prepared
+from headstart.train.context import Context
 
 # a result, and its probabilities of the test part, shape (n, classes)
-Answered = tuple[Result, np.ndarray]
+Scored = tuple[Result, np.ndarray]
 
 
 def report_of(
-    prepared: Prepared,
-    main: Answered,
-    beside: list[Answered],
+    context: Context,
+    main: Scored,
+    beside: list[Scored],
     failed: list[str],
     held_out: np.ndarray | None,
 ) -> Report:
@@ -42,10 +42,10 @@ def report_of(
             probabilities of the validation part, if training kept off it.
     """
     result, probabilities = main
-    recipe, dataset, leaked = prepared.recipe, prepared.dataset, prepared.leaks.leaked["test"]
+    recipe, dataset, leaked = context.recipe, context.dataset, context.leaks.leaked["test"]
     clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
     labels = dataset.test.labels[clean]
-    chosen = prepared.chooses_an_epoch and (dataset.validation or recipe.train.selection == "test")
+    chosen = context.chooses_an_epoch and (dataset.validation or recipe.train.selection == "test")
     calibration = None
     if held_out is not None and dataset.validation is not None:
         test = dataset.test.labels, probabilities
@@ -78,34 +78,40 @@ def report_of(
 
 
 def write_run(
-    prepared: Prepared,
+    context: Context,
     report: Report,
-    main: Answered,
-    beside: list[Answered],
-    machine: Machine,
+    main: Scored,
+    beside: list[Scored],
     folder: Path,
 ) -> None:
     """All files of the run but those that exist already: the resolved recipe and the log."""
-    dataset, (_, probabilities) = prepared.dataset, main
-    prepared.network.save(folder / MODEL)
+    dataset, (_, probabilities) = context.dataset, main
+    context.network.save(folder / MODEL)
     report.write(folder)
-    spec, settings = prepared.network.spec, prepared.settings
+    machine = context.machine
     write_split(dataset, folder / SPLIT)
-    if prepared.leaks.leaks or prepared.leaks.conflicts:
-        found = table([*prepared.leaks.leaks, *prepared.leaks.conflicts])
-        (folder / "leaks.csv").write_text(found, encoding="utf-8", newline="")
-    origin = manifest(prepared.recipe, dataset, spec, settings, str(machine.device), machine.world)
+    if context.leaks.leaks or context.leaks.conflicts:
+        rows = table([*context.leaks.leaks, *context.leaks.conflicts])
+        (folder / "leaks.csv").write_text(rows, encoding="utf-8", newline="")
+    origin = manifest(
+        context.recipe,
+        dataset,
+        context.network.spec,
+        context.settings,
+        str(machine.device),
+        machine.world,
+    )
     (folder / "manifest.json").write_text(
         json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     test = dataset.test.labels, probabilities
-    shown = examples(dataset, prepared.network, probabilities, prepared.recipe.seed)
-    write_report_page(report, origin, prepared.sizes, test, risk_coverage(*test), shown, folder)
+    shown = examples(dataset, context.network, probabilities, context.recipe.seed)
+    write_report_page(report, origin, context.sizes, test, risk_coverage(*test), shown, folder)
     write_predictions(dataset, probabilities, folder / FILE)
     _write_beside(dataset, beside, folder / FOLDER)
 
 
-def _write_beside(dataset: Dataset, beside: list[Answered], folder: Path) -> None:
+def _write_beside(dataset: Dataset, beside: list[Scored], folder: Path) -> None:
     """A table of predictions for each result beside the main one: NAME.csv, and NAME-2.csv for the
     second of a name."""
     seen: Counter[str] = Counter()

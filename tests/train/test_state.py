@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.train import meter as meter_module
-from headstart.train.meter import WARMUP_STEPS, Meter
+from headstart.train import state
+from headstart.train.state import WARMUP_STEPS, Meter
 
 
 def test_the_first_steps_do_not_count_and_what_a_device_has_left_to_do_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(meter_module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(state.time, "perf_counter", lambda: now[0])
     meter = Meter()
     for epoch in range(2):
         meter.start()
@@ -26,7 +26,7 @@ def test_the_first_steps_do_not_count_and_what_a_device_has_left_to_do_does(
 
 def test_the_speed_is_that_of_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(meter_module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(state.time, "perf_counter", lambda: now[0])
     meter = Meter()
     for seconds in (10.0, 1.0):  # the first one reads from the disk
         meter.start()

@@ -1,0 +1,49 @@
+"""Where a process computes, and which of how many it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from headstart.runtime.allocator import keep_freed_memory
+from headstart.runtime.threads import share_cores
+
+if TYPE_CHECKING:
+    import torch
+
+# for one process to wait for another, such as for the main one while it fits a forest
+TIMEOUT = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part of each batch that one of several processes works on."""
+
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The device of this process, its rank, and the number of processes."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def shard(self) -> Shard:
+        """The part of each batch that is this process's."""
+        return Shard(self.rank, self.world)
+
+
+def start() -> Machine:
+    """Set up threads, memory, device and processes (Accelerate reads what the launcher left)."""
+    share_cores()
+    keep_freed_memory()
+    import torch
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
+    return Machine(state.device, state.process_index, state.num_processes)
