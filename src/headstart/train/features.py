@@ -15,20 +15,20 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
-from headstart.files import atomic
+from headstart.files import atomic, remove
 from headstart.models.network import Network
 from headstart.runtime.bars import Bar
 from headstart.runtime.processes import broadcast_from_main, gather_to_main, rank_and_world
@@ -55,9 +55,7 @@ class FeatureCache:
         is deleted."""
         found: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
-            for digest, row in _read_file(path):
-                if digest in wanted:
-                    found[digest] = row
+            found.update(_read_file(path, wanted))
         with suppress(OSError):
             os.utime(self.folder)  # the folders used longest ago go first when room is needed
         return found
@@ -190,21 +188,24 @@ def _check(context: Context, batch: np.ndarray, examples: Examples) -> None:
             )
 
 
-def _read_file(path: Path) -> Iterator[tuple[bytes, np.ndarray]]:
+def _read_file(path: Path, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
+    """The wanted rows of a file. One that has none of them is not read beyond its digests."""
     try:
-        content = path.read_bytes()
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        arrays = load(content)
-        names, rows = arrays["digests"], arrays["features"]
-        if header["__metadata__"]["sha256"] == _checksum(names, rows):
-            yield from ((name.tobytes(), row) for name, row in zip(names, rows, strict=True))
-            return
+        with safe_open(path, "numpy") as file:
+            names = file.get_tensor("digests")
+            digests = [name.tobytes() for name in names]
+            if wanted.isdisjoint(digests):
+                return {}
+            rows = file.get_tensor("features")
+            if file.metadata()["sha256"] == _checksum(names, rows):
+                found = zip(digests, rows, strict=True)
+                return {digest: row for digest, row in found if digest in wanted}
     except FileNotFoundError:  # another process made room
-        return
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError):
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         pass
-    with suppress(OSError):
-        path.unlink()
+    remove(path)
+    return {}
 
 
 def _checksum(names: np.ndarray, rows: np.ndarray) -> str:
