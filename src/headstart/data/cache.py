@@ -21,7 +21,7 @@ def cache_folder() -> Path:
 
 
 def cache_limit() -> int:
-    """Bytes that cached features may take: `$HEADSTART_CACHE_GB`, or 20 GB.
+    """Bytes that cached features may take, and cached texts: `$HEADSTART_CACHE_GB`, or 20 GB.
 
     Raises:
         HeadstartError: the variable holds no number ≥ 0.
@@ -56,13 +56,21 @@ def make_once(
     return folder
 
 
-def make_room(shelf: Path, keep: Path, wanted: int, limit: int) -> bool:
-    """Delete the folders of a shelf that were used longest ago until `wanted` more bytes fit under
-    the limit.
+def make_room(keep: Path, wanted: int) -> bool:
+    """Delete folders beside `keep`, those used longest ago first, until `wanted` more bytes fit
+    under `$HEADSTART_CACHE_GB`.
 
-    `keep` is never deleted. False if there is no room without it.
+    Features and texts have this much each: features that a run writes must not delete the texts
+    that it reads.
+
+    Args:
+        keep: the folder that the bytes are for; it is never deleted.
+
+    Returns:
+        Whether there is room now.
     """
-    folders = [folder for folder in shelf.iterdir() if folder.is_dir()]
+    limit = cache_limit()
+    folders = [folder for folder in keep.parent.iterdir() if folder.is_dir()]
     sizes = {folder: sum(_size(file) for file in folder.iterdir()) for folder in folders}
     if sizes.get(keep, 0) + wanted > limit:
         return False
@@ -79,6 +87,12 @@ def _size(file: Path) -> int:
     with suppress(OSError):
         return file.stat().st_size
     return 0
+
+
+def mark_used(folder: Path) -> None:
+    """Note that a folder of the cache was read; those used longest ago are deleted first."""
+    with suppress(OSError):
+        os.utime(folder)
 
 
 def _last_used(folder: Path) -> float:

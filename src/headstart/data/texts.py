@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from headstart.data.arrow_column import ArrowColumn, map_arrow_file
-from headstart.data.cache import cache_folder, cache_limit, cache_lock, make_room
+from headstart.data.cache import cache_folder, cache_lock, make_room, mark_used
 from headstart.data.class_folders import ClassFiles
 from headstart.data.column_selection import SelectedColumns, is_number
 from headstart.data.dataset import Examples
@@ -134,7 +133,7 @@ def _kept(
         # not there, or damaged
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, RecursionError):
             remove(folder)
-        make_room(folder.parent, folder, size, cache_limit())
+        make_room(folder, size)
         with atomic(folder, exclusive=True) as draft:
             draft.mkdir()
             _write(records, draft, where, keyed)
@@ -148,7 +147,7 @@ def _opened(folder: Path, keyed: bool) -> Texts:
     item, name, key = (ArrowColumn[str]((path,), field) for field in ("item", "name", "key"))
     digest = ArrowColumn[bytes]((path,), "digest")
     examples = Examples(item, labels.astype(np.int64), name, digest, key if keyed else None)
-    os.utime(folder)  # the folders used longest ago go first when room is needed
+    mark_used(folder)
     left_out = {reason: (count, some) for reason, (count, some) in about["left_out"].items()}
     return Texts(
         examples, tuple(about["labels"]), left_out, roles.astype(np.int64), tuple(about["roles"])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room
+from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room, mark_used
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
 from headstart.files import atomic, remove
@@ -56,8 +55,7 @@ class FeatureCache:
         found: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.safetensors")):
             found.update(_read_file(path, wanted))
-        with suppress(OSError):
-            os.utime(self.folder)  # the folders used longest ago go first when room is needed
+        mark_used(self.folder)
         return found
 
     def write(self, digests: Sequence[bytes], rows: np.ndarray) -> None:
@@ -68,7 +66,7 @@ class FeatureCache:
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder)
-            if make_room(self.folder.parent, self.folder, len(content), cache_limit()):
+            if make_room(self.folder, len(content)):
                 with atomic(self.folder / f"{uuid.uuid4().hex}.safetensors") as draft:
                     draft.write_bytes(content)
 
