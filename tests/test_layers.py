@@ -75,6 +75,73 @@ def test_modules_of_a_room_import_each_other_in_no_circle(room: str) -> None:
     TopologicalSorter(imports).prepare()  # raises CycleError
 
 
+NAMES = {
+    "vision", "image", "images", "text", "texts", "word", "words", "word_vectors",
+    "image_classification", "text_classification", "embedding_classification",
+}  # fmt: skip
+
+
+def constants(sources: list[str]) -> set[str]:
+    """Names of module constants that hold the name of a modality."""
+    return {
+        target.id
+        for source in sources
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and node.value.value in NAMES
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def comparisons(source: str, known: set[str]) -> list[str]:
+    """What compares with the name of a modality: ==, !=, in, match."""
+
+    def named(node: ast.expr) -> bool:
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            return any(map(named, node.elts))
+        if isinstance(node, ast.Constant):
+            return isinstance(node.value, str) and node.value in NAMES
+        name = getattr(node, "attr", getattr(node, "id", None))
+        return name in known
+
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if (isinstance(node, ast.Compare) and any(map(named, [node.left, *node.comparators])))
+        or (isinstance(node, ast.MatchValue) and named(node.value))
+    ]
+
+
+def test_only_modalities_and_detect_ask_which_modality() -> None:
+    sources = {path: path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")}
+    known = constants(list(sources.values()))
+    exempt = {*(SOURCE / "modalities").glob("*.py"), SOURCE / "models" / "detect.py"}
+    asking = {
+        str(path.relative_to(SOURCE)): lines
+        for path, source in sources.items()
+        if path not in exempt and (lines := comparisons(source, known))
+    }
+    assert asking == {}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'spec.kind == "vision"',
+        "kind != KIND",
+        'kind in ("text", "words")',
+        '"images" not in kinds',
+        "match kind:\n    case 'word_vectors': pass",
+        "match kind:\n    case a.KIND: pass",
+    ],
+)
+def test_a_planted_comparison_is_seen(planted: str) -> None:
+    assert comparisons(planted, constants(['KIND = "text"']))
+    assert not comparisons("spec.kind == other", set())
+
+
 MODALITY = re.compile(
     r"(?i)(?<![a-z])(image|pixel|picture|photo|text|token|word|sentence)s?(?![a-z])"
 )

@@ -189,7 +189,7 @@ def init(
     ] = "recipe.toml",
 ) -> None:
     """Look at data, and write a commented recipe for it."""
-    from headstart.commands.init import propose
+    from headstart.commands.init import init as propose
 
     path = Path(output)
     if path.exists():

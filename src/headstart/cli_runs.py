@@ -125,12 +125,14 @@ def evaluate(
 ) -> None:
     """Measure finished runs on their test part, each by itself and of several the average, with
     intervals."""
-    from headstart.commands.evaluate import measure
+    from headstart.commands.evaluate import evaluate as evaluate_runs
 
     runs = _several(run)
     typer.echo(
         "\n".join(
-            measure(runs, FIT if weights == FIT else _numbers(weights, runs), tta, test).lines()
+            evaluate_runs(
+                runs, FIT if weights == FIT else _numbers(weights, runs), tta, test
+            ).lines()
         )
     )
 

@@ -76,11 +76,7 @@ def test_check_of_texts_by_themselves(
     monkeypatch.chdir(tmp_path)
     rows = [*reviews(60), reviews(60)[0], ("", "pos")]
     table = write_table(tmp_path / "posts.tsv", rows, header="review\tstars")
-    monkeypatch.setattr(
-        "headstart.commands.init.BACKBONES",
-        {"text_classification": ("packaged:minilm_l6", "no/such", "none")},
-    )
-    monkeypatch.setattr("headstart.commands.init._is_installed", lambda name: False)
+    monkeypatch.setattr("headstart.commands.init._backbone", lambda defaults: ("no/such", "none"))
     assert call("check", str(table)) == 0
     said = capsys.readouterr().out
     assert "copies of other examples: " in said

@@ -12,7 +12,7 @@ from PIL import Image
 
 import headstart
 from headstart import Report
-from headstart.commands.evaluate import fitted_weights, measure
+from headstart.commands.evaluate import evaluate, fitted_weights
 from headstart.errors import HeadstartError
 from headstart.evaluate.results import Scores
 from headstart.inference.finished import finished
@@ -33,7 +33,7 @@ def split(make_run: MakeRun) -> dict[str, str]:
 
 def test_a_run_comes_to_what_its_report_says(make_run: MakeRun) -> None:
     run = make_run("text")
-    found = measure([str(run)])
+    found = evaluate([str(run)])
     ours, stated = figures(found.runs[str(run)]), figures(Report.read(run).test)
     assert ours == pytest.approx(stated, abs=1e-9), "batches of other texts change the last bits"
     assert ours["accuracy.value"] == stated["accuracy.value"]
@@ -47,7 +47,7 @@ def test_the_average_of_runs_of_one_split(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     runs = [str(make_run("text")), str(make_run("text", seed=1, data={"split": split}))]
-    found = measure(runs)
+    found = evaluate(runs)
     assert list(found.runs) == runs
     texts = [text for text, _ in reviews(40, seed=2)]
     truth = np.array([label == "pos" for _, label in reviews(40, seed=2)])
@@ -86,31 +86,31 @@ def test_a_run_that_has_learned_from_the_test_part_is_refused(
     write_table(tmp_path / "all" / "test.tsv", reviews(20, seed=9))
     other = make_run("text", seed=2, data={"source": str(tmp_path / "all")})
     with pytest.raises(HeadstartError, match="has learned from"):
-        measure([str(make_run("text")), str(other)])
+        evaluate([str(make_run("text")), str(other)])
 
 
 def test_weights_need_a_part_that_nobody_learned_from(make_run: MakeRun) -> None:
     probe = str(make_run("text", "feature_extraction"))
     with pytest.raises(HeadstartError, match="has learned from it too"):
-        measure([probe, probe], "fit")
+        evaluate([probe, probe], "fit")
 
 
 def test_other_labelled_data(make_run: MakeRun, tmp_path: Path) -> None:
     fresh = write_table(tmp_path / "fresh.tsv", reviews(30, seed=7))
-    found = measure([str(make_run("text"))], test=str(fresh))
+    found = evaluate([str(make_run("text"))], test=str(fresh))
     assert (found.n, found.notes) == (30, ())
     seen = write_table(tmp_path / "seen.tsv", [*reviews(10, seed=7), *reviews(20, seed=1)])
-    (note,) = measure([str(make_run("text"))], test=str(seen)).notes
+    (note,) = evaluate([str(make_run("text"))], test=str(seen)).notes
     assert "has learned from 20 of them" in note
     some = write_table(tmp_path / "some.tsv", [*reviews(30, seed=7), ("a film", ""), ("", "pos")])
-    found = measure([str(make_run("text"))], test=str(some))
+    found = evaluate([str(make_run("text"))], test=str(some))
     assert found.n == 30
     assert (
         "left out of the test part: 1 with no label (some.tsv:32); 1 with an empty text "
         "(some.tsv:33)" in found.notes[0]
     )
     with pytest.raises(HeadstartError, match="classes that training lacks"):
-        measure(
+        evaluate(
             [str(make_run("text"))],
             test=str(write_table(tmp_path / "odd.tsv", [("a film", "meh"), ("a plot", "pos")])),
         )
@@ -128,7 +128,7 @@ def test_all_that_is_left_out_of_other_images_is_said(
     random = np.random.default_rng(0).integers(0, 4096, (2, 40, 40), np.uint16)
     for number, pixels in enumerate(random):
         Image.fromarray(pixels).save(fresh / "green" / f"deep{number}.png")
-    found = measure([str(make_run("image"))], test=str(fresh))
+    found = evaluate([str(make_run("image"))], test=str(fresh))
     assert found.n == 22
     said = "\n".join(found.notes)
     assert "1 of 23 images of the test part cannot be read: " in said

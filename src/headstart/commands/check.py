@@ -17,7 +17,7 @@ from headstart.checks.duplicates import FEATURES, KIND_NAMES, Duplicates, cached
 from headstart.checks.leaks import Leaks, copies, find_leaks, table
 from headstart.checks.sanity_checks import find_label_errors
 from headstart.checks.similar_pairs import similar_vectors
-from headstart.commands.init import propose
+from headstart.commands.init import init
 from headstart.data.dataset import Dataset, concatenate
 from headstart.errors import HeadstartError
 from headstart.files import write_text
@@ -130,7 +130,7 @@ def _folder(recipe: Recipe) -> Path:
 def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.toml"
-        path.write_text(propose(source), encoding="utf-8")
+        path.write_text(init(source), encoding="utf-8")
         name = Path(source.partition(":")[2] or source).stem or "data"
         return read_recipe(path, [f'output="runs/{name}"', *overrides])
 

@@ -64,7 +64,7 @@ class Measured:
         return found
 
 
-def measure(
+def evaluate(
     runs: Sequence[str],
     weights: Sequence[float] | str | None = None,
     tta: bool = False,

@@ -31,19 +31,11 @@ from headstart.data.readers import IMAGE_FILES, TEXT_FILES
 from headstart.data.sources import find_sources
 from headstart.data.tables import Table, open_table
 from headstart.errors import HeadstartError
+from headstart.modalities import Defaults, Modality, modalities
 from headstart.models.packaged import PACKAGED
 from headstart.recipe import Data
 from headstart.train.prepare import read_checked
 
-IMAGES, TEXTS = "image_classification", "text_classification"
-BACKBONES = {  # where the weights come as a package, and where they come from a hub
-    IMAGES: (
-        "packaged:efficientnet_lite0",
-        "resnet18.tv_in1k",
-        "resnet50.a1_in1k or convnext_small.fb_in22k_ft_in1k",
-    ),
-    TEXTS: ("packaged:minilm_l6", "sentence-transformers/all-MiniLM-L6-v2", "roberta-base"),
-}
 STEPS = 600  # of training, about
 FEW = 20  # training examples a class
 SEEN = 200  # files or rows to tell the kind of data by
@@ -52,7 +44,7 @@ FILES = FileKind(
 )
 
 
-def propose(source: str) -> str:
+def init(source: str) -> str:
     """A commented recipe for a folder, a table or whatever else data.source may be.
 
     Raises:
@@ -73,10 +65,10 @@ def propose(source: str) -> str:
 
 
 class Found(NamedTuple):
-    """What data is for: the task, how that was told, columns of a table by their roles, its other
-    ones, and whether its first line names them."""
+    """What data is for: the modality and how it was detected, columns of a table by role, its
+    other columns, and whether its first line names them."""
 
-    task: str
+    modality: Modality
     why: str
     columns: Mapping[str, str] = MappingProxyType({})
     others: Sequence[str] = ()
@@ -93,11 +85,8 @@ def _found(source: str) -> Found:
                 f"{place}: found neither images nor .txt files; expected one folder of them a "
                 "class, or a table"
             )
-        return (
-            Found(IMAGES, "the files are images")
-            if images >= texts
-            else Found(TEXTS, "the files are texts")
-        )
+        modality = modalities.get("image" if images >= texts else "text")
+        return Found(modality, f"the files are {modality.noun}s")
     table = open_table(place)
     header = example_in_header(table) is None
     if not header:
@@ -107,7 +96,7 @@ def _found(source: str) -> Found:
     label, item, kind, why = _columns_of(rest)
     columns = {kind: item, "label": label, **({"split": split} if split else {})}
     others = [name for name in rest.columns if name not in (item, label)]
-    return Found(IMAGES if kind == "image" else TEXTS, why, columns, others, header)
+    return Found(modalities.get(kind), why, columns, others, header)
 
 
 def _columns_of(table: Table) -> tuple[str, str, str, str]:
@@ -157,12 +146,18 @@ def _columns_of(table: Table) -> tuple[str, str, str, str]:
     return label, longest, "text", f"{why}, the texts as the column with the longest values"
 
 
-def _backbone(task: str) -> tuple[str, str]:
+def _backbone(defaults: Defaults) -> tuple[str, str]:
     """(name, reason)."""
-    ours, hub, larger = BACKBONES[task]
-    if _is_installed(ours.removeprefix("packaged:")):
-        return ours, f"its weights are installed; with a GPU and a hub try {larger}"
-    return hub, f"small enough for a machine without a GPU; with one try {larger}"
+    if _is_installed(defaults.packaged.removeprefix("packaged:")):
+        return (
+            defaults.packaged,
+            f"its weights are installed; with a GPU and a hub try {defaults.larger}",
+        )
+    return defaults.hub, f"small enough for a machine without a GPU; with one try {defaults.larger}"
+
+
+def _task(found: Found) -> str:
+    return f"{found.modality.noun}_classification"
 
 
 def _is_installed(name: str) -> bool:
@@ -174,18 +169,17 @@ def _is_installed(name: str) -> bool:
 
 
 def _draft(source: str, found: Found) -> str:
-    task = found.task
     named = [f"columns.{role} = {_quoted(name)}" for role, name in found.columns.items()]
     named += [] if found.header else ["header = false"]
-    model = ["[model]", f"backbone = {_quoted(_backbone(task)[0])}"]
+    model = ["[model]", f"backbone = {_quoted(_backbone(found.modality.defaults)[0])}"]
     return "\n".join(
-        [f"task = {_quoted(task)}", "[data]", f"source = {_quoted(source)}", *named, *model]
+        [f"task = {_quoted(_task(found))}", "[data]", f"source = {_quoted(source)}", *named, *model]
     )
 
 
 def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
-    task, why, columns, others, header = found
-    backbone, because = _backbone(task)
+    modality, why, columns, others, header = found
+    backbone, because = _backbone(modality.defaults)
     counts = dataset.counts("train")
     n, most, least = len(dataset.train), max(counts.values()), min(counts.values())
     size = 16 if n < 1_000 else 32
@@ -196,7 +190,7 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
         f"# of {len(counts)} classes ({least:,} to {most:,} training examples a class).",
         *(f"# {note}" for note in dataset.notes),
         "",
-        f"task = {_quoted(task)}            # {why}",
+        f"task = {_quoted(_task(found))}            # {why}",
         "",
         "[data]",
         f"source = {_quoted(source)}",
@@ -239,7 +233,7 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
             if size == 16
             else "usual for fine-tuning"
         ),
-        f"lr = {'1e-4' if task == IMAGES else '5e-5'}            # usual for fine-tuning with "
+        f"lr = {modality.defaults.lr}            # usual for fine-tuning with "
         "AdamW; `headstart lr-find` measures it",
     ]
     if most >= 4 * least:
@@ -248,11 +242,11 @@ def _recipe(source: str, found: Found, dataset: Dataset, leaks: Leaks) -> str:
             'metric = "macro_f1"            # so the epoch is chosen by what counts each class '
             "alike"
         )
-    plain = "raw_pixels_forest" if task == IMAGES else "tfidf_logistic_regression"
     lines += [
         "",
         "[evaluate]",
-        f'baselines = ["feature_extraction", "{plain}"]         # what the rest has to beat',
+        f'baselines = ["feature_extraction", "{modality.baselines[0]}"]         '
+        "# what the rest has to beat",
     ]
     return "\n".join(lines) + "\n"
 

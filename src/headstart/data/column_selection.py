@@ -21,6 +21,7 @@ TEXT_NAMES = (
 )  # fmt: skip
 IMAGE_NAMES = ("image", "images", "path", "file", "filename", "file_name", "image_path")
 ITEM_NAMES = {"text": TEXT_NAMES, "image": IMAGE_NAMES}
+PAIRED = ("text",)  # items of which two columns may belong together
 SPLIT_NAMES = ("split", "set", "part", "subset", "partition", "data_split", "dataset_split")
 COMMON_NAMES = {
     *LABEL_NAMES, *TEXT_NAMES, *IMAGE_NAMES, *SPLIT_NAMES,
@@ -88,7 +89,7 @@ def select_columns(
             f"{table.path}: found the column {table.list_columns()} only; expected one of {kind}s "
             "and one of labels, with their names in the first line"
         )
-    if kind == "text" and named[kind] is None and (pair := text_pair(rest)):
+    if kind in PAIRED and named[kind] is None and (pair := text_pair(rest)):
         raise HeadstartError(
             f"{table.path}: {pair[0]!r} and {pair[1]!r} look like pairs of texts, which cannot be "
             f'learned together yet. Name the one to read, data.columns.text = "{pair[0]}", or '
@@ -108,7 +109,7 @@ def select_columns(
 
 def _named_columns(table: Table, columns: Columns, kind: str) -> dict[str, str | None]:
     """The columns of labels and items that the recipe names, after a check of all it names."""
-    other = "image" if kind == "text" else "text"
+    (other,) = ITEM_NAMES.keys() - {kind}
     if getattr(columns, other) is not None:
         raise HeadstartError(
             f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with "

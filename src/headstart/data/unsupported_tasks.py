@@ -95,14 +95,15 @@ def _unused_inputs_hints(
         if name not in images and (name in pair or _are_texts(values))
     ]
     advice = ". To use both, write them into one column of texts and name that"
+    if _are_image_names(items):
+        advice = ""
     hints = []
-    for names, noun in ((texts, "texts"), (images, "images")):
+    for names, noun, more in ((texts, "texts", advice), (images, "images", "")):
         if names:
             hints.append(
                 f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {noun}: "
                 f"{_join(names)}. Only {quoted(item)} is, since a model of several columns cannot "
-                "be learned yet"
-                + (advice if noun == "texts" and not _are_image_names(items) else "")
+                f"be learned yet{more}"
             )
     return hints
 

@@ -60,6 +60,11 @@ def is_timm_model(name: str) -> bool:
     )
 
 
+def is_kind(backbone: str, kind: str) -> bool:
+    """Whether a backbone is of a kind."""
+    return kind_of(backbone) == kind
+
+
 def local_folder(backbone: str) -> Path | None:
     """The folder that a backbone's name stands for; None where it is no folder here.
 

@@ -180,6 +180,10 @@ def parse_spec(content: str | bytes, source: str) -> Spec:
     raise HeadstartError(f"{source}: damaged ({cause}); train the run again")
 
 
+# what the first version left out where it had no value
+OLD_DEFAULTS: dict[str, dict[str, object]] = {"vision": {"size": None}, "text": {"config": {}}}
+
+
 def _upgraded(values: dict[str, Any]) -> Mapping[str, Any]:
     """The values of an older spec as those of this version.
 
@@ -194,7 +198,7 @@ def _upgraded(values: dict[str, Any]) -> Mapping[str, Any]:
     return {
         "head": {},
         "width": 0,
-        **({"size": None} if kind == "vision" else {"config": {}} if kind == "text" else {}),
+        **OLD_DEFAULTS.get(kind, {}),
         **values,
         "labels": [str(label) for label in values["labels"]],
         "pretrained": origin,

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from headstart.data.hub import hub
 from headstart.errors import HeadstartError, first_line
-from headstart.models.detect import kind_of, local_folder
+from headstart.models.detect import is_kind, local_folder
 from headstart.models.embedder import weights_beside
 from headstart.models.packaged import packaged
 from headstart.models.pooled_encoder import POOLINGS, PooledConfig, encoder_class, without_copy
@@ -62,7 +62,7 @@ def locate(model: Model) -> str:
             "model (config.json, model.safetensors, and the tokenizer's "
             f"files){f', such as {inner[0]}' if inner else ''}"
         )
-    if kind_of(model.backbone) != KIND:
+    if not is_kind(model.backbone, KIND):
         raise HeadstartError(
             f"model.backbone: {folder} is a timm model, which reads images; this task has texts"
         )
