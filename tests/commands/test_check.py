@@ -249,7 +249,9 @@ def test_damaged_runs_and_moved_files_are_told_apart(
         if content is not None:
             path.write_text(content)
         assert call("verify", str(tmp_path / "run")) == 2
-        assert "is not as the run left it" in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert name in message
+        assert "train the run again" in message
         path.write_bytes(whole)
 
 
