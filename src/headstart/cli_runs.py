@@ -89,13 +89,13 @@ def predict(
 
             rows, faults, refused = write_table(out, predictor, paths, top, tta, bar.advance)
             unread = f", of which {faults} could not be read (column error)" if faults else ""
-            bar.say(f"written to {out}: {rows} rows{unread}")
+            bar.print(f"written to {out}: {rows} rows{unread}")
         else:
             for outcome in predictor.stream(predictor.inputs_from_paths(paths), tta):
                 bar.advance()
                 if isinstance(outcome, Unreadable):
                     faults += 1
-                    bar.say(f"{outcome.name}: cannot be read ({outcome.fault})")
+                    bar.print(f"{outcome.name}: cannot be read ({outcome.fault})")
                 else:
                     refused += outcome.refused
                     first, *others = outcome.top(top)
@@ -107,7 +107,7 @@ def predict(
                     ]
                     typer.echo("\t".join([outcome.name, *cells]))
         if refuse_below is not None:
-            bar.say(f"refused, for no label has {refuse_below:g} or more: {refused}")
+            bar.print(f"refused, for no label has {refuse_below:g} or more: {refused}")
     raise typer.Exit(1 if faults else 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -66,7 +66,7 @@ class Split(Section):
 
     @field_validator("test_from", mode="before")
     @classmethod
-    def _as_text(cls, given: Any) -> Any:
+    def _as_text(cls, given: object) -> object:
         """TOML has dates and numbers of its own."""
         return (
             given.isoformat()

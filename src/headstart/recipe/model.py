@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.recipe.section import Name, Section, registered, several
 
 
@@ -20,7 +20,7 @@ class Head(Section):
         "linear head), gradient (default with hidden layers or dropout), or a "
         "scikit-learn classifier such as RandomForestClassifier",
     )
-    options: dict[str, Any] = Field({}, description="parameters of the scikit-learn classifier")
+    options: dict[str, object] = Field({}, description="parameters of the scikit-learn classifier")
 
     hidden: several(Annotated[int, Field(ge=1, le=65_536)]) = Field(  # type: ignore[valid-type]
         (), description="widths of hidden layers; empty for a linear head"
@@ -31,7 +31,7 @@ class Head(Section):
 
     @field_validator("options")
     @classmethod
-    def _plain(cls, options: dict[str, Any]) -> dict[str, Any]:
+    def _plain(cls, options: dict[str, object]) -> dict[str, object]:
         for key, value in options.items():
             numbers = [
                 number
@@ -146,16 +146,16 @@ class Preprocessing(Section):
         """Refuse what the backbone at hand has no use for.
 
         Raises:
-            HeadstartError: another key than these is given.
+            RecipeError: another key than these is given.
         """
-        strange = [
+        unread = [
             key
             for key in type(self).model_fields
             if getattr(self, key) is not None and key not in keys
         ]
-        if strange:
-            raise HeadstartError(
-                f"model.preprocessing.{strange[0]}: this backbone has no use for it; remove it "
+        if unread:
+            raise RecipeError(
+                f"model.preprocessing.{unread[0]}: this backbone has no use for it; remove it "
                 f"(it reads {', '.join(keys)})"
             )
 

@@ -57,7 +57,7 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _embedders_stay_frozen(cls, given: Any) -> Any:
+    def _embedders_stay_frozen(cls, given: object) -> object:
         if not isinstance(given, dict) or given.get("task") not in FROZEN_TASKS:
             return given
         transfer = given.get("transfer", {})
@@ -105,7 +105,7 @@ class Recipe(Section):
             )
         return self
 
-    def with_changes(self, **changes: Mapping[str, Any]) -> Recipe:
+    def with_changes(self, **changes: Mapping[str, object]) -> Recipe:
         """A copy with some fields of its sections changed: `recipe.with_changes(train={"lr":
         0.1})`."""
         return self.model_copy(
@@ -128,10 +128,10 @@ class Recipe(Section):
         out."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def non_defaults(self) -> dict[str, Any]:
+    def non_defaults(self) -> dict[str, object]:
         """Training settings that differ from their default, by key, less those that every run
         states anyway."""
-        changed = {}
+        changed: dict[str, object] = {}
         for section in (self.transfer, self.train, self.augment):
             for key, field in type(section).model_fields.items():
                 value = getattr(section, key)

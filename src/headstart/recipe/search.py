@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -30,11 +30,10 @@ class Range(Section):
         return self
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict)
+Values = Range | list[object]
 
 
-def _by_dotted_name(prefix: str, space: dict[str, Any]) -> Iterator[tuple[str, Range | list[Any]]]:
+def _by_dotted_name(prefix: str, space: dict[str, object]) -> Iterator[tuple[str, Values]]:
     """TOML reads `train.lr = …` as a table in a table."""
     for key, value in space.items():
         if (
@@ -44,25 +43,22 @@ def _by_dotted_name(prefix: str, space: dict[str, Any]) -> Iterator[tuple[str, R
         ):
             yield from _by_dotted_name(f"{prefix}{key}.", value)
         else:
-            yield f"{prefix}{key}", _one(f"{prefix}{key}", value)
+            yield f"{prefix}{key}", _values(f"{prefix}{key}", value)
 
 
-def _is_nested(value: Any) -> bool:
+def _is_nested(value: object) -> bool:
     return isinstance(value, dict | list | Range)
 
 
-def _one(key: str, value: Any) -> Range | list[Any]:
+def _values(key: str, value: object) -> Values:
     if isinstance(value, Range | list):
         return value
     try:
         return Range.model_validate(value)
     except ValidationError as error:
-        said = error.errors()[0]
-        more = (
-            f" ({said['msg'].removeprefix('Value error, ')})"
-            if said["type"] == "value_error"
-            else ""
-        )
+        first = error.errors()[0]
+        more = first["msg"].removeprefix("Value error, ")
+        more = f" ({more})" if first["type"] == "value_error" else ""
         raise ValueError(
             f"{key}: found {value!r}; expected a range such as {{ low = 1e-5, high = 1e-3, log = "
             f"true }}, or an array of values{more}"
@@ -75,7 +71,7 @@ class Search(Section):
     trials: Annotated[int, Field(ge=1, le=100_000)] = Field(
         20, description="of all processes of a search together"
     )
-    space: dict[str, Range | list[Any]] = Field(
+    space: dict[str, Values] = Field(
         min_length=1,
         description="for each field by its dotted name a range { low, high, log } "
         "or an array of values",
@@ -88,7 +84,7 @@ class Search(Section):
 
     @field_validator("space", mode="before")
     @classmethod
-    def _flat(cls, space: Any) -> Any:
+    def _flat(cls, space: object) -> object:
         if not space:
             raise ValueError(
                 "expected at least one field to vary, such as train.lr = { low = 1e-5, high = "
@@ -110,7 +106,7 @@ class Search(Section):
         tables = [
             key
             for key, values in self.space.items()
-            if isinstance(values, list) and any(map(_is_table, values))
+            if isinstance(values, list) and any(isinstance(value, dict) for value in values)
         ]
         if tables:
             raise ValueError(

@@ -28,16 +28,16 @@ class Progress:
         self._title = ""
         self._epoch: dict[str, Any] = {}
         self._bar: Bar | None = None
-        self._left_to_say = ""
-        self._said = time.monotonic()
+        self._epoch_line = ""
+        self._printed = time.monotonic()
 
     def log_to(self, path: Path) -> None:
         """Also write every event but passing ones to this file, as JSON lines."""
         self._log = path
 
-    def also(self, hear: Callable[[dict[str, Any]], None]) -> None:
+    def also(self, on_event: Callable[[dict[str, Any]], None]) -> None:
         """Also send every event there."""
-        self._listeners.append(hear)
+        self._listeners.append(on_event)
 
     def text(self, text: str) -> None:
         """Sentences for people, on their own lines."""
@@ -46,8 +46,8 @@ class Progress:
 
     def tell(self, event: dict[str, Any]) -> None:
         """An event of the engine or the runner."""
-        for hear in self._listeners:
-            hear(event)
+        for on_event in self._listeners:
+            on_event(event)
         if event["event"] not in PASSING and self._log is not None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(
@@ -55,12 +55,12 @@ class Progress:
                 )
         if self._live:
             self._draw(event)
-        elif event["event"] not in PASSING or time.monotonic() - self._said > QUIET_SECONDS:
+        elif event["event"] not in PASSING or time.monotonic() - self._printed > QUIET_SECONDS:
             shown = {
                 key: value for key, value in event.items() if key != "lr"
             }  # a rate for each block fills the screen
             self._print(json.dumps(_short(shown), ensure_ascii=False))
-            self._said = time.monotonic()
+            self._printed = time.monotonic()
 
     def _print(self, line: str) -> None:
         try:
@@ -80,7 +80,7 @@ class Progress:
                 self._progress(done, event["epochs"] * event["of"], self._about(event))
             case "epoch":
                 self._epoch = event
-                self._left_to_say = self._about(event)
+                self._epoch_line = self._about(event)
                 if event["epoch"] == event["epochs"]:
                     self._end_bar()
             case "extracting":
@@ -124,9 +124,9 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        if self._left_to_say:
-            self._print(self._left_to_say)
-            self._left_to_say = ""
+        if self._epoch_line:
+            self._print(self._epoch_line)
+            self._epoch_line = ""
 
 
 def _short(value: Any) -> Any:

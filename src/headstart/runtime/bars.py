@@ -1,5 +1,4 @@
-"""How far something is: a bar with speed and time left on a terminal, elsewhere a line now and
-then."""
+"""Progress of one task: a bar with speed and time left on a terminal, else a line each 30 s."""
 
 from __future__ import annotations
 
@@ -7,7 +6,10 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 REDRAW_SECONDS = 0.1
 REST = 48  # columns of a terminal that bar, share, speed and time left take
@@ -29,25 +31,25 @@ class Bar:
         self._title, self._total, self._out = title, total, out or sys.stderr
         self._shown = shown and os.environ.get("RANK", "0") == "0"
         self._done, self._since, self._drawn = 0, time.monotonic(), time.monotonic()
-        self._rich: Any = None
+        self._rich: Progress | None = None
         if self._shown and self._out.isatty():
             self._rich = _rich_progress(self._out)
             self._task = self._rich.add_task(title, total=total)
             self._rich.start()
 
     def advance(self, count: int = 1) -> None:
-        """So many more are done."""
+        """Count further examples as done."""
         self.update(self._done + count, self._title)
 
     def update(self, done: int, title: str) -> None:
-        """So many are done in all, and what is shown beside the bar."""
+        """Set how many examples are done in all, and the title."""
         self._done, self._title = done, title
         wait = REDRAW_SECONDS if self._rich is not None else QUIET_SECONDS
         if self._shown and (now := time.monotonic()) - self._drawn > wait:
             self._drawn = now
             self._draw(now)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line above the bar."""
         if self._rich is not None:
             self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -67,7 +69,7 @@ class Bar:
             self._rich.update(self._task, completed=self._done, description=title, refresh=True)
             return
         of = f" of {self._total:,}" if self._total is not None else ""
-        self.say(
+        self.print(
             f"{self._title}: {self._done:,}{of}, {self._done / (now - self._since):,.0f} examples/s"
         )
 
@@ -83,9 +85,9 @@ class Bar:
         self.close()
 
 
-def _rich_progress(out: TextIO) -> Any:
-    """It draws when it is told to: a thread of its own would not go together with forked loader
-    processes."""
+def _rich_progress(out: TextIO) -> Progress:
+    """A progress display that draws on request only: a drawing thread does not go together with
+    forked loader processes."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -97,7 +99,7 @@ def _rich_progress(out: TextIO) -> Any:
     )
     from rich.text import Text
 
-    class HowFar(ProgressColumn):
+    class Share(ProgressColumn):
         def render(self, task: Task) -> Text:
             share = f"{task.percentage:.0f} %" if task.total else f"{task.completed:,.0f}"
             return Text(share + (f"  {task.speed:,.0f} examples/s" if task.speed else ""))
@@ -105,7 +107,7 @@ def _rich_progress(out: TextIO) -> Any:
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=10),
-        HowFar(),
+        Share(),
         TimeRemainingColumn(compact=True),
         TextColumn("left"),
         console=Console(file=out),
