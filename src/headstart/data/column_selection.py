@@ -32,19 +32,10 @@ PAIR_NAMES = (
     ("question", "context"), ("question", "sentence"), ("query", "document"),
     ("query", "passage"), ("context", "response"),
 )  # fmt: skip
-PAIR_STEMS = [
-    "text",
-    "sentence",
-    "sent",
-    "question",
-    "q",
-    "phrase",
-    "utterance",
-    "document",
-    "doc",
-    "string",
-    "seq",
-]
+PAIR_STEMS = (
+    "text", "sentence", "sent", "question", "q", "phrase", "utterance", "document", "doc",
+    "string", "seq",
+)  # fmt: skip
 SHOWN = 3  # values of a column
 MAX_ROLE_LENGTH = 40  # characters of a name of a part
 CACHE_SIZE = 1000  # different values of a column
@@ -75,10 +66,8 @@ def select_columns(
         HeadstartError: a named column is missing, or a column cannot be detected.
     """
     named = _named_columns(table, columns, kind)
-    split = columns.split
-    unused: dict[str, str] = {}
+    split, unused, notes = columns.split, dict[str, str](), list[str]()
     excluded = {columns.group, columns.time, columns.split}
-    notes: list[str] = []
     if split is None and detect_split:
         split, unused = find_split_column(table, {*named.values(), *excluded})
         notes = [f"column {split!r} tells the parts (by its name)"] if split else []
@@ -120,8 +109,13 @@ def _named_columns(table: Table, columns: Columns, kind: str) -> dict[str, str |
         if name is not None and name not in table.columns:
             raise HeadstartError(f"data.columns.{role}: {table.missing_column(name)}")
     named = {"label": columns.label, kind: getattr(columns, kind)}
-    if not all(named.values()):
-        _check_header(table)
+    if not all(named.values()) and (cell := example_in_header(table)) is not None:
+        raise HeadstartError(
+            f"{table.path}: the first line looks like an example, not like names of columns "
+            f"({cell!r} is also a value below or a number). Give the columns names in a first "
+            "line, or set data.header = false; columns are then called "
+            '"1", "2" and so on: data.columns = { text = "1", label = "2" }'
+        )
     return named
 
 
@@ -143,15 +137,16 @@ def _detect_columns(
     if item is not None and label is not None:
         return item, label, reason
     missing = " and ".join(role for role, name in ((kind, item), ("label", label)) if name is None)
-    binary = []
+    hint = ""
     if label is None:
         binary = [name for name, values in table.sample().items() if is_binary(values)]
-    hint = f". {_join(binary)} hold 0 and 1 only, one tag each: a run learns one of them"
+        label = next(iter(binary), "…")
+        if len(binary) > 1:
+            hint = f". {_join(binary)} hold 0 and 1 only, one tag each: a run learns one of them"
     raise HeadstartError(
         f"{table.path}: nothing says which column holds the {missing}; it has "
         f"{table.list_columns()}. Name them: data.columns = "
-        f'{{ {kind} = "{item or "…"}", label = "{label or (binary[0] if binary else "…")}" }}'
-        f"{hint if len(binary) > 1 else ''}"
+        f'{{ {kind} = "{item or "…"}", label = "{label}" }}{hint}'
     )
 
 
@@ -162,11 +157,9 @@ def example_in_header(table: Table) -> str | None:
     None if some name is a common column name, or the names number the columns.
     """
     names = table.columns
-    if table.path.suffix.lower() not in (".csv", ".tsv"):
-        return None
-    if COMMON_NAMES & {name.lower() for name in names}:
-        return None
-    if names in [tuple(map(str, range(first, first + len(names)))) for first in (0, 1)]:
+    numbered = [tuple(map(str, range(first, first + len(names)))) for first in (0, 1)]
+    has_common_name = not COMMON_NAMES.isdisjoint(map(str.lower, names))
+    if table.path.suffix.lower() not in (".csv", ".tsv") or has_common_name or names in numbered:
         return None
     for name, column in table.sample().items():
         values = [str(value) for value in column]
@@ -175,24 +168,13 @@ def example_in_header(table: Table) -> str | None:
     return None
 
 
-def _check_header(table: Table) -> None:
-    if (cell := example_in_header(table)) is not None:
-        raise HeadstartError(
-            f"{table.path}: the first line looks like an example, not like names of columns "
-            f"({cell!r} is also a value below or a number). Give the columns names in a first "
-            "line, or set data.header = false; columns are then called "
-            '"1", "2" and so on: data.columns = { text = "1", label = "2" }'
-        )
-
-
 def text_pair(columns: Sequence[str]) -> tuple[str, str] | None:
     """Two columns whose names say that their texts belong together."""
     names = {name.lower().replace(" ", "_"): name for name in columns}
     numbered = [
-        (f"{stem}{separator}{first}", f"{stem}{separator}{second}")
+        (f"{stem}{first}", f"{stem}{second}")
         for stem in PAIR_STEMS
-        for separator in ("", "_")
-        for first, second in ("12", "ab")
+        for first, second in (("1", "2"), ("a", "b"), ("_1", "_2"), ("_a", "_b"))
     ]
     for first, second in (*PAIR_NAMES, *numbered):
         if first in names and second in names:
@@ -233,8 +215,7 @@ def _not_parts_note(table: Table, column: str) -> str | None:
     """Why a column does not name parts; None if it does."""
     role_of = lru_cache(CACHE_SIZE)(role_from_name)
     rows = 0
-    roles: Counter[str] = Counter()
-    others: dict[str, None] = {}
+    roles, others = Counter[str](), dict[str, None]()
     for _, (value,) in table.rows((column,)):
         text = "" if value is None else str(value).strip()[:MAX_ROLE_LENGTH]
         rows += 1

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,85 +21,76 @@ from pathlib import Path
 from headstart.errors import HeadstartError
 
 PACKAGES = {
-    "gensim": "gensim",
-    "numpy": "numpy",
-    "pandas": "pandas",
-    "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "torch": "torch",
-}
-TRAIN, TEST = 100, 100  # a library
-CANDIDATES = 600  # a library
-FOREIGN = {
-    "test",
-    "tests",
-    "testing",
-    "externals",
-    "_external",
-    "_vendor",
-    "third_party",
-    "array_api_compat",
-    "array_api_extra",
-}
+    "gensim": "gensim", "numpy": "numpy", "pandas": "pandas", "scikit-learn": "sklearn",
+    "scipy": "scipy", "torch": "torch",
+}  # fmt: skip
+TRAIN, TEST, CANDIDATES = 100, 100, 600  # docstrings of a library
+EXCLUDED_FOLDERS = {  # tests, and copies of other libraries
+    "test", "tests", "testing", "externals", "_external", "_vendor", "third_party",
+    "array_api_compat", "array_api_extra",
+}  # fmt: skip
 NAMES = re.compile(
     r"(?i)\b(numpy|np|pandas|pd|sklearn|scikit[- ]?learn|pytorch|torch\w*|scipy|gensim)\b"
 )
 MASK = "library"
-FEWEST_WORDS = 6
+MIN_WORDS = 6
 
 
 def versions() -> str:
-    """The versions that the set depends on, in short."""
+    """A hash of the versions that the set depends on."""
     try:
-        found = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+        installed = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     except importlib.metadata.PackageNotFoundError as error:
         raise HeadstartError(
             f"data.source: sample:docstrings reads the source of {error}, which is not installed"
         ) from None
-    return hashlib.sha256(" ".join(found).encode()).hexdigest()[:12]
+    return hashlib.sha256(" ".join(installed).encode()).hexdigest()[:12]
 
 
 def write_docstrings(folder: Path) -> None:
     """train.jsonl and test.jsonl with 100 docstrings a library each."""
-    found = {label: set(_first_few(package)) for label, package in PACKAGES.items()}
-    counted: dict[str, int] = {}
-    for texts in found.values():
-        for text in texts:
-            counted[text.lower()] = counted.get(text.lower(), 0) + 1
-    parts: dict[str, list[dict[str, str]]] = {"train": [], "test": []}
-    for label, texts in found.items():
-        own = sorted((text for text in texts if counted[text.lower()] == 1), key=_place)
-        parts["train"] += [{"text": text, "label": label} for text in own[:TRAIN]]
-        parts["test"] += [{"text": text, "label": label} for text in own[TRAIN : TRAIN + TEST]]
+    candidates = {label: set(_first_paragraphs(package)) for label, package in PACKAGES.items()}
+    counts = Counter(text.lower() for texts in candidates.values() for text in texts)
+    parts: dict[str, list[tuple[str, str]]] = {"train": [], "test": []}
+    for label, texts in candidates.items():
+        unique = sorted((text for text in texts if counts[text.lower()] == 1), key=_random_key)
+        parts["train"] += [(text, label) for text in unique[:TRAIN]]
+        parts["test"] += [(text, label) for text in unique[TRAIN : TRAIN + TEST]]
     for part, rows in parts.items():
         lines = [
-            json.dumps(row, ensure_ascii=False)
-            for row in sorted(rows, key=lambda row: _place(row["text"]))
+            json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n"
+            for text, label in sorted(rows, key=lambda row: _random_key(row[0]))
         ]
-        (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / f"{part}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def _place(text: str) -> str:
-    """A random place that is always the same."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
-def _first_few(package: str) -> Iterator[str]:
-    """Masked first paragraphs of a package's public docstrings, from its files in random but fixed
-    order."""
+def package_folder(package: str, use: str) -> Path:
+    """The folder of an installed package, which is not imported; `use` begins the message."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise HeadstartError(
-            f"data.source: sample:docstrings reads the source of {package}, which is not installed"
+            f"data.source: {use} {package}, which is not installed; pip install "
+            '"headstart[offline]"'
         )
-    root = Path(spec.submodule_search_locations[0])
-    files = [path for path in root.rglob("*.py") if not FOREIGN & set(path.relative_to(root).parts)]
+    return Path(spec.submodule_search_locations[0])
+
+
+def _random_key(text: str) -> str:
+    """For a random order that is always the same."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _first_paragraphs(package: str) -> Iterator[str]:
+    """Masked first paragraphs of public docstrings, from files in a random but fixed order."""
+    root = package_folder(package, "sample:docstrings reads the source of")
+    files = (path.relative_to(root) for path in root.rglob("*.py"))
+    included = [path for path in files if not EXCLUDED_FOLDERS.intersection(path.parts)]
     seen: set[str] = set()
-    for path in sorted(files, key=lambda path: _place(path.relative_to(root).as_posix())):
-        for docstring in _docstrings(path):
+    for path in sorted(included, key=lambda path: _random_key(path.as_posix())):
+        for docstring in _docstrings(root / path):
             paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
             text = NAMES.sub(MASK, paragraph)
-            if len(text.split()) >= FEWEST_WORDS and text not in seen:
+            if len(text.split()) >= MIN_WORDS and text not in seen:
                 seen.add(text)
                 yield text
         if len(seen) >= CANDIDATES:

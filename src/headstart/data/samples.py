@@ -4,23 +4,23 @@ download."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from headstart.data.cache import cache_folder, make_once
-from headstart.data.docstrings import versions, write_docstrings
+from headstart.data.docstrings import package_folder, versions, write_docstrings
 from headstart.errors import HeadstartError
 from headstart.registry import unknown
 
 SIZE = 96  # pixels a side of a patch
 TRAIN_PATCHES, TEST_PATCHES = 15, 40  # a photograph
 PHOTOGRAPHS = {
-    "skimage": ("brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
-    "hubble_deep_field", "ihc",
-                "moon", "motorcycle_left", "page", "retina", "rocket"),
+    "skimage": (
+        "brick", "camera", "cell", "chelsea", "coffee", "coins", "grass", "gravel",
+        "hubble_deep_field", "ihc", "moon", "motorcycle_left", "page", "retina", "rocket",
+    ),
     "sklearn": ("china", "flower"),
 }  # fmt: skip
 
@@ -53,10 +53,8 @@ def _patches(folder: Path) -> None:
                 for number in range(count):
                     top = random.integers(0, half.shape[0] - SIZE + 1)
                     left = random.integers(0, half.shape[1] - SIZE + 1)
-                    _save(
-                        half[top : top + SIZE, left : left + SIZE],
-                        folder / part / name / f"{number:02}.png",
-                    )
+                    patch = half[top : top + SIZE, left : left + SIZE]
+                    _save(patch, folder / part / name / f"{number:02}.png")
 
 
 def _digits(folder: Path) -> None:
@@ -76,22 +74,11 @@ def _digits(folder: Path) -> None:
 
 
 def _photograph(package: str, name: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise HeadstartError(
-            f"data.source: sample:patches is made of photographs that come with {package}, which "
-            "is not installed; "
-            'pip install "headstart[offline]"'
-        )
-    folder = Path(spec.submodule_search_locations[0]) / (
-        "data" if package == "skimage" else "datasets/images"
-    )
-    found = sorted(folder.glob(f"{name}.*"))
-    if not found:
-        raise HeadstartError(
-            f"data.source: {folder} has no photograph {name!r}; reinstall {package}"
-        )
-    return found[0]
+    folder = package_folder(package, "sample:patches is made of photographs that come with")
+    folder /= "data" if package == "skimage" else "datasets/images"
+    for path in sorted(folder.glob(f"{name}.*")):
+        return path
+    raise HeadstartError(f"data.source: {folder} has no photograph {name!r}; reinstall {package}")
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
