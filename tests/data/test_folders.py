@@ -496,7 +496,8 @@ def test_a_name_that_fits_two_files_and_a_folder_that_no_table_needs(
 ) -> None:
     touch(tmp_path, "img1.png", "img1.jpg")
     with pytest.raises(
-        HeadstartError, match=r"line 2: 'img1' may be img1\.jpg or img1\.png; write its extension"
+        HeadstartError,
+        match=r"labels.csv:2: 'img1' may be img1\.jpg or img1\.png; write its extension",
     ):
         read_images(
             read_recipe(write_recipe(data={"source": table_of(tmp_path, ["img1", "img2"])}))

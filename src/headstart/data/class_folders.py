@@ -84,6 +84,11 @@ class ClassFiles:
             )
         return notes
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The names of the classes."""
+        return list(self.files)
+
     def __len__(self) -> int:
         return sum(map(len, self.files.values()))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
@@ -13,10 +12,9 @@ from headstart.data.class_folders import ClassFiles
 from headstart.data.column_selection import SelectedColumns
 from headstart.data.file_tree import list_folder
 from headstart.data.image_formats import has_image_extension
-from headstart.data.label_encoding import check_label_counts, parse_label
-from headstart.data.skipped import NO_KEY, NO_LABEL, NO_ROLE, Skipped, skip
+from headstart.data.labelled_rows import labelled_rows
+from headstart.data.skipped import Skipped, skip
 from headstart.data.tables import Table
-from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
 
@@ -143,44 +141,28 @@ def list_image_table(
     paths = ImagePathResolver(
         folder, f"data.columns.image: column {columns.item!r} of {table.path}"
     )
-    where = f"data.columns.label: column {columns.label!r} of {table.path}"
     parts: dict[str, dict[str, list[str]]] = {}
     keys: dict[str, str] = {}
-    counts: Counter[str] = Counter()
     skipped: Skipped = {}
     first = ""
-    names = [columns.item, columns.label, columns.key, columns.split]
-    for line, (cell, value, *others) in table.rows(tuple(name for name in names if name)):
-        example = f"{printable(table.path.name)}:{line}"
-        label = parse_label(value, where, example)
-        key = _strip(others.pop(0)) if columns.key else ""
-        role = role_from_name(str(others.pop(0))) if columns.split else ""
-        if label is None:
-            skip(skipped, NO_LABEL, example)
-        elif role is None:
-            skip(skipped, NO_ROLE, example)
-        elif columns.key and not key:
-            skip(skipped, NO_KEY, example)
-        elif not has_value(cell):
-            skip(skipped, "no path", example)
-        else:
-            path, problem = paths.resolve(cell)
-            if problem:
-                raise HeadstartError(f"{table.path}, line {line}: {quoted(str(cell))} {problem}")
-            first = first or str(cell)
-            parts.setdefault(role, {}).setdefault(label, []).append(path)
-            counts[label] += 1
-            if columns.key:
-                keys[path] = key
+    for row in labelled_rows(table, columns):
+        problem = row.problem or ("" if has_value(row.value) else "no path")
+        if problem:
+            skip(skipped, problem, row.name)
+            continue
+        path, ambiguity = paths.resolve(row.value)
+        if ambiguity:
+            raise HeadstartError(
+                f"{table.path.parent / row.name}: {quoted(str(row.value))} {ambiguity}"
+            )
+        first = first or str(row.value)
+        parts.setdefault(row.role, {}).setdefault(row.label, []).append(path)
+        if columns.key:
+            keys[path] = row.key
     files = [path for by_label in parts.values() for paths in by_label.values() for path in paths]
     _check_any_exists(files, first, table, folder)
-    check_label_counts(counts, where, complete=True)
     parts = parts or {"": {}}
     return {role: ClassFiles(folder, part, keys=keys) for role, part in parts.items()}, skipped
-
-
-def _strip(value: object) -> str:
-    return "" if value is None else str(value).strip()
 
 
 def _check_any_exists(paths: Sequence[str], name: str, table: Table, folder: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -34,7 +34,38 @@ IMAGE_FILES = FileKind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
 TEXT_FILES = FileKind("text", lambda path: path.suffix.lower() == ".txt", "positive/1.txt")
 Notes = defaultdict[str, list[str]]  # sentences by the role of the part that they are about
 ALL = ""  # in place of a role, for the whole data set
-Part = TypeVar("Part", ClassFiles, Texts)
+Part = TypeVar("Part", bound=ClassFiles | Texts)
+
+
+@dataclass(frozen=True)
+class _Parts(Generic[Part]):
+    """The parts of a source as they are read, and the classes of the training part.
+
+    column: of the texts or images, if they come from a table. hints: for messages about classes.
+    """
+
+    by_role: dict[str, Part]
+    encoder: LabelEncoder
+    notes: Notes
+    hints: Sequence[str]
+    training: Path
+    column: str | None
+
+    def dataset(
+        self, recipe: Recipe, examples: dict[str, Examples], noun: str, unreadable: Skipped
+    ) -> Dataset:
+        """The data set of the encoded examples, split where the source has no test part."""
+        labels = self.encoder.labels
+        check_class_sizes(
+            examples["train"].labels, labels, self.training, noun, unreadable, self.hints
+        )
+        dataset = train_test_split(examples, labels, recipe)
+        if recipe.data.limit is not None:
+            check_class_sizes(dataset.train.labels, labels, "data.limit", "examples")
+        dataset = replace(dataset, column=self.column)
+        for role, sentences in self.notes.items():
+            dataset = dataset.with_notes(*sentences, parts=[role] if role else [])
+        return dataset
 
 
 @with_archive_names
@@ -46,54 +77,18 @@ def read_images(recipe: Recipe) -> Dataset:
             examples of one, a held-out part has classes that training lacks, or files are
             unreadable and the recipe calls that an error.
     """
-    data = recipe.data
-    paths, source_notes = find_sources(data, IMAGE_FILES)
-    notes: Notes = defaultdict(list, {ALL: source_notes})
-    parts: dict[str, ClassFiles] = {}
-    skipped: dict[str, Skipped] = {}
-    hints: list[str] = []
-    columns = data.columns
-    if data.images is not None and all(path.is_dir() for path in paths.values()):
-        raise HeadstartError(
-            "data.images: is for paths in a table, and the source is a folder of classes; remove it"
-        )
-    for role, path in paths.items():
-        if path.is_dir():
-            parts[role] = list_class_folders(path, IMAGE_FILES)
-            hints += single_class_hints(parts[role]) if role == "train" else []
-            continue
-        table = open_table(path, data.header)
-        selected = _select_columns(table, columns, "image", recipe, role)
-        # the same columns in the other parts
-        columns = columns.model_copy(update={"image": selected.item, "label": selected.label})
-        hints += unsupported_task_hints(table, selected) if role == "train" else []
-        notes[role] += [*table.notes, *selected.notes]
-        folder = images_folder(data.images, table)
-        by_role, skipped[role] = list_image_table(table, selected, folder)
-        parts |= (
-            _parts_of_split_column(by_role, paths, selected, notes[role])
-            if selected.split
-            else {role: by_role[""]}
-        )
-    notes[ALL] += hints
-    for role, rows in skipped.items():
-        notes[role] += skipped_notes(role, rows, data.unreadable)
-    parts = _single_held_out_is_test(parts, recipe)
-    encoder = LabelEncoder(parts["train"].files)
+
+    def of_table(table: Table, columns: SelectedColumns) -> tuple[dict[str, ClassFiles], Skipped]:
+        return list_image_table(table, columns, images_folder(recipe.data.images, table))
+
+    parts = _read_parts(recipe, IMAGE_FILES, lambda files: (files, {}), of_table)
     examples = {}
     unreadable: dict[str, Skipped] = {}
-    for role, files in parts.items():
-        notes[role] += _label_notes(encoder, list(files.files), role, files.folder, hints)
-        examples[role], unreadable[role] = _read_images(files, encoder)
-        notes[role] += files.notes("image")
-    for role, note in _unreadable_notes(unreadable, data.unreadable, examples).items():
-        notes[role].append(note)
-    hints += skipped_notes("train", skipped.get("train", {}), data.unreadable)
-    check_class_sizes(
-        examples["train"].labels, encoder.labels, paths["train"], "images",
-        unreadable["train"], hints,
-    )  # fmt: skip
-    dataset = _split(examples, encoder.labels, recipe, notes, columns.image)
+    for role, files in parts.by_role.items():
+        examples[role], unreadable[role] = _read_images(files, parts.encoder)
+    for role, note in _unreadable_notes(unreadable, recipe.data.unreadable, examples).items():
+        parts.notes[role].append(note)
+    dataset = parts.dataset(recipe, examples, "images", unreadable["train"])
     return with_grey_range(dataset, recipe.model.preprocessing.grey_range)
 
 
@@ -106,62 +101,89 @@ def read_texts(recipe: Recipe) -> Dataset:
             missing or holds something else, there are fewer than two classes or two examples of
             one, or a held-out part has classes that training lacks.
     """
+    parts = _read_parts(recipe, TEXT_FILES, of_files, of_table)
+    examples = {}
+    for role, texts in parts.by_role.items():
+        classes = np.array([parts.encoder.index(name) for name in texts.labels], np.int64)
+        examples[role] = replace(texts.examples, labels=classes[texts.examples.labels])
+    return parts.dataset(recipe, examples, "texts", {})
+
+
+def _read_parts(
+    recipe: Recipe,
+    kind: FileKind,
+    of_files: Callable[[ClassFiles], tuple[Part, Skipped]],
+    of_table: Callable[[Table, SelectedColumns], tuple[dict[str, Part], Skipped]],
+) -> _Parts[Part]:
+    """The parts of a recipe's source.
+
+    Args:
+        of_files: makes (a part, what is left out) of class folders. of_table: makes (the parts by
+            the roles in the split column or "", the rows left out) of a table.
+    """
     data = recipe.data
-    paths, source_notes = find_sources(data, TEXT_FILES)
-    notes: Notes = defaultdict(list, {ALL: source_notes})
-    parts: dict[str, Texts] = {}
-    hints: list[str] = []
     columns = data.columns
-    if data.images is not None:
-        raise HeadstartError(
-            f"data.images: is for tables of images, and the task {recipe.task} reads texts; "
-            "remove it"
-        )
+    paths, source_notes = find_sources(data, kind)
+    _check_images_key(recipe, kind, paths)
+    notes: Notes = defaultdict(list, {ALL: source_notes})
+    parts: dict[str, Part] = {}
+    hints: list[str] = []
+    column: str | None = None
     for role, path in paths.items():
-        is_optional = role == "test" and data.test is None
         if path.is_dir():
-            files = list_class_folders(path, TEXT_FILES)
-            hints += single_class_hints(files) if role == "train" else []
-            parts[role] = of_files(files)
-            notes[role] += skipped_notes(role, parts[role].left_out, data.unreadable)
-            notes[role] += files.notes("text")
-            continue
-        table = open_table(path, data.header)
-        if is_optional and columns.label and columns.label not in table.columns:
-            notes[ALL].append(
-                f"{path.name} has no column {columns.label!r}, so it cannot be the test; left out"
-            )
-            continue
-        selected = _select_columns(table, columns, "text", recipe, role)
-        # the same columns in the other parts
-        columns = columns.model_copy(update={"text": selected.item, "label": selected.label})
-        hints += unsupported_task_hints(table, selected) if role == "train" else []
-        notes[role] += [*table.notes, *selected.notes]
-        texts = of_table(table, selected)
-        notes[role] += skipped_notes(role, texts.left_out, data.unreadable)
-        if is_optional and not len(texts):
-            notes[ALL].append(f"{path.name} has no labels, so it cannot be the test; left out")
-        elif selected.split:
-            parts |= _parts_of_split_column(texts.by_role(), paths, selected, notes[role])
+            files = list_class_folders(path, kind)
+            parts[role], skipped = of_files(files)
+            part_hints, part_notes = single_class_hints(files), files.notes(kind.noun)
         else:
-            parts[role] = texts
-    notes[ALL] += hints
-    parts = _single_held_out_is_test(parts, recipe)
+            table = open_table(path, data.header)
+            is_optional = role == "test" and data.test is None
+            if is_optional and columns.label and columns.label not in table.columns:
+                notes[ALL].append(
+                    f"{path.name} has no column {columns.label!r}, so it cannot be the test; left "
+                    "out"
+                )
+                continue
+            selected = _select_columns(table, columns, kind.noun, recipe, role)
+            column = selected.item
+            # the same columns in the other parts
+            known = {kind.noun: selected.item, "label": selected.label}
+            columns = columns.model_copy(update=known)
+            by_role, skipped = of_table(table, selected)
+            part_hints = unsupported_task_hints(table, selected)
+            part_notes = [*table.notes, *selected.notes]
+            if is_optional and not any(map(len, by_role.values())):
+                notes[ALL].append(f"{path.name} has no labels, so it cannot be the test; left out")
+            elif selected.split:
+                parts |= _parts_of_split_column(by_role, paths, selected, part_notes)
+            else:
+                parts[role] = by_role[""]
+        left_out = skipped_notes(role, skipped, data.unreadable)
+        notes[role] += [*part_notes, *left_out]
+        if role == "train":
+            notes[ALL] += part_hints
+            hints = [*part_hints, *left_out]
+    if set(parts) == {"train", "validation"} and not isinstance(data.validation, str):
+        parts["test"] = parts.pop("validation")  # a single held-out part is the test
     encoder = LabelEncoder(parts["train"].labels)
-    for role, texts in parts.items():
+    for role, part in parts.items():
         path = paths.get(role, paths["train"])
-        notes[role] += _label_notes(encoder, texts.labels, role, path, hints)
-        if not len(texts):
+        notes[role] += _label_notes(encoder, part.labels, role, path, hints)
+        if not len(part):
             raise HeadstartError(
-                f"{path}: the {role} part has no labelled text; expected a table with rows, or "
-                "files"
+                f"{path}: the {role} part has no labelled {kind.noun}; expected a table with rows, "
+                "or files"
             )
-    examples = {role: _encode_labels(texts, encoder) for role, texts in parts.items()}
-    hints += skipped_notes("train", parts["train"].left_out, data.unreadable)
-    check_class_sizes(
-        examples["train"].labels, encoder.labels, paths["train"], "texts", hints=hints
-    )
-    return _split(examples, encoder.labels, recipe, notes, columns.text)
+    return _Parts(parts, encoder, notes, hints, paths["train"], column)
+
+
+def _check_images_key(recipe: Recipe, kind: FileKind, paths: Mapping[str, Path]) -> None:
+    problem = ""
+    if not kind.named_in_tables:
+        problem = f"is for tables of images, and the task {recipe.task} reads {kind.noun}s"
+    elif all(path.is_dir() for path in paths.values()):
+        problem = "is for paths in a table, and the source is a folder of classes"
+    if recipe.data.images is not None and problem:
+        raise HeadstartError(f"data.images: {problem}; remove it")
 
 
 def _select_columns(
@@ -203,28 +225,6 @@ def _parts_of_split_column(
     return {role: part for role, part in by_role.items() if role not in elsewhere}
 
 
-def _single_held_out_is_test(parts: dict[str, Part], recipe: Recipe) -> dict[str, Part]:
-    if set(parts) == {"train", "validation"} and not isinstance(recipe.data.validation, str):
-        return {"train": parts["train"], "test": parts["validation"]}
-    return parts
-
-
-def _split(
-    parts: dict[str, Examples],
-    labels: tuple[str, ...],
-    recipe: Recipe,
-    notes: Notes,
-    column: str | None,
-) -> Dataset:
-    dataset = train_test_split(parts, labels, recipe)
-    if recipe.data.limit is not None:
-        check_class_sizes(dataset.train.labels, labels, "data.limit", "examples")
-    dataset = replace(dataset, column=column)
-    for role, sentences in notes.items():
-        dataset = dataset.with_notes(*sentences, parts=[role] if role else [])
-    return dataset
-
-
 def _label_notes(
     encoder: LabelEncoder, labels: Sequence[str], role: str, path: Path, hints: Sequence[str]
 ) -> list[str]:
@@ -242,11 +242,6 @@ def _label_notes(
             "training examples of them" + "".join(f". But {hint}" for hint in hints)
         )
     return encoder.spelling_notes(labels, role)
-
-
-def _encode_labels(texts: Texts, encoder: LabelEncoder) -> Examples:
-    indices = np.array([encoder.index(name) for name in texts.labels], dtype=np.int64)
-    return replace(texts.examples, labels=indices[texts.examples.labels])
 
 
 def _read_images(files: ClassFiles, encoder: LabelEncoder) -> tuple[Examples, Skipped]:

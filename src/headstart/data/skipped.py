@@ -10,7 +10,6 @@ from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 SHOWN = 5
-NO_LABEL, NO_KEY, NO_ROLE = "no label", "no group or time", "no known part"
 Skipped = dict[str, tuple[int, list[str]]]  # by reason: how many, the first few
 SkippedPaths = dict[str, list[str]]  # by reason
 
