@@ -11,7 +11,7 @@ from headstart.models import sklearn_head
 from headstart.models.baselines import baselines
 from headstart.recipe import Recipe
 from headstart.recipe.file import read
-from headstart.recipe.strategy import AUTO
+from headstart.recipe.transfer import AUTO
 from headstart.tasks import tasks
 from headstart.transfer.strategies import strategies
 

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +105,12 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
     write_text(folder / "suspects.csv", _csv(header, doubts))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
-        shown = CheckPage(source, tuple(lines), dataset, found, doubts, recipe.seed)
-        varied = frozen.network.preprocessor(recipe.augment.policy or modality.policies[0])
-        write_check_page(shown, frozen.network.preprocessor(), varied, folder / "check.html")
+        plain, varied = frozen.preprocessor, frozen.augmenting_preprocessor
+        shown = CheckPage(
+            source, tuple(lines), dataset, found, doubts, recipe.seed,
+            partial(modality.as_shown, plain), plain.show, varied.show,
+        )  # fmt: skip
+        write_check_page(shown, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
     elif page:
         lines.append(

@@ -173,7 +173,7 @@ def _torch_export(
 
 def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
     from headstart.inference.hub_folder import write_hub_folder
-    from headstart.report.model_card import model_card
+    from headstart.inference.model_card import model_card
 
     labels, answers = member.spec.labels, {}
     modality = member.task.modality

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.recipe import Recipe
-from headstart.recipe.strategy import AUTO
+from headstart.recipe.transfer import AUTO
 from headstart.report.describe import describe_parts
 from headstart.tasks import task_for
 from headstart.transfer.strategies import strategies

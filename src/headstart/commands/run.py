@@ -56,7 +56,7 @@ def run(
     is_main = machine.rank == 0
     progress = progress if progress is not None and is_main else Progress(io.StringIO())
 
-    from headstart.report.outcome import report_of, write_run
+    from headstart.commands.outcome import report_of, write_run
     from headstart.runtime.processes import wait
 
     context = _note_changes(prepare(recipe, machine, on_event=progress.tell))

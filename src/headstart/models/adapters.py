@@ -6,15 +6,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from headstart.errors import HeadstartError, needs_extra
+from headstart.models.network import Network
 from headstart.models.spec import AddedAdapters
-
-if TYPE_CHECKING:
-    from headstart.models.network import Network
 
 TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by architecture
     **dict.fromkeys(
@@ -97,12 +95,6 @@ def merge(network: Network) -> None:
         if block != "adapters"
     }
     network.spec = network.spec.model_copy(update={"adapters": None})
-
-
-def own_names(names: Iterable[str], head: str) -> list[str]:
-    """Those of the tensors of an adapted network that are not the frozen backbone's: adapters and
-    head."""
-    return [name for name in names if ".lora_" in name or name.startswith(f"{head}.")]
 
 
 def _find(network: Network, targets: tuple[str, ...], asked: bool) -> list[str]:

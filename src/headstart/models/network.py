@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
 from headstart.models import sklearn_head
-from headstart.models.adapters import own_names
 from headstart.models.preprocessor import Preprocessor
 from headstart.models.spec import CONFIG, Origin, Spec
 from headstart.recipe import Head
@@ -127,11 +126,10 @@ class Network(nn.Module):
         """What a run saves: all tensors, or beside an untouched backbone those of the adapters and
         the head."""
         state = self.net.state_dict()
-        return (
-            {name: state[name] for name in own_names(state, self.head_name)}
-            if self.spec.adapters
-            else state
-        )
+        if not self.spec.adapters:
+            return state
+        head = f"{self.head_name}."
+        return {key: state[key] for key in state if ".lora_" in key or key.startswith(head)}
 
     def load_weights(self, folder: Path) -> None:
         """Read the weights, and the classifier if there is one, that `save` wrote.

@@ -83,7 +83,14 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_its_strategies(self, info: ValidationInfo) -> Recipe:
         if (registry := (info.context or {}).get("strategy")) is not None:
-            check_strategies(self, registry)
+            check_strategies(
+                self.strategies,
+                self.transfer,
+                self.model.head,
+                self.train,
+                self.augment,
+                registry,
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from headstart.recipe.training import Train
+from headstart.recipe.model import Head
+from headstart.recipe.training import Augment, Train
+from headstart.recipe.transfer import AUTO, Transfer
 from headstart.registry import Registry
 
-if TYPE_CHECKING:
-    from headstart.recipe.recipe import Recipe
-
 FROZEN = "feature_extraction"
-AUTO = "auto"  # no strategy, but the choice of one
 NEED_STEPS = ("loss", "label_smoothing", "max_grad_norm", "early_stopping")  # keys of [train]
 
 
@@ -45,44 +42,54 @@ class Traits:
         return self.pretrained and not self.frozen and not self.adapted
 
 
-def check_strategies(recipe: Recipe, registry: Registry[Traits]) -> None:
+def check_strategies(
+    names: Collection[str],
+    transfer: Transfer,
+    head: Head,
+    train: Train,
+    augment: Augment,
+    registry: Registry[Traits],
+) -> None:
     """Refuse keys that no strategy of a recipe reads, and those that do not go with its main one.
 
+    Args:
+        names: all strategies of the recipe; names of baselines are ignored.
+
     Raises:
-        ValueError: there is one.
+        ValueError: there is such a key.
     """
-    named = {name: registry.get(name) for name in recipe.strategies if name in registry}
-    if AUTO not in recipe.strategies:
-        _check_reads(recipe, named, registry.loaded())
-        _check_classifier(recipe, named)
+    named = {name: registry.get(name) for name in names if name in registry}
+    if AUTO not in names:
+        _check_reads(transfer, named, registry.loaded())
+        _check_classifier(head, named)
     for name, strategy in named.items():
-        given = [f"transfer.{key}" for key in strategy.one_of if recipe.transfer.given(key)]
+        given = [f"transfer.{key}" for key in strategy.one_of if transfer.given(key)]
         if strategy.one_of and len(given) != 1:
             keys = ", ".join(f"transfer.{key}" for key in strategy.one_of)
             raise ValueError(
                 f"strategy {name!r} needs exactly one of {keys}; found "
                 + (" and ".join(given) or "none of them")
             )
-    name = recipe.transfer.strategy
-    if name != AUTO:
-        _check_pretrained(recipe, name, registry)
-        if named[name].frozen:
-            _check_frozen(recipe, name)
+    if transfer.strategy != AUTO:
+        _check_pretrained(transfer, registry)
+        if named[transfer.strategy].frozen:
+            _check_frozen(transfer.strategy, head, train, augment)
 
 
-def _check_reads(recipe: Recipe, named: Mapping[str, Traits], known: Mapping[str, Traits]) -> None:
-    for key in type(recipe.transfer).model_fields:
+def _check_reads(
+    transfer: Transfer, named: Mapping[str, Traits], known: Mapping[str, Traits]
+) -> None:
+    for key in type(transfer).model_fields:
         readers = sorted(name for name, strategy in known.items() if key in strategy.reads)
-        if readers and recipe.transfer.given(key) and named.keys().isdisjoint(readers):
+        if readers and transfer.given(key) and named.keys().isdisjoint(readers):
             raise ValueError(
                 f"transfer.{key} belongs to strategy {' or '.join(map(repr, readers))}; found "
-                f"strategy {recipe.transfer.strategy!r}: remove the key, or set "
+                f"strategy {transfer.strategy!r}: remove the key, or set "
                 f'transfer.strategy = "{readers[0]}"'
             )
 
 
-def _check_classifier(recipe: Recipe, named: Mapping[str, Traits]) -> None:
-    head = recipe.model.head
+def _check_classifier(head: Head, named: Mapping[str, Traits]) -> None:
     if head.classifier and not any(
         strategy.frozen if head.is_estimator else strategy.probes for strategy in named.values()
     ):
@@ -92,15 +99,15 @@ def _check_classifier(recipe: Recipe, named: Mapping[str, Traits]) -> None:
         )
 
 
-def _check_pretrained(recipe: Recipe, name: str, registry: Registry[Traits]) -> None:
-    strategy = registry.get(name)
-    if recipe.transfer.freeze_statistics and not strategy.pretrained:
+def _check_pretrained(transfer: Transfer, registry: Registry[Traits]) -> None:
+    name, strategy = transfer.strategy, registry.get(transfer.strategy)
+    if transfer.freeze_statistics and not strategy.pretrained:
         raise ValueError(
             f"strategy {name!r} starts from random weights, so there are no statistics to "
             "keep; found transfer.freeze_statistics: remove it"
         )
     for key in ("l2_sp", "wise_ft"):
-        if recipe.transfer.given(key) and not strategy.tunes_pretrained:
+        if transfer.given(key) and not strategy.tunes_pretrained:
             known = registry.loaded().items()
             others = [repr(other) for other, traits in known if traits.tunes_pretrained]
             raise ValueError(
@@ -110,8 +117,8 @@ def _check_pretrained(recipe: Recipe, name: str, registry: Registry[Traits]) -> 
             )
 
 
-def _check_frozen(recipe: Recipe, name: str) -> None:
-    train, augment, default = recipe.train, recipe.augment, Train()
+def _check_frozen(name: str, head: Head, train: Train, augment: Augment) -> None:
+    default = Train()
     varied = [key for key in ("policy", "mixup", "cutmix") if getattr(augment, key)]
     if augment.policy == "none":
         varied.remove("policy")
@@ -123,7 +130,7 @@ def _check_frozen(recipe: Recipe, name: str) -> None:
             "that trains the backbone, such as 'fine_tune'"
         )
     unread = [key for key in NEED_STEPS if getattr(train, key) != getattr(default, key)]
-    if unread and recipe.model.head.fitting != "gradient":
+    if unread and head.fitting != "gradient":
         raise ValueError(
             f"train.{unread[0]}: strategy {name!r} fits this head as a whole, without epochs; "
             "remove it, or set model.head.classifier = 'gradient'"

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from headstart.recipe.section import Section, Share, registered, several
-from headstart.recipe.strategy import AUTO
+
+AUTO = "auto"  # in place of a strategy's name: chosen from the data
 
 
 class Adapters(Section):

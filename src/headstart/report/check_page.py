@@ -1,23 +1,17 @@
-"""The page of `headstart check`: examples of each class as read and as varied, likes, and doubtful
-labels. One file."""
+"""The page of `headstart check`: duplicates, doubtful labels, and examples of each class."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from markupsafe import Markup
-from PIL import Image
 
 from headstart.checks.leaks import Leaks, Pair
 from headstart.data.dataset import Dataset
 from headstart.files import write_text
-from headstart.report.html import as_html, render
-
-if TYPE_CHECKING:
-    from headstart.models.preprocessor import Preprocessor
+from headstart.report.html import Shown, as_html, render
 
 # examples a class, classes, pairs and doubtful labels on the page
 EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60
@@ -25,8 +19,13 @@ EACH, CLASSES, PAIRS, DOUBTS = 6, 30, 60, 60
 
 @dataclass(frozen=True)
 class CheckPage:
-    """What the page shows. `doubts` has part, example, label, suspected label and their
-    probabilities a row."""
+    """The content of the page.
+
+    doubts: part, example, label, predicted label and the probabilities of both a row.
+    as_shown: an example as it stands in the data, as far as possible.
+    plain, augmented: what the network reads of an example, and the same as in training, given the
+        example's row.
+    """
 
     source: str
     lines: tuple[str, ...]
@@ -34,26 +33,30 @@ class CheckPage:
     leaks: Leaks
     doubts: list[list[str]]
     seed: int
+    as_shown: Callable[[str], Shown]
+    plain: Callable[[str], Shown]
+    augmented: Callable[[str, int], Shown]
 
 
-def write_check_page(
-    page: CheckPage, plain: Preprocessor, varied: Preprocessor, path: Path
-) -> None:
-    """Write the page; every name and text from the data is shown as text, whatever it holds."""
+def write_check_page(page: CheckPage, path: Path) -> None:
+    """Write the page; names and texts from the data are escaped."""
     pairs, doubts = _worst(page.leaks), page.doubts[:DOUBTS]
-    shown = {(pair.part, pair.name) for pair in pairs} | {
-        (pair.other_part, pair.other_name) for pair in pairs
-    }
-    shown |= {(part, name) for part, name, *_ in doubts}
+    shown = {(part, name) for part, name, *_ in doubts}
+    for pair in pairs:
+        shown |= {(pair.part, pair.name), (pair.other_part, pair.other_name)}
     figures = {
-        (role, name): as_html(_as_it_stands(part.items[row], plain))
+        (role, name): as_html(page.as_shown(part.items[row]))
         for role, part in page.dataset.parts().items()
         for row, name in enumerate(part.names)
         if (role, name) in shown
     }
-    classes = _classes(page, plain, varied)
     content = render(
-        "check.html", page=page, classes=classes, pairs=pairs, doubts=doubts, figures=figures
+        "check.html",
+        page=page,
+        classes=_classes(page),
+        pairs=pairs,
+        doubts=doubts,
+        figures=figures,
     )
     write_text(path, content)
 
@@ -70,25 +73,16 @@ def _worst(leaks: Leaks) -> list[Pair]:
     ]
 
 
-def _classes(
-    page: CheckPage, plain: Preprocessor, varied: Preprocessor
-) -> list[tuple[str, int, list[tuple[Markup, Markup]]]]:
-    """For each class its name, how many training examples it has, and some of them as read and as
-    varied."""
+def _classes(page: CheckPage) -> list[tuple[str, int, list[tuple[Shown, Shown]]]]:
+    """Each class: its name, the number of training examples, and some of them, plain and
+    augmented."""
     train, random = page.dataset.train, np.random.default_rng(page.seed)
-    found = []
+    classes = []
     for number, name in enumerate(page.dataset.labels[:CLASSES]):
         rows = np.flatnonzero(train.labels == number)
-        some = np.sort(random.permutation(rows)[:EACH]).tolist()
+        chosen = np.sort(random.permutation(rows)[:EACH]).tolist()
         shown = [
-            (as_html(plain.show(train.items[row])), as_html(varied.show(train.items[row], row)))
-            for row in some
+            (page.plain(train.items[row]), page.augmented(train.items[row], row)) for row in chosen
         ]
-        found.append((name, len(rows), shown))
-    return found
-
-
-def _as_it_stands(item: str, preprocessor: Preprocessor) -> str | Image.Image:
-    """A text without what its tokenizer makes of it, an image as the network reads it."""
-    seen = preprocessor.show(item)
-    return item if isinstance(seen, str) else seen
+        classes.append((name, len(rows), shown))
+    return classes

@@ -8,8 +8,8 @@ import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -20,12 +20,24 @@ from headstart.evaluate.results import Estimate
 from headstart.report.plots import learning_curves, reliability_diagram
 from headstart.report.report import Report
 
-if TYPE_CHECKING:
-    from headstart.report.examples import Example
-
-THUMBNAIL, EXCERPT = 160, 400  # pixels of an image, characters of a text
+THUMBNAIL, EXCERPT, PIECES = 160, 400, 128  # pixels of an image, characters and pieces of a text
 MAX_CLASSES = 12  # of a full confusion matrix; with more, the most frequent confusions are listed
 CONFUSIONS = 10
+
+# an image, a text, or the pieces of a text with the evidence of each for a class
+Shown = str | Image.Image | list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test example: its name, its label, the most probable classes, its log loss, and what is
+    shown of it."""
+
+    name: str
+    label: str
+    top: tuple[tuple[str, float], ...]
+    loss: float
+    shown: list[Shown]
 
 
 def render(template: str, **values: object) -> str:
@@ -33,7 +45,9 @@ def render(template: str, **values: object) -> str:
     environment = Environment(
         loader=PackageLoader("headstart.report"), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template(template).render(axis_limits=axis_limits, **values)
+    return environment.get_template(template).render(
+        axis_limits=axis_limits, as_html=as_html, **values
+    )
 
 
 def axis_limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
@@ -43,8 +57,10 @@ def axis_limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
     return low / 10, high / 10
 
 
-def as_html(example: str | Image.Image) -> Markup:
+def as_html(example: Shown) -> Markup:
     """The beginning of a text, or a thumbnail of an image, as HTML."""
+    if isinstance(example, list):
+        return _highlighted(example)
     if isinstance(example, str):
         excerpt = example if len(example) <= EXCERPT else f"{example[:EXCERPT]} …"
         return Markup("<q>{}</q>").format(excerpt)
@@ -54,6 +70,20 @@ def as_html(example: str | Image.Image) -> Markup:
     return Markup('<img alt="" src="data:image/jpeg;base64,{}">').format(
         base64.b64encode(content.getvalue()).decode()
     )
+
+
+def _highlighted(pieces: list[tuple[str, float]]) -> Markup:
+    """A text with evidence for a class on blue ground and evidence against it on red."""
+    most = max((abs(weight) for _, weight in pieces), default=0.0) or 1.0
+    spans = [
+        Markup('<span style="background:rgba({},{:.2f})">{}</span>').format(
+            Markup("34,102,204" if weight > 0 else "204,51,51"), 0.75 * abs(weight) / most, piece
+        )
+        for piece, weight in pieces[:PIECES]
+        if piece
+    ]
+    more = " …" if len(pieces) > PIECES else ""
+    return Markup("<q>{}{}</q>").format(Markup("").join(spans), more)
 
 
 def write_report_page(

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from headstart.data.dataset import Dataset
-from headstart.models.spec import Spec
 from headstart.recipe import Recipe
 
 PACKAGES = (
@@ -24,13 +23,17 @@ PACKAGES = (
 def manifest(
     recipe: Recipe,
     dataset: Dataset,
-    spec: Spec,
+    backbone: Mapping[str, object],
     settings: Mapping[str, object],
     device: str,
     processes: int,
 ) -> dict[str, object]:
-    """The values of `manifest.json`. `settings` are those that the recipe leaves to the run."""
-    origin = spec.pretrained
+    """The values of `manifest.json`.
+
+    Args:
+        backbone: its architecture and pretrained weights.
+        settings: of training, with those that the recipe left open.
+    """
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe_sha256": recipe.digest(),
@@ -42,11 +45,7 @@ def manifest(
             for role, examples in dataset.parts().items()
         },
         "labels": list(dataset.labels),
-        "backbone": {
-            "architecture": spec.backbone,
-            "pretrained": origin
-            and {"from": origin.source, "name": origin.name, "sha256": origin.sha256},
-        },
+        "backbone": backbone,
         "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -20,7 +20,8 @@ from headstart.modalities import Modality
 from headstart.models import sklearn_head
 from headstart.models.baselines import baselines
 from headstart.recipe import FROZEN_TASKS, Head, Recipe
-from headstart.recipe.strategy import AUTO, FROZEN
+from headstart.recipe.strategy import FROZEN
+from headstart.recipe.transfer import AUTO
 from headstart.registry import unknown
 from headstart.runtime.machine import Machine
 from headstart.tasks import task_for

@@ -15,8 +15,8 @@ from headstart.evaluate.calibration import evaluate_calibration, risk_coverage
 from headstart.evaluate.paired_tests import with_p_values
 from headstart.evaluate.results import Result
 from headstart.evaluate.scores import score
+from headstart.inference.examples import examples
 from headstart.models.baselines import majority
-from headstart.report.examples import examples
 from headstart.report.folder import MODEL, SPLIT
 from headstart.report.html import write_report_page
 from headstart.report.manifest import manifest
@@ -93,10 +93,13 @@ def write_run(
     if context.leaks.leaks or context.leaks.conflicts:
         rows = table([*context.leaks.leaks, *context.leaks.conflicts])
         (folder / "leaks.csv").write_text(rows, encoding="utf-8", newline="")
+    spec = context.network.spec
+    weights = spec.pretrained
+    source = weights and {"from": weights.source, "name": weights.name, "sha256": weights.sha256}
     origin = manifest(
         context.recipe,
         dataset,
-        context.network.spec,
+        {"architecture": spec.backbone, "pretrained": source},
         context.settings,
         str(machine.device),
         machine.world,
@@ -105,7 +108,9 @@ def write_run(
         json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     test = dataset.test.labels, probabilities
-    shown = examples(dataset, context.network, probabilities, context.recipe.seed)
+    shown = examples(
+        dataset, context.network, context.task.modality, probabilities, context.recipe.seed
+    )
     write_report_page(report, origin, context.sizes, test, risk_coverage(*test), shown, folder)
     write_predictions(dataset, probabilities, folder / FILE)
     _write_beside(dataset, beside, folder / FOLDER)
