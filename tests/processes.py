@@ -90,16 +90,16 @@ def _child(
 def _leave(path: Path) -> None:
     import torch
 
-    from headstart.commands import run as run_module
+    from headstart.train import learn as learn_module
 
-    learn = run_module.learn
+    learn = learn_module.learn
 
-    def learn_and_leave(prepared: Any, context: Any) -> Any:
-        history = learn(prepared, context)
-        torch.save(prepared.network.net.state_dict(), path)
+    def learn_and_leave(context: Any, checkpoints: Any) -> Any:
+        history = learn(context, checkpoints)
+        torch.save(context.network.net.state_dict(), path)
         return history
 
-    run_module.learn = learn_and_leave
+    learn_module.learn = learn_and_leave
 
 
 def _arm(moment: str, number: int, step: int) -> None:
@@ -115,7 +115,7 @@ def _arm(moment: str, number: int, step: int) -> None:
 
         def then_die(self: Any, *args: Any, **more: Any) -> None:
             on_step_end(self, *args, **more)
-            if (self._course.phase, self._course.step) == (number, step):
+            if (self._state.phase, self._state.step) == (number, step):
                 die()
 
         phase.PhaseRun.on_step_end = then_die  # type: ignore[method-assign]
@@ -123,7 +123,7 @@ def _arm(moment: str, number: int, step: int) -> None:
         run = phase.PhaseRun.run
 
         def open_and_die(self: Any) -> None:
-            if self._course.phase == number:
+            if self._state.phase == number:
                 die()
             run(self)
 
@@ -141,11 +141,11 @@ def _arm(moment: str, number: int, step: int) -> None:
 
         checkpoints.save_file = write_half  # type: ignore[assignment]
     else:
-        learn = run_module._learn
+        train = run_module._train
 
-        def learn_and_die(*args: Any) -> Any:
-            if args[3] != "main":
+        def train_and_die(context: Any, name: str) -> Any:
+            if name != "main":
                 die()
-            return learn(*args)
+            return train(context, name)
 
-        run_module._learn = learn_and_die  # type: ignore[assignment]
+        run_module._train = train_and_die

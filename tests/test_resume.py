@@ -3,7 +3,9 @@ bit."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -281,6 +283,27 @@ def test_changed_data_begins_anew(
     )
     assert start(path, None) == [0]
     assert "going on from phase 1" in log.read_text()
+
+
+def test_checkpoints_of_another_version_begin_anew(
+    recipe: Callable[..., Path], finished: Any
+) -> None:
+    """Such as those of the version before formats had numbers, whose states had other keys."""
+    whole = uninterrupted(finished, recipe, "texts", 1)
+    path = recipe("texts")
+    assert start(path, ("step", 1, 13)) == [KILLED]
+    for folder in checkpoints_of(read_recipe(path)).glob("main/[!.]*"):
+        saved = json.loads((folder / "state.json").read_bytes().partition(b"\n")[2])
+        del saved["key"]["the format of checkpoints"]
+        saved["state"] = {"stage": saved["state"].pop("phase"), **saved["state"]}
+        content = json.dumps(saved).encode()
+        digest = hashlib.sha256(content).hexdigest().encode()
+        (folder / "state.json").write_bytes(digest + b"\n" + content)
+    assert start(path, None) == [0]
+    log = path.with_suffix(".0.log").read_text()
+    note = "the format of checkpoints changed since this run was interrupted, so it starts anew"
+    assert log.count(note) == 1
+    assert left(path) == whole
 
 
 def test_a_failing_rival_costs_no_result(write_recipe: WriteRecipe) -> None:

@@ -25,6 +25,7 @@ from headstart.files import atomic, remove
 from headstart.runtime.processes import broadcast_from_main, rank_and_world
 
 STATE = "state.json"
+FORMAT = 2  # raise it when what a checkpoint holds changes
 KEPT = 2
 Tensors = dict[str, dict[str, Tensor]]
 
@@ -53,7 +54,8 @@ class Checkpoints:
         seconds: float,
         tell: Callable[[dict[str, Any]], None],
     ) -> None:
-        self._folder, self._key, self._seconds, self._tell = folder, dict(key), seconds, tell
+        self._folder, self._seconds, self._tell = folder, seconds, tell
+        self._key = {"the format of checkpoints": FORMAT, **key}
         self._saved = time.monotonic()
 
     def due(self) -> bool:
