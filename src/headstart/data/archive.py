@@ -10,9 +10,10 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
@@ -27,24 +28,17 @@ CHUNK = 2**20
 # of one with members, without any, in several volumes
 ZIP_STARTS = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 UTF8 = 0x800  # the flag of a zip's member whose name is UTF-8
-
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    IndexError,
-)
+DAMAGED = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
+    ValueError, IndexError,
+)  # fmt: skip
 
 
 class _Member(NamedTuple):
     name: str
-    kind: str  # "file", "folder", or what else it is
-    open: Any  # () → a binary file
-    is_garbled: bool = False  # perhaps: its name is of no encoding that can be told
+    kind: str  # "file", "folder", or "link or device"
+    open: Callable[[], IO[bytes]]
+    is_garbled: bool = False  # perhaps, since the encoding of its name is not known
 
 
 def is_archive_name(name: str) -> bool:
@@ -89,60 +83,52 @@ def unpack(archive: Path, folder: Path) -> None:
         HeadstartError: it is neither, is damaged or encrypted, holds a link or a path that leads
             out of the folder, or is larger unpacked than archives of images are.
     """
-    room = max(SWELLING * archive.stat().st_size, ALWAYS_FINE)
-    files = 0
-    garbled = []
     try:
-        for count, member in enumerate(_members(archive), 1):
-            if count > MEMBERS:
-                raise HeadstartError(
-                    f"data.source: the archive has more than {MEMBERS:,} members; nothing was kept"
-                )
-            place = folder / _inside(member)
-            if member.kind == "folder":
-                place.mkdir(parents=True, exist_ok=True)
-                continue
-            files += 1
-            garbled += [member.name] if member.is_garbled else []
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with member.open() as source, place.open("xb") as target:
-                while chunk := source.read(CHUNK):
-                    room -= len(chunk)
-                    if room < 0:
-                        raise HeadstartError(
-                            f"data.source: the archive of {archive.stat().st_size:,} bytes "
-                            f"unpacks to more than {SWELLING} times its size (at "
-                            f"{member.name!r}), as no archive of images does; nothing was kept"
-                        )
-                    target.write(chunk)
-        (folder / COUNT).write_text(
-            "\n".join([str(files), *_garbled_note(garbled)]), encoding="utf-8"
-        )
+        _unpack_members(archive, folder)
+        return
     except FileExistsError as error:
         name = Path(error.filename).relative_to(folder).as_posix()
-        raise HeadstartError(
-            f"data.source: the archive holds {name!r} twice; nothing was kept"
-        ) from None
+        problem = f"it holds {name!r} twice"
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cause = f"no space left in {folder.parent}" if full else str(error)
-        raise HeadstartError(
-            f"data.source: the archive cannot be unpacked: {cause}; nothing was kept"
-        ) from None
-    except _DAMAGED as error:
-        raise HeadstartError(
-            f"data.source: the archive cannot be unpacked: {error}; nothing was kept"
-        ) from None
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        problem = f"no space left in {folder.parent}" if is_full else str(error)
+    except DAMAGED as error:
+        problem = str(error)
+    raise HeadstartError(
+        f"data.source: the archive cannot be unpacked: {problem}; nothing was kept"
+    )
 
 
-def _garbled_note(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    return [
+def _unpack_members(archive: Path, folder: Path) -> None:
+    size = archive.stat().st_size
+    room = max(SWELLING * size, ALWAYS_FINE)
+    files, garbled = 0, list[str]()
+    for count, member in enumerate(_members(archive), 1):
+        if count > MEMBERS:
+            raise ValueError(f"it has more than {MEMBERS:,} members")
+        path = folder / _relative_path(member)
+        if member.kind == "folder":
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        files += 1
+        garbled += [member.name] if member.is_garbled else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with member.open() as source, path.open("xb") as target:
+            while chunk := source.read(CHUNK):
+                room -= len(chunk)
+                if room < 0:
+                    raise ValueError(
+                        f"of {size:,} bytes, it unpacks to more than {SWELLING} times its size (at "
+                        f"{member.name!r}), as no archive of images does"
+                    )
+                target.write(chunk)
+    notes = [
         "names in the archive that are written without UTF-8, so that they may be garbled: "
-        f"{len(names)} (such as {printable(names[0])}). If they are, zip it again with names in "
+        f"{len(garbled)} (such as {printable(name)}). If they are, zip it again with names in "
         "UTF-8, or unpack it and rename them"
+        for name in garbled[:1]
     ]
+    (folder / COUNT).write_text("\n".join([str(files), *notes]), encoding="utf-8")
 
 
 def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
@@ -156,62 +142,46 @@ def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
         return info.filename, True
 
 
-def _inside(member: _Member) -> PurePosixPath:
-    """The member's path, if it is a plain file or folder below the target; Windows may have parted
-    it by backslashes."""
+def _relative_path(member: _Member) -> PurePosixPath:
+    """The path of a plain file or folder; Windows may have written it with backslashes."""
     path = PurePosixPath(member.name.replace("\\", "/"))
     if len(path.parts) > DEEPEST:
-        raise HeadstartError(
-            f"data.source: the archive nests folders more than {DEEPEST} deep; nothing was kept"
-        )
+        raise ValueError(f"it nests folders more than {DEEPEST} deep")
     if member.kind not in ("file", "folder"):
-        raise HeadstartError(
-            f"data.source: the archive holds a {member.kind} ({member.name!r}); nothing was kept"
-        )
-    if path.is_absolute() or ".." in path.parts or (path.parts[:1] and path.parts[0].endswith(":")):
-        raise HeadstartError(
-            f"data.source: the archive holds a path that leads out of it ({member.name!r}); "
-            "nothing was kept"
-        )
+        raise ValueError(f"it holds a {member.kind} ({member.name!r})")
+    has_drive = "".join(path.parts[:1]).endswith(":")
+    if path.is_absolute() or ".." in path.parts or has_drive:
+        raise ValueError(f"it holds a path that leads out of it ({member.name!r})")
     return path
 
 
 def _members(archive: Path) -> Iterator[_Member]:
     if _is_zip(archive):
         if not zipfile.is_zipfile(archive):
-            raise HeadstartError(
-                "data.source: a damaged or incomplete .zip; get it anew. Nothing was kept"
-            )
+            raise ValueError("a damaged or incomplete .zip; get it anew")
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
-                mode = info.external_attr >> 16
-                special = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                kind = (
-                    "link or device"
-                    if special
-                    else "folder"
-                    if info.filename.endswith(("/", "\\"))
-                    else "file"
-                )
+                kind = "folder" if info.filename.endswith(("/", "\\")) else "file"
+                if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    kind = "link or device"
                 name, is_garbled = _name(info)
-                yield _Member(name, kind, lambda info=info: zipped.open(info), is_garbled)
+                yield _Member(name, kind, partial(zipped.open, info), is_garbled)
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tarred:
             for entry in tarred:
                 kind = "file" if entry.isreg() else "folder" if entry.isdir() else "link or device"
-                yield _Member(entry.name, kind, lambda entry=entry: tarred.extractfile(entry))
+                yield _Member(entry.name, kind, partial(tarred.extractfile, entry))  # type: ignore[arg-type]
             _check_end(tarred, archive)
     else:
-        raise HeadstartError(
-            "data.source: the file is neither a .zip nor a .tar archive; give one that holds a "
-            "folder a class"
+        raise ValueError(
+            "the file is neither a .zip nor a .tar archive; give one that holds a folder a class"
         )
 
 
 def _check_end(tarred: tarfile.TarFile, archive: Path) -> None:
     """Refuse a tar that breaks off or is damaged: tarfile takes a bad header for the end, and
     leaves checksums unread."""
-    file: Any = tarred.fileobj
+    file: IO[bytes] = tarred.fileobj  # type: ignore[assignment]
     file.seek(tarred.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it breaks off, or is damaged in the middle")

@@ -1,5 +1,5 @@
-"""What the arguments of a prediction stand for: files, folders, tables, standard input, or the
-texts themselves."""
+"""The examples that the arguments of a prediction stand for: files, folders, tables, standard
+input, or the texts themselves."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from headstart.data.file_tree import BROKEN_LINK, SPECIAL_FILE, walk
 from headstart.data.image_formats import is_image, may_be_image
 from headstart.data.image_tables import ImagePathResolver, has_value, not_relative
 from headstart.data.skipped import describe_skipped_paths
-from headstart.data.tables import Table, has_table_extension, open_table
+from headstart.data.tables import has_table_extension, open_table
 from headstart.data.texts import plain_text
 from headstart.data.unicode import printable, quoted
 from headstart.errors import HeadstartError
 
 STDIN, STDIN_NAME = "-", "standard input"
 LONGEST_NAME = 40  # characters of a column
+MAX_PATH_LENGTH = 1024
+EXPECTED = {"image": "images", "text": "texts, .txt files"}  # by noun, for messages
 
 
 class Input(NamedTuple):
-    """An example to predict: what it is called, what an encoder reads, and a reason if that is not
-    there to be read."""
+    """An example to predict: its name, what a preprocessor reads, and why it cannot be read, if it
+    cannot."""
 
     name: str
     item: Any
@@ -48,17 +50,18 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Input
             column of paths.
     """
     for path in paths:
-        if path != STDIN and not (path and _exists(Path(path))):
+        if path != STDIN and not (path and _exists(path)):
             raise HeadstartError(
                 f"{path}: no such file or folder; expected images, folders of them, or tables"
             )
-        _check_plain(path)
-    return some(
-        _images(paths, column), f"{', '.join(paths[:5]) or 'no path'}: found no image", "images"
+        _check_regular(path)
+    inputs = chain.from_iterable(
+        _stdin_images() if p == STDIN else images_in(p, column) for p in paths
     )
+    return require_any(inputs, ", ".join(paths[:5]) or "no path", "image")
 
 
-def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Input]:
+def texts_at(arguments: Sequence[str], column: str | None = None) -> Iterator[Input]:
     """The texts that arguments stand for: .txt files, folders of them, the rows of tables, for "-"
     the lines of standard input, of which a blank one is an empty text; any other is a text as it
     stands.
@@ -70,17 +73,134 @@ def texts_at(given: Sequence[str], column: str | None = None) -> Iterator[Input]
         HeadstartError: a path does not exist, a table has no text column, or there is no text at
             all.
     """
-    for text in given:
-        if _names_a_file(text) is None and _looks_like_a_path(text):
+    for text in arguments:
+        if _is_path(text):
+            _check_regular(text)
+        elif _looks_like_path(text):
             raise HeadstartError(
                 f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table"
             )
-        if _names_a_file(text):
-            _check_plain(text)
-    return some(_texts(given, column), "found no text", "texts, .txt files")
+    inputs = chain.from_iterable(_texts_of(text, column) for text in arguments)
+    return require_any(inputs, ", ".join(arguments[:5]) or "no argument", "text")
 
 
-def text_of(value: Any, name: str) -> Input:
+def require_any(inputs: Iterator[Input], source: str, noun: str) -> Iterator[Input]:
+    """The same inputs, after a check that there are any in `source`."""
+    first = next(inputs, None)
+    if first is None:
+        raise HeadstartError(
+            f"{printable(source)}: found no {noun}; expected {EXPECTED[noun]}, folders of them, or "
+            "tables"
+        )
+    return chain([first], inputs)
+
+
+def images_in(path: str, column: str | None) -> Iterator[Input]:
+    """The images that one path stands for; a file is one, whether it exists or not."""
+    if Path(path).is_dir():
+        return map(_image, _files_below(Path(path), "images", is_image, may_be_image))
+    if has_table_extension(Path(path)):
+        return _images_in_table(Path(path), column)
+    return iter([_image(path)])
+
+
+def _stdin_images() -> Iterator[Input]:
+    return (_image(os.fsdecode(line)) for _, line in _stdin_lines() if line.strip())
+
+
+def _image(path: str, fault: str = "") -> Input:
+    if "\0" in path:
+        fault = "no path: a NUL byte is in it; give one path a line"
+    elif is_archive_name(path) and os.path.isfile(path):
+        fault = "an archive; unpack it and give the folder"
+    elif not fault and _is_irregular(path):
+        fault = "no plain file"
+    elif not fault and os.path.islink(path) and not _exists(path):
+        fault = "a link that leads nowhere"
+    return Input(printable(path), path, fault)
+
+
+def _images_in_table(table: Path, column: str | None) -> Iterator[Input]:
+    paths = ImagePathResolver(table.parent, f"{table}: the column of images")
+    for row, cell in _cells(table, "image", column):
+        if not has_value(cell):
+            yield Input(printable(row), "", "no path in this row")
+            continue
+        path, fault = paths.resolve(cell)
+        if not fault and not os.path.lexists(path):
+            fault = "no such file; " + (
+                not_relative(str(cell))
+                or f"paths in a table are counted from its folder, {printable(str(table.parent))}"
+            )
+        yield _image(path, fault)
+
+
+def _files_below(
+    folder: Path, noun: str, accepts: Callable[[Path], bool], by_name: Callable[[Path], bool]
+) -> list[str]:
+    """Files below a folder that are or, by their names, may be examples; the others are counted, on
+    standard error."""
+    tree = walk(folder)
+    examples = [path for path in tree.files if accepts(Path(path))]
+    rest = set(tree.files).difference(examples)
+    others = {f"files that are not {noun}": [path for path in tree.files if path in rest]}
+    for reason, paths in tree.skipped.items():
+        unreadable = reason in (BROKEN_LINK, SPECIAL_FILE)
+        named = [path for path in paths if unreadable and by_name(Path(path))]
+        examples += named
+        others[reason] = [path for path in paths if path not in named]
+    if skipped := describe_skipped_paths(others, folder):
+        print(f"left out of {printable(str(folder))}: {'; '.join(skipped)}", file=sys.stderr)
+    return examples
+
+
+def _is_text_file(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
+
+
+def _texts_of(argument: str, column: str | None) -> Iterator[Input]:
+    if argument == STDIN:
+        return (text_of(line, name) for name, line in _stdin_lines())
+    return (
+        texts_in(Path(argument), column)
+        if _is_path(argument)
+        else iter([text_of(argument, argument)])
+    )
+
+
+def texts_in(path: Path, column: str | None) -> Iterator[Input]:
+    """The texts in a file, a table or a folder of .txt files.
+
+    Raises:
+        HeadstartError: it does not exist, or there is no text in it.
+    """
+    if not _exists(path):
+        raise HeadstartError(
+            f"{path}: no such file; expected a .txt file, a folder of them, or a table"
+        )
+    _check_regular(path)
+    if has_table_extension(path):
+        inputs = (text_of(value, name) for name, value in _cells(path, "text", column))
+        yield from require_any(inputs, str(path), "text")
+    elif path.is_dir():
+        files = _files_below(path, "texts", _is_text_file, _is_text_file)
+        if not files:
+            raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
+        yield from map(_text_in_file, files)
+    else:
+        yield _text_in_file(str(path))
+
+
+def _text_in_file(path: str) -> Input:
+    if _is_irregular(path):
+        return Input(printable(path), "", "no plain file")
+    try:
+        return text_of(Path(path).read_bytes(), path)
+    except OSError as error:
+        return Input(printable(path), "", error.strerror or "cannot be read")
+
+
+def text_of(value: object, name: str) -> Input:
     """A text as it came, if it is one."""
     try:
         content = plain_text(value, name)
@@ -88,170 +208,45 @@ def text_of(value: Any, name: str) -> Input:
         return Input(printable(name), "", str(error).removeprefix(f"{name}: "))
     if content is None:
         return Input(printable(name), "", "no UTF-8 text")
-    return Input(
-        printable(name) if name.strip() else quoted(name),
-        content,
-        "" if content.strip() else "an empty text",
-    )
+    fault = "" if content.strip() else "an empty text"
+    return Input(printable(name) if name.strip() else quoted(name), content, fault)
 
 
-def some(found: Iterator[Input], trouble: str, expected: str) -> Iterator[Input]:
-    """The same, once it is sure that there are any."""
-    first = next(found, None)
-    if first is None:
-        raise HeadstartError(f"{trouble}; expected {expected}, folders of them, or tables")
-    return chain([first], found)
-
-
-def _images(paths: Sequence[str], column: str | None) -> Iterator[Input]:
-    for path in paths:
-        if path == STDIN:
-            yield from (_image(os.fsdecode(line)) for _, line in _lines() if line.strip())
-        else:
-            yield from images_in(path, column)
-
-
-def images_in(path: str, column: str | None) -> Iterator[Input]:
-    """The images that one path stands for; a file is one, whether it is there or not."""
-    place = Path(path)
-    if place.is_dir():
-        return map(_image, _below(place, "images", is_image, may_be_image))
-    return _images_named(place, column) if has_table_extension(place) else iter([_image(path)])
-
-
-def _image(path: str, fault: str = "") -> Input:
-    if "\0" in path:
-        return Input(printable(path), "", "no path: a NUL byte is in it; give one path a line")
-    if is_archive_name(path) and os.path.isfile(path):
-        return Input(printable(path), "", "an archive; unpack it and give the folder")
-    if not fault and _is_odd(path):
-        fault = "no plain file"
-    if not fault and os.path.islink(path) and not _exists(Path(path)):
-        fault = "a link that leads nowhere"
-    return Input(printable(path), path, fault)
-
-
-def _images_named(table: Path, column: str | None) -> Iterator[Input]:
-    paths = ImagePathResolver(table.parent, f"{table}: the column of images")
-    for row, name in _rows(table, "image", column):
-        if not has_value(name):
-            yield Input(printable(row), "", "no path in this row")
-            continue
-        path, fault = paths.resolve(name)
-        if not fault and not os.path.lexists(path):
-            counted = (
-                f"paths in a table are counted from its folder, {printable(str(table.parent))}"
-            )
-            fault = f"no such file; {not_relative(str(name)) or counted}"
-        yield _image(path, fault)
-
-
-def _below(
-    folder: Path, noun: str, accepts: Callable[[Path], bool], by_name: Callable[[Path], bool]
-) -> list[str]:
-    """Files below a folder that are or, by their names, may be examples; what clearly is none is
-    counted, on standard error."""
-    files, left_out = walk(folder)
-    chosen = {path: None for path in files if accepts(Path(path))}
-    others = {f"files that are not {noun}": [path for path in files if path not in chosen]}
-    for reason, paths in left_out.items():
-        chosen |= {
-            path: None
-            for path in paths
-            if reason in (BROKEN_LINK, SPECIAL_FILE) and by_name(Path(path))
-        }
-        others[reason] = [path for path in paths if path not in chosen]
-    if told := describe_skipped_paths(others, folder):
-        print(f"left out of {printable(str(folder))}: {'; '.join(told)}", file=sys.stderr)
-    return list(chosen)
-
-
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() == ".txt"
-
-
-def _texts(given: Sequence[str], column: str | None) -> Iterator[Input]:
-    for text in given:
-        path = _names_a_file(text)
-        if text == STDIN:
-            yield from (text_of(line, name) for name, line in _lines())
-        elif path is None:
-            yield text_of(text, text)
-        else:
-            yield from texts_in(path, column)
-
-
-def texts_in(path: Path, column: str | None) -> Iterator[Input]:
-    """The texts in a file, a table or a folder of .txt files.
-
-    Raises:
-        HeadstartError: it is not there, or there is no text in it.
-    """
-    if not _exists(path):
-        raise HeadstartError(
-            f"{path}: no such file; expected a .txt file, a folder of them, or a table"
-        )
-    _check_plain(str(path))
-    if has_table_extension(path):
-        found = (text_of(value, name) for name, value in _rows(path, "text", column))
-        yield from some(found, f"{path}: found no text", "texts, .txt files")
-    elif path.is_dir():
-        files = _below(path, "texts", _is_text, _is_text)
-        if not files:
-            raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
-        yield from map(_content, map(Path, files))
-    else:
-        yield _content(path)
-
-
-def _content(path: Path) -> Input:
-    if _is_odd(str(path)):
-        return Input(printable(str(path)), "", "no plain file")
-    try:
-        return text_of(path.read_bytes(), str(path))
-    except OSError as error:
-        return Input(printable(str(path)), "", error.strerror or "cannot be read")
-
-
-def _lines() -> Iterator[tuple[str, bytes]]:
+def _stdin_lines() -> Iterator[tuple[str, bytes]]:
     """(name, line) of standard input."""
     for number, line in enumerate(sys.stdin.buffer, 1):
         yield f"{STDIN}:{number}", line.rstrip(b"\r\n")
 
 
-def _names_a_file(text: str) -> Path | None:
-    path = Path(text) if text.strip() and len(text) < 1024 and "\0" not in text else None
-    return path if path is not None and _exists(path) else None
-
-
-def _check_plain(path: str) -> None:
-    if path != STDIN and _is_odd(path) and not Path(path).is_dir():
+def _check_regular(path: str | Path) -> None:
+    if path != STDIN and _is_irregular(path) and not Path(path).is_dir():
         raise HeadstartError(f"{path}: is a pipe or a device; expected a plain file or a folder")
 
 
-def _is_odd(path: str) -> bool:
-    """Whether something is there that is no plain file, such as a pipe, which would be waited for
-    for ever."""
-    return _exists(Path(path)) and not Path(path).is_file()
+def _is_irregular(path: str | Path) -> bool:
+    """Whether this exists and is no regular file, such as a pipe, which may never end."""
+    return _exists(path) and not Path(path).is_file()
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: str | Path) -> bool:
     try:
-        return path.exists()
+        return Path(path).exists()
     except (OSError, ValueError):  # a text that no file could be called
         return False
 
 
-def _looks_like_a_path(text: str) -> bool:
-    if " " in text:
-        return False
-    named = has_table_extension(Path(text)) or text.lower().endswith((".txt", "/"))
-    return named or text.startswith(("/", "./", "../", "~/"))
+def _is_path(text: str) -> bool:
+    return bool(text.strip()) and len(text) < MAX_PATH_LENGTH and _exists(text)
 
 
-def taken_for(given: Sequence[str]) -> str:
+def _looks_like_path(text: str) -> bool:
+    has_extension = has_table_extension(Path(text)) or text.lower().endswith((".txt", "/"))
+    return " " not in text and (has_extension or text.startswith(("/", "./", "../", "~/")))
+
+
+def taken_for(arguments: Sequence[str]) -> str:
     """What each argument for a model of texts is taken for, counted: "1 folder, 2 texts"."""
-    counts = Counter(map(_taken_for, given))
+    counts = Counter(map(_taken_for, arguments))
     return ", ".join(
         kind if kind == STDIN_NAME else f"{count} {kind}{'s' if count > 1 else ''}"
         for kind, count in counts.items()
@@ -259,46 +254,34 @@ def taken_for(given: Sequence[str]) -> str:
 
 
 def _taken_for(text: str) -> str:
-    path = _names_a_file(text)
-    if text == STDIN:
-        return STDIN_NAME
-    if path is None:
-        return "text"
+    if text == STDIN or not _is_path(text):
+        return STDIN_NAME if text == STDIN else "text"
+    path = Path(text)
     return "folder" if path.is_dir() else "table" if has_table_extension(path) else "file"
 
 
-def _rows(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, Any]]:
-    """What each row of a table has in the column that the model was trained on, or else in the one
-    that is called so."""
+def _cells(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, object]]:
+    """(name, cell) of each row of a table in the column that the model was trained on, or else in
+    the one that is called so."""
     table = open_table(path)
-    found = [name for name in table.columns if name == column] or [
-        n for n in table.columns if n.lower() in ITEM_NAMES[kind]
+    names = [name for name in table.columns if name == column] or [
+        name for name in table.columns if name.lower() in ITEM_NAMES[kind]
     ]
-    if not found and column is not None and column.isdecimal():  # trained on a table without names
+    if not names and column is not None and column.isdecimal():  # trained on a table without names
         table = open_table(path, header=False)
-        found = [name for name in table.columns if name == column]
-    if len(table.columns) == 1:
-        found = found or [_named_column(table)]
-    if len(found) != 1:
+        names = [name for name in table.columns if name == column]
+    if not names and len(table.columns) == 1:
+        names = list(table.columns)
+        if len(names[0]) > LONGEST_NAME or example_in_header(table) is not None:
+            raise HeadstartError(
+                f"{path}: the first line, {printable(names[0][:LONGEST_NAME])!r}, looks like an "
+                "example, not like the name of the column; give it a name in a first line, such as "
+                "text"
+            )
+    if len(names) != 1:
         known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
         raise HeadstartError(
             f"{path}: expected one column of {kind}s, called {known}; it has {table.list_columns()}"
         )
-    for line, (value,) in table.rows((found[0],)):
+    for line, (value,) in table.rows((names[0],)):
         yield f"{path}:{line}", value
-
-
-def _named_column(table: Table) -> str:
-    """The only column of a table, if its first line can be a name and not the first example.
-
-    Raises:
-        HeadstartError: it cannot.
-    """
-    (name,) = table.columns
-    if len(name) > LONGEST_NAME or example_in_header(table) is not None:
-        raise HeadstartError(
-            f"{table.path}: the first line, {printable(name[:LONGEST_NAME])!r}, looks like an "
-            "example, not like the name of the column; give it a name in a first line, such as "
-            "text"
-        )
-    return name

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from headstart.data.inputs import Input, images_in, some, text_of, texts_in
+from headstart.data.inputs import MAX_PATH_LENGTH, Input, images_in, require_any, text_of, texts_in
 from headstart.data.tables import TABLE_FORMATS
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 
 TEXT_FILE_EXTENSIONS = (".txt", *TABLE_FORMATS)
-MAX_PATH_LENGTH = 1024
 SINGLE = (str, bytes, bytearray, PathLike, Image.Image)
 
 
@@ -73,7 +72,7 @@ def image_inputs(items: Iterable[object], column: str | None) -> Iterator[Input]
     def inputs_of(item: object, index: int) -> Iterable[Input]:
         if isinstance(item, str | PathLike):
             path = fspath(item)
-            return some(images_in(path, column), f"{path}: found no image", "images")
+            return require_any(images_in(path, column), path, "image")
         if isinstance(item, Image.Image):
             return [Input(printable(str(getattr(item, "filename", ""))) or _name(index), item)]
         if isinstance(item, bytes | bytearray):
