@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 ORDER = [
     "errors", "registry", "files", "recipe", "runtime", "data", "transfer", "evaluate", "models",
     "checks", "modalities", "tasks", "catalogue",
-    "train", "report", "inference", "commands", "cli_runs", "cli",
+    "train", "report", "inference", "commands", "cli_app", "cli",
 ]  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_init_writes_a_recipe_that_can_be_planned(
     assert recipe.data.source == str(photos)
     assert "# Made by `headstart init`" in capsys.readouterr().out
     assert call("init", str(photos)) == 2
-    assert "recipe.toml is there already" in capsys.readouterr().err
+    assert "recipe.toml exists already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from headstart.data.split_file import write_split
 from headstart.errors import HeadstartError
 from headstart.files import atomic, remove, try_lock, write_text
 from headstart.recipe import Recipe, Split
+from headstart.recipe.file import split_values
 from headstart.report.comparison import (
     Comparison,
     ComparisonSection,
@@ -176,6 +177,29 @@ def _plan(
             changed = changed.model_copy(update={"output": str(place / "run")})
             planned.append(PlannedRun(name, seed, changed, place))
     return planned, folder
+
+
+def parse_varied(given: Sequence[str]) -> dict[str, list[str]]:
+    """Values by key from arguments KEY=A,B,….
+
+    Raises:
+        HeadstartError: one has another form, or a key comes twice.
+    """
+    varied: dict[str, list[str]] = {}
+    for argument in given:
+        key, equals, values = argument.partition("=")
+        if not equals:
+            raise HeadstartError(
+                "--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found "
+                f"{argument!r}"
+            )
+        if key in varied:
+            raise HeadstartError(
+                f"--vary, --strategies: {key} is given twice; give all its values at once, with "
+                "commas"
+            )
+        varied[key] = split_values(values)
+    return varied
 
 
 def _check_varied(vary: Mapping[str, Sequence[str]]) -> None:

@@ -3,6 +3,7 @@ averaged."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from headstart.report.folder import SPLIT
 from headstart.report.report import Report
 
 LEARNED = ("train", "validation")
+FIT = "fit"  # in place of weights
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,56 @@ def evaluate(
         sign_flip_test(difference),
         tuple(notes),
     )
+
+
+def parse_runs(runs: str) -> list[str]:
+    """The paths in RUN[,RUN…].
+
+    Raises:
+        HeadstartError: there is none, or one twice.
+    """
+    paths = [runs] if Path(runs).exists() else list(filter(None, runs.split(",")))
+    if not runs or not paths:
+        raise HeadstartError(
+            f"RUN: found {runs!r}; expected the folder of a finished run, or several with commas "
+            "between them"
+        )
+    if len(set(paths)) < len(paths):
+        raise HeadstartError(f"RUN: {runs}: a run is given twice; to weigh one more, use --weights")
+    return paths
+
+
+def parse_weights(weights: str | None) -> list[float] | str | None:
+    """The numbers in W,W,…; "fit" as it is.
+
+    Raises:
+        HeadstartError: it is something else.
+    """
+    if weights is None or weights == FIT:
+        return weights
+    try:
+        return list(map(float, weights.split(",")))
+    except ValueError:
+        raise HeadstartError(
+            f'--weights: found {weights!r}; expected numbers such as 0.5,0.3,0.2 or "fit"'
+        ) from None
+
+
+def load_average(runs: str, weights: str | None, refuse_below: float | None) -> Predictor:
+    """The model that arguments of the command line name.
+
+    Args:
+        runs: RUN[,RUN…]. weights: W,W,… or "fit", of several runs in their average.
+        refuse_below: the least probability that gets a label.
+
+    Raises:
+        HeadstartError: an argument is wrong, or a model cannot be loaded.
+    """
+    paths, shares = parse_runs(runs), parse_weights(weights)
+    if isinstance(shares, str):
+        shares = fitted_weights(paths, [load(path) for path in paths]).tolist()
+        print(f"weights {', '.join(f'{share:.3f}' for share in shares)}", file=sys.stderr)
+    return load(paths, shares, refuse_below)
 
 
 def fitted_weights(

@@ -44,12 +44,17 @@ FILES = FileKind(
 )
 
 
-def init(source: str) -> str:
+def init(source: str, output: Path | None = None) -> str:
     """A commented recipe for a folder, a table or whatever else data.source may be.
 
+    Args:
+        output: a file to write it to as well, which must not exist yet.
+
     Raises:
-        HeadstartError: there is no data, or nothing that a task reads.
+        HeadstartError: there is no data, nothing that a task reads, or the file exists.
     """
+    if output is not None and output.exists():
+        raise HeadstartError(f"--output: {output} exists already; give another name")
     if not source.strip():
         raise HeadstartError(
             "SOURCE: found no name; expected a folder, a table, or whatever else data.source may be"
@@ -61,7 +66,11 @@ def init(source: str) -> str:
         path.write_text(draft, encoding="utf-8")
         recipe = read_recipe(path)
     dataset, leaks = read_checked(recipe)
-    return _recipe(source, found, dataset, leaks)
+    content = _recipe(source, found, dataset, leaks)
+    if output is not None:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(content)
+    return content
 
 
 class Found(NamedTuple):

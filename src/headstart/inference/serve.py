@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -37,14 +38,12 @@ RETRY_LATER = {"Retry-After": "1"}  # seconds
 SHUTDOWN_SECONDS = 30  # that requests get to end in
 
 
-def serve(
-    load: Callable[[], Predictor], host: str, port: int, progress: Callable[[str], None]
-) -> None:
+def serve(load: Callable[[], Predictor], host: str, port: int) -> None:
     """Answer requests until the process is told to stop; requests that have come in by then are
     still answered.
 
     Args:
-        load: gives the model. progress: is called with lines for people.
+        load: gives the model.
 
     Raises:
         HeadstartError: the address cannot be had, or the model cannot be loaded.
@@ -55,10 +54,11 @@ def serve(
     batcher = Batcher(load, Limits.all_examples)
     where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     sources = ", ".join(member.source for member in batcher.predictor.members)
-    progress(f"serving {sources} at {where}")
-    progress(
-        f"page: {where}/   requests: POST {where}/predict   description: {where}/docs   Ctrl-C "
-        "stops"
+    print(
+        f"serving {sources} at {where}\npage: {where}/   requests: POST {where}/predict   "
+        f"description: {where}/docs   Ctrl-C stops",
+        file=sys.stderr,
+        flush=True,
     )
     config = uvicorn.Config(
         application(batcher, Limits()),
