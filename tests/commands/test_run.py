@@ -15,11 +15,11 @@ from safetensors.numpy import save_file
 
 import headstart
 from headstart.catalogue import read_recipe
+from headstart.commands import outcome
 from headstart.commands import run as run_module
 from headstart.errors import HeadstartError
 from headstart.evaluate.paired_tests import holm, sign_flip_test
 from headstart.evaluate.results import Epoch
-from headstart.report import outcome
 from headstart.report.report import Report
 from tests.conftest import MakeRun, WriteRecipe, reviews, write_table
 from tests.test_cli import call
