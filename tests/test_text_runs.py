@@ -100,8 +100,8 @@ def test_the_page_says_what_chose_the_epoch_of_each_result(
         task="text_classification", transfer={"strategy": "feature_extraction"}, evaluate=beside
     )
     said = {
-        "": "the epoch was chosen on the validation part",
-        "data.validation=0.0": "the last one was kept",
+        "": "the epoch was selected on the validation part",
+        "data.validation=0.0": "the weights are those of the last one",
     }
     for number, (override, sentence) in enumerate(said.items()):
         headstart.run(path, [*filter(None, [override]), f"output={tmp_path / str(number)}"])
