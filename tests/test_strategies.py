@@ -5,6 +5,7 @@ gave."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,9 @@ def test_a_saved_network_gives_what_the_trained_one_gave(
     network.save(tmp_path / "model")
     modality = task_of(kind, network.spec.kind).modality
     again = modality.load(tmp_path / "model", network.spec)
-    device = torch.device("cpu")
     ours, theirs = (
-        logits(n, dataset.test.items, n.preprocessor(), device, "fp32") for n in (network, again)
+        logits(replace(prepared, network=n, precision="fp32"), dataset.test)
+        for n in (network, again)
     )
     np.testing.assert_array_equal(ours, theirs)
     saved = (tmp_path / "model" / "network.safetensors").stat().st_size

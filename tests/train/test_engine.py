@@ -146,7 +146,7 @@ def test_the_best_epoch_is_kept(make_context: MakeContext) -> None:
     assert accuracies[0] > accuracies[1]
     assert history.kept == Epoch(phase=1, epoch=1)
     assert context.selection is not None
-    again = logits(network, context.selection.items, encode, context.device, "fp32")
+    again = logits(context, context.selection)
     assert np.mean(again.argmax(1) == context.selection.labels) == pytest.approx(accuracies[0])
     assert history.examples_per_second
     assert {row["event"] for row in rows} == {"step", "epoch"}
@@ -184,17 +184,19 @@ def test_mixed_precision_is_taken_off_again(make_context: MakeContext) -> None:
     assert torch.equal(network.eval()(pixels), fresh.eval()(pixels)), "autocast is still in the way"
 
 
-def test_evaluation_gives_each_example_its_row_and_keeps_the_mode() -> None:
+def test_evaluation_gives_each_example_its_row_and_keeps_the_mode(
+    make_context: MakeContext,
+) -> None:
     network = small_network("test_resnet").train()
-    items = examples(150).items
-    found = logits(network, items, encode, torch.device("cpu"), "fp32")
+    context, many = make_context(network), examples(150)
+    found = logits(context, many)
     assert network.training
     network.eval()
     with torch.inference_mode():
-        alone = network(encode(items[149])["pixel_values"][None]).numpy()
+        alone = network(encode(many.items[149])["pixel_values"][None]).numpy()
     assert found.shape == (150, 3)
     np.testing.assert_allclose(found[149:], alone, rtol=1e-4, atol=1e-5)
-    assert logits(network, (), encode, torch.device("cpu"), "fp32").shape == (0, 3)
+    assert logits(context, examples(0)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -13,11 +13,13 @@ import torch
 import headstart
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
+from headstart.runtime import machine
+from headstart.runtime.machine import free_memory
 from headstart.train import memory
-from headstart.train.memory import batch_size, bytes_per_example, free_memory, parts
-from headstart.transfer.plan import Phase
+from headstart.train.memory import batch_size, bytes_per_example, parts
+from headstart.transfer.plan import Phase, Plan
 from tests.conftest import WriteRecipe
-from tests.train.conftest import small_network
+from tests.train.conftest import MakeContext, small_network
 
 CPU = torch.device("cpu")
 SAMPLE = {"pixel_values": torch.randn(4, 3, 32, 32)}
@@ -83,21 +85,24 @@ def test_the_measure_is_that_of_a_network_one_can_count() -> None:
 
 @pytest.mark.parametrize(("room", "expected"), [(1000, 1), (16, 2), (4, 8), (0.5, 16), (0, 16)])
 def test_a_share_is_cut_into_as_few_parts_as_fit(
-    room: float, expected: int, monkeypatch: pytest.MonkeyPatch
+    room: float, expected: int, make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = small_network()
+    context = make_context(network, Plan("all", (everything(network),)), batch_size=32)
     state = 16 * sum(parameter.numel() for parameter in network.parameters())
     each = bytes_per_example(network, everything(network), SAMPLE, CPU, "fp32")
     monkeypatch.setattr(
         memory, "free_memory", lambda device: state + (room * each + 1) / memory.SHARE
     )
-    assert parts(network, [everything(network)], 32, SAMPLE, CPU, "fp32") == expected
+    assert parts(context) == expected
 
 
 def test_free_memory_is_shared_by_the_processes_of_a_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("M", (), {"available": 1000}))
+    monkeypatch.setattr(
+        machine.psutil, "virtual_memory", lambda: type("M", (), {"available": 1000})
+    )
     assert 0 < free_memory(CPU) <= 1000
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert free_memory(CPU) <= 250
@@ -136,7 +141,7 @@ from headstart.models.vision import vision_network
 from headstart.recipe import Model
 from headstart.train.memory import bytes_per_example
 from headstart.models.blocks import Blocks
-from headstart.transfer.plan import Phase
+from headstart.transfer.plan import Phase, Plan
 network, _ = vision_network(Model(backbone="resnet18"), 2, False)
 phase = Phase("all", dict.fromkeys(Blocks(network).names, 0.1), 1)
 inputs = torch.randn(24, 3, 160, 160)

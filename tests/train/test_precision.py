@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from headstart.runtime.depthwise import DepthwiseGradients
 from headstart.train import precision
 from headstart.train.engine import tune
 from headstart.train.precision import choose_precision
-from headstart.transfer.plan import Phase
+from headstart.transfer.plan import Phase, Plan
 from tests.train.conftest import MakeContext, small_network, whole
 
-CPU = torch.device("cpu")
 TUNED = (Phase("all", {"head": 1e-3}, 1),)
 
 
@@ -28,11 +27,12 @@ def settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(precision, "fast_bf16", lambda: "amx_tile")
 
 
-def choose(wanted: str = "auto", tuned: tuple[Phase, ...] = TUNED) -> str:
-    network = small_network()
-    return choose_precision(
-        wanted, network, tuned, lambda: {"pixel_values": torch.zeros(4, 3, 32, 32)}, CPU
-    )
+@pytest.fixture
+def choose(make_context: MakeContext) -> Callable[..., str]:
+    def choose(wanted: str = "auto", tuned: tuple[Phase, ...] = TUNED) -> str:
+        return choose_precision(make_context(plan=Plan("all", tuned), precision=wanted))
+
+    return choose
 
 
 @contextmanager
@@ -54,13 +54,19 @@ def taking(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> Iterator[list[s
     [(1.0, 0.5, "bf16"), (1.0, 2.0, "fp32"), (1.0, 0.95, "fp32"), (0.001, 0.0001, "fp32")],
 )
 def test_auto_takes_bf16_where_steps_are_clearly_faster_in_it(
-    fp32: float, bf16: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+    fp32: float,
+    bf16: float,
+    chosen: str,
+    choose: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with taking(monkeypatch, fp32=fp32, bf16=bf16):
         assert choose() == chosen
 
 
-def test_what_was_settled_is_remembered_for_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_chosen_is_remembered_for_the_same_plan(
+    choose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with taking(monkeypatch, fp32=1.0, bf16=0.5):
         assert choose() == "bf16"
     with taking(monkeypatch, fp32=1.0, bf16=2.0) as timed:
@@ -69,7 +75,9 @@ def test_what_was_settled_is_remembered_for_the_same_plan(monkeypatch: pytest.Mo
         assert choose(tuned=()) == "fp32", "the forward pass alone is another question"
 
 
-def test_without_bf16_instructions_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bf16_instructions_nothing_is_timed(
+    choose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(precision, "fast_bf16", lambda: None)
     with taking(monkeypatch) as timed:
         assert choose() == "fp32"
@@ -88,7 +96,7 @@ def test_the_timed_steps_leave_no_trace() -> None:
 
 
 def test_the_launcher_comes_before_auto_and_after_the_recipe(
-    monkeypatch: pytest.MonkeyPatch,
+    choose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     monkeypatch.setattr(precision, "fast_bf16", lambda: None)
@@ -111,8 +119,11 @@ def test_a_run_computes_in_what_the_recipe_says_whatever_the_launcher_says(
 
 
 @pytest.mark.parametrize("damaged", [b"fp16", b"\xff\xfe\x00", b""])
-def test_what_is_remembered_wrongly_is_settled_again(
-    damaged: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_what_is_remembered_wrongly_is_chosen_again(
+    damaged: bytes,
+    choose: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     with taking(monkeypatch, fp32=1.0, bf16=0.5):
         choose()
@@ -123,7 +134,7 @@ def test_what_is_remembered_wrongly_is_settled_again(
     assert remembered.read_bytes() == b"fp32"
 
 
-def test_fp16_needs_a_gpu() -> None:
+def test_fp16_needs_a_gpu(choose: Callable[..., str]) -> None:
     with pytest.raises(HeadstartError, match="fp16 needs a GPU; found cpu"):
         choose("fp16")
 

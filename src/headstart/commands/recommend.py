@@ -14,7 +14,6 @@ import numpy as np
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
-from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
 from headstart.files import write_text
 from headstart.runtime.machine import Machine, start
@@ -126,7 +125,7 @@ def _marked(row: Ranked, others: Sequence[Ranked]) -> Ranked:
 
 def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Machine) -> Ranked:
     from headstart.evaluate.logme import logme
-    from headstart.train.cross_validation import out_of_fold
+    from headstart.train.cross_validation import cross_validated_accuracy
 
     random = name.startswith(RANDOM)
     recipe = read_recipe(path, [*overrides, f'model.backbone="{name.removeprefix(RANDOM)}"'])
@@ -134,16 +133,11 @@ def _ranked(name: str, path: str | Path, overrides: Sequence[str], machine: Mach
     context = prepare_frozen(recipe, machine, read_checked(recipe), random)
     train = context.dataset.train
     features = _features(context, train, random)
-    right = (
-        out_of_fold(features, train.labels, len(context.dataset.labels), recipe.seed).argmax(1)
-        == train.labels
-    )
-    low, high = wilson(int(right.sum()), len(right))
     some = train.take(np.arange(min(TIMED, len(train))))
     return Ranked(
         name=name,
         logme=logme(features, train.labels),
-        probe=Estimate(value=float(right.mean()), low=low, high=high),
+        probe=cross_validated_accuracy(features, train.labels, recipe.seed),
         seconds=_seconds(lambda: _computed(context, some)) / len(some),
         parameters=sum(context.sizes.values()),
     )
@@ -164,10 +158,8 @@ def _features(context: Context, train: Examples, random: bool) -> np.ndarray:
 def _computed(context: Context, some: Examples) -> np.ndarray:
     from headstart.train.forward import features
 
-    network, device = context.network.to(context.device), context.device
-    return np.concatenate(
-        list(features(network, some.items, context.preprocessor, device, context.precision))
-    )
+    context.network.to(context.device)
+    return np.concatenate(list(features(context, some.items)))
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -224,13 +224,13 @@ def _held_out(context: Context) -> np.ndarray | None:
 
 def _baseline(name: str, context: Context) -> Scored:
     """A baseline without a network, on the same split."""
-    from headstart.runtime.processes import broadcast_from_main
+    from headstart.runtime.processes import from_main
 
     # it chooses nothing on the validation part
     learned = concatenate(context.dataset.for_learning().values())
     dataset = replace(context.dataset, train=learned)
     started = time.perf_counter()
-    probabilities = broadcast_from_main(lambda: baselines.get(name)(dataset, context.recipe.seed))
+    probabilities = from_main(baselines.get(name))(dataset, context.recipe.seed)
     seconds = time.perf_counter() - started
     test = _score(context, probabilities)
     context.on_event({"event": "result", "name": name, "test_accuracy": test.accuracy.value})

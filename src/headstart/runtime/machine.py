@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from headstart.runtime.allocator import keep_freed_memory
-from headstart.runtime.threads import share_cores
+from headstart.runtime.threads import local_processes, share_cores
 
 if TYPE_CHECKING:
     import torch
@@ -47,3 +51,18 @@ def start() -> Machine:
 
     state = PartialState(cpu=not torch.accelerator.is_available(), timeout=TIMEOUT)
     return Machine(state.device, state.process_index, state.num_processes)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that one process of this machine may still take on a device."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # a container's own limit, where there is one
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current")
+        )
+        free = min(free, limit - used)
+    return free // local_processes()

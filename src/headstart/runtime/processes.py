@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def rank_and_world() -> tuple[int, int]:
-    """(number of this process, how many there are)."""
+    """The number of this process, and how many there are."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def broadcast_from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, in every process."""
+def from_main(function: Callable[P, T]) -> Callable[P, T]:
+    """A decorator: the main process alone computes, and every process gets its result."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        rank, world = rank_and_world()
+        if world == 1:
+            return function(*args, **kwargs)
+        results: list[T | None] = [function(*args, **kwargs) if rank == 0 else None]
+        dist.broadcast_object_list(results, src=0)
+        return cast(T, results[0])
+
+    return call
+
+
+def gather_to_main(value: T) -> list[T]:
+    """The value of every process, by its number, in the main process; elsewhere an empty list."""
     rank, world = rank_and_world()
     if world == 1:
-        return make()
-    made: list[Any] = [make() if rank == 0 else None]
-    dist.broadcast_object_list(made, src=0)
-    return made[0]
+        return [value]
+    values: list[T] | None = [value] * world if rank == 0 else None
+    dist.gather_object(value, values)
+    return values or []
 
 
-def gather_to_main(own: T) -> list[T]:
-    """What every process has, by its number, in the main process; elsewhere an empty list."""
-    rank, world = rank_and_world()
-    if world == 1:
-        return [own]
-    gathered: list[Any] | None = [None] * world if rank == 0 else None
-    dist.gather_object(own, gathered)
-    return gathered or []
-
-
-def from_all(own: T) -> list[T]:
-    """What every process has, by its number, in every process."""
-    gathered: list[Any] = [own] * rank_and_world()[1]
-    if len(gathered) > 1:
-        dist.all_gather_object(gathered, own)
-    return gathered
+def from_all(value: T) -> list[T]:
+    """The value of every process, by its number, in every process."""
+    values = [value] * rank_and_world()[1]
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
+    return values
 
 
 def wait() -> None:

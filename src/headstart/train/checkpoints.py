@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from headstart.files import atomic, remove
-from headstart.runtime.processes import broadcast_from_main, rank_and_world
+from headstart.runtime.processes import from_main, rank_and_world
 
 STATE = "state.json"
 FORMAT = 2  # raise it when what a checkpoint holds changes
@@ -58,9 +58,10 @@ class Checkpoints:
         self._key = {"the format of checkpoints": FORMAT, **key}
         self._saved = time.monotonic()
 
+    @from_main
     def due(self) -> bool:
         """Whether enough time has passed since the last one; the same in every process."""
-        return broadcast_from_main(lambda: time.monotonic() - self._saved >= self._seconds)
+        return time.monotonic() - self._saved >= self._seconds
 
     def save(
         self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
@@ -76,16 +77,52 @@ class Checkpoints:
                 for old in self._whole()[KEPT:]:
                     remove(old)
             except (OSError, SafetensorError) as error:
-                self._tell({"event": "note", "note": f"no checkpoint could be written: {error}"})
+                self._note(f"no checkpoint could be written: {error}")
         self._saved = time.monotonic()
 
+    @from_main
     def latest(self) -> Checkpoint | None:
         """The newest one that is whole and belongs to the key; the same in every process."""
-        return broadcast_from_main(self._latest)
-
-    def _clear(self) -> None:
         for folder in self._whole():
-            remove(folder)
+            try:
+                return self._read(folder)
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+                SafetensorError,
+            ) as error:
+                self._note(
+                    f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
+                )
+                remove(folder)
+        return None
+
+    def _read(self, folder: Path) -> Checkpoint | None:
+        """A checkpoint; None, and all are removed, if it belongs to another key."""
+        digest, _, content = (folder / STATE).read_bytes().partition(b"\n")
+        if hashlib.sha256(content).hexdigest().encode() != digest:
+            raise ValueError(f"{STATE} does not match its checksum")
+        saved = json.loads(content)
+        changed = [name for name in self._key if saved["key"].get(name) != self._key[name]]
+        if changed:
+            self._note(
+                f"{', '.join(changed)} changed since this run was interrupted, so it starts anew"
+            )
+            for other in self._whole():
+                remove(other)
+            return None
+        for name, digest in saved["files"].items():
+            if _digest(folder / name) != digest:
+                raise ValueError(f"{name} does not match its checksum")
+        groups = {Path(name).stem: load_file(folder / name) for name in saved["files"]}
+        return Checkpoint(saved["state"], groups)
+
+    def _note(self, note: str) -> None:
+        self._tell({"event": "note", "note": note})
 
     def _whole(self) -> list[Path]:
         """Folders that were renamed, the newest first."""
@@ -110,45 +147,6 @@ class Checkpoints:
             {"key": self._key, "files": files, "state": state}, ensure_ascii=False
         ).encode()
         (draft / STATE).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-
-    def _latest(self) -> Checkpoint | None:
-        for folder in self._whole():
-            try:
-                digest, _, content = (folder / STATE).read_bytes().partition(b"\n")
-                if hashlib.sha256(content).hexdigest().encode() != digest:
-                    raise ValueError(f"{STATE} does not match its checksum")
-                read = json.loads(content)
-                if read["key"] != self._key:
-                    changed = [
-                        name for name in self._key if read["key"].get(name) != self._key[name]
-                    ]
-                    note = (
-                        f"{', '.join(changed)} changed since this run was interrupted, so it "
-                        "starts anew"
-                    )
-                    self._tell({"event": "note", "note": note})
-                    self._clear()
-                    return None
-                for name, digest in read["files"].items():
-                    if _digest(folder / name) != digest:
-                        raise ValueError(f"{name} does not match its checksum")
-                groups = {Path(name).stem: load_file(folder / name) for name in read["files"]}
-                return Checkpoint(read["state"], groups)
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                TypeError,
-                AttributeError,
-                RecursionError,
-                SafetensorError,
-            ) as error:
-                note = (
-                    f"checkpoint {folder.name} is damaged ({error}); going on from the one before"
-                )
-                self._tell({"event": "note", "note": note})
-                remove(folder)
-        return None
 
 
 def _digest(path: Path) -> str:

@@ -38,9 +38,10 @@ class Context:
 
     Args:
         batch_size: examples of an optimizer step, over all processes.
-        accumulation: micro-batches in which a process works through its share of a batch.
         sizes: parameters of each block, as they were before training.
         on_event: is told of each step, epoch and note.
+        precision: fp32, bf16 or fp16.
+        accumulation: micro-batches in which a process works through its share of a batch.
     """
 
     recipe: Recipe
@@ -50,11 +51,11 @@ class Context:
     leaks: Leaks
     network: Network
     plan: Plan
-    precision: str
     batch_size: int
-    accumulation: int
     sizes: dict[str, int]
     on_event: OnEvent = ignore
+    precision: str = "fp32"
+    accumulation: int = 1
 
     def with_notes(self, *notes: str) -> Context:
         """The same with further notes on the data."""
@@ -108,6 +109,13 @@ class Context:
         """Makes tensors of training examples, varied by the policy."""
         return self.network.preprocessor(self.policy)
 
+    def sample(self) -> dict[str, torch.Tensor]:
+        """A batch of four training examples, the largest where sizes differ."""
+        preprocessor, items = self.preprocessor, self.dataset.train.items
+        sizes = preprocessor.sizes(items)
+        rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
+        return preprocessor.collate([preprocessor(items[row % len(items)]) for row in rows])
+
     @cached_property
     def class_weights(self) -> np.ndarray | None:
         """Of each class in the loss, shape (classes,), or None where all weigh the same."""
@@ -120,8 +128,8 @@ class Context:
         """Holds decoded training examples, where they are read more than once."""
         import torch
 
+        from headstart.runtime.machine import free_memory
         from headstart.train.decoded_cache import DecodedCache
-        from headstart.train.memory import free_memory
 
         again = sum(phase.epochs for phase in self.plan.tuned) > 1
         limit = int(DECODED_SHARE * free_memory(torch.device("cpu")))

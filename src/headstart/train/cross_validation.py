@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.evaluate.intervals import wilson
+from headstart.evaluate.results import Estimate
 from headstart.runtime.threads import one_blas_thread
 
 FOLDS = 5
@@ -44,6 +46,14 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: in
             probabilities[asked] = 0.0
             probabilities[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])
     return probabilities
+
+
+def cross_validated_accuracy(features: np.ndarray, labels: np.ndarray, seed: int) -> Estimate:
+    """The accuracy of these out-of-fold probabilities, with Wilson's interval."""
+    probabilities = out_of_fold(features, labels, int(labels.max()) + 1, seed)
+    right = probabilities.argmax(axis=1) == labels
+    low, high = wilson(int(right.sum()), len(labels))
+    return Estimate(value=float(right.mean()), low=low, high=high)
 
 
 def accuracy_on_learned(features: np.ndarray, labels: np.ndarray) -> float:

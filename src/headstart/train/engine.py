@@ -22,7 +22,7 @@ from headstart.train.average import MovingAverage, towards_start
 from headstart.train.checkpoints import Checkpoints
 from headstart.train.context import Context
 from headstart.train.epochs import BestEpoch, History, overfitting
-from headstart.train.forward import logits_of
+from headstart.train.forward import logits
 from headstart.train.loss import L2SP
 from headstart.train.phase import DryRun, PhaseRun
 from headstart.train.probe import probe
@@ -86,10 +86,13 @@ def _probe(context: Context, phase: Phase, state: TrainState) -> None:
     state.history.fitted, state.history.cached = result.fitted, result.cached
     state.history.notes += result.notes
     if context.selection is not None:
-        logits = logits_of(context, context.selection)
         epoch = result.kept or Epoch(phase=state.phase + 1, epoch=0)
-        weights = context.network.net.state_dict()
-        scores = state.best.offer(logits, context.selection.labels, epoch, weights)
+        scores = state.best.offer(
+            logits(context, context.selection),
+            context.selection.labels,
+            epoch,
+            context.network.net.state_dict(),
+        )
         context.on_event({"event": "probe", "phase": state.phase + 1, **scores})
     state.over = True
 
@@ -151,7 +154,7 @@ def _average_with_start(context: Context, best: BestEpoch, start: dict[str, Tens
         return note
     after = BestEpoch(best.metric)
     after.offer(
-        logits_of(context, context.selection), context.selection.labels, Epoch(phase=1, epoch=0), {}
+        logits(context, context.selection), context.selection.labels, Epoch(phase=1, epoch=0), {}
     )
     note += (
         f": {best.metric} on the part that chose the epoch {abs(best.score):.3f} before, "

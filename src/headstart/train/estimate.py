@@ -30,10 +30,10 @@ def seconds_to_extract(context: Context, examples: Examples) -> float:
     known = FeatureCache(context.network, context.precision).read(set(digests))
     missing = [row for row, digest in enumerate(digests) if digest not in known]
     items = [examples.items[row] for row in missing[: 3 * BATCH]]
-    network, device = context.network.to(context.device), context.device
+    context.network.to(context.device)
     done, seconds = 0, 0.0
     started = time.perf_counter()
-    for batch in features(network, items, context.preprocessor, device, context.precision):
+    for batch in features(context, items):
         done, seconds = done + len(batch), time.perf_counter() - started
     return len(missing) * seconds / max(done, 1) / rank_and_world()[1]
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from headstart.errors import HeadstartError
 from headstart.files import atomic, remove
 from headstart.models.network import Network
 from headstart.runtime.bars import Bar
-from headstart.runtime.processes import broadcast_from_main, gather_to_main, rank_and_world
+from headstart.runtime.processes import from_main, gather_to_main, rank_and_world
 from headstart.train.context import Context
 from headstart.train.forward import assemble, features, in_order, share_of
 from headstart.train.integrity import assert_unchanged
@@ -85,26 +85,10 @@ def extract(context: Context, part: str, examples: Examples) -> tuple[np.ndarray
     started = time.perf_counter()
     digests = list(examples.digests)
     known = cache.read(set(digests)) if rank_and_world()[0] == 0 else {}
-    # exact copies count once
-    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
-    missing, cached = broadcast_from_main(
-        lambda: (
-            in_order(
-                [row for digest, row in first.items() if digest not in known],
-                examples.items,
-                context.preprocessor,
-            ),
-            sum(digest in known for digest in digests),
-        )
-    )
+    missing, cached = _missing(context, examples, known)
     mine = share_of(len(missing))
-    computed = _compute(
-        context,
-        part,
-        examples.take([missing[number] for number in mine]),
-        len(missing),
-        cache,
-    )
+    share = examples.take([missing[number] for number in mine])
+    computed = _compute(context, part, share, len(missing), cache)
     parts = gather_to_main((mine, computed))
     context.on_event(
         {
@@ -120,8 +104,22 @@ def extract(context: Context, part: str, examples: Examples) -> tuple[np.ndarray
         return None, cached
     computed = assemble(parts)
     del parts  # of many examples each copy of their features is large
-    known.update(zip((digests[row] for row in missing), computed, strict=True))
+    known |= dict(zip((digests[row] for row in missing), computed, strict=True))
     return np.stack([known[digest] for digest in digests]), cached
+
+
+@from_main
+def _missing(
+    context: Context, examples: Examples, known: Collection[bytes]
+) -> tuple[list[int], int]:
+    """The rows to compute, exact copies once, and how many examples are known."""
+    digests = examples.digests
+    first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
+    rows = [row for digest, row in first.items() if digest not in known]
+    return (
+        in_order(rows, examples.items, context.preprocessor),
+        sum(digest in known for digest in digests),
+    )
 
 
 def extract_with_bar(context: Context, part: str, examples: Examples) -> np.ndarray | None:
@@ -143,11 +141,9 @@ def _compute(
     rows = np.zeros((0, 0), np.float32)
     done = kept = 0
     started = time.perf_counter()
-    network = context.network.to(context.device)
+    context.network.to(context.device)
     try:
-        for batch in features(
-            network, list(examples.items), context.preprocessor, context.device, context.precision
-        ):
+        for batch in features(context, examples.items):
             _check(context, batch, examples.take(range(done, done + len(batch))))
             if not done:
                 rows = np.empty((len(examples), batch.shape[1]), np.float32)

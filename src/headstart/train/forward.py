@@ -26,32 +26,20 @@ from headstart.train.precision import FORMATS
 BATCH = 32
 
 
-def logits(
-    network: Network,
-    items: Sequence[str],
-    preprocessor: Preprocessor,
-    device: torch.device,
-    precision: str,
-) -> np.ndarray:
-    """What the head makes of all items in their order, shape (n, classes), float32, the same in
+def logits(context: Context, examples: Examples) -> np.ndarray:
+    """What the head makes of all examples in their order, shape (n, classes), float32, the same in
     every process.
 
     Where a scikit-learn classifier takes the head's place these are the features, shape (n, width).
     """
-    order = in_order(range(len(items)), items, preprocessor)
+    items, network = examples.items, context.network
+    order = in_order(range(len(items)), items, context.preprocessor)
     mine = [order[place] for place in share_of(len(items))]
-    made = list(features(network, [items[row] for row in mine], preprocessor, device, precision))
+    made = list(features(context, [items[row] for row in mine]))
     outputs = head_outputs(
         network, np.concatenate(made or [np.zeros((0, network.spec.width), np.float32)])
     )
     return assemble(from_all((mine, outputs)))
-
-
-def logits_of(context: Context, examples: Examples) -> np.ndarray:
-    """The same of a training's network and a part of its data."""
-    return logits(
-        context.network, examples.items, context.preprocessor, context.device, context.precision
-    )
 
 
 def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
@@ -97,22 +85,17 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def features(
-    network: Network,
-    items: Sequence[str],
-    preprocessor: Preprocessor,
-    device: torch.device,
-    precision: str,
-) -> Iterator[np.ndarray]:
+def features(context: Context, items: Sequence[str]) -> Iterator[np.ndarray]:
     """The input of the head for these items, an array of shape (BATCH, width) and float32 at a
     time.
 
     Threads decode ahead while the network computes.
     """
+    network = context.network
     was_training = network.training
     evaluated = network.eval().for_inference()
-    for batch in batches(items, preprocessor):
-        yield features_of(evaluated, batch, device, precision)
+    for batch in batches(items, context.preprocessor):
+        yield features_of(evaluated, batch, context.device, context.precision)
     network.train(was_training)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from headstart.data.dataset import Examples
 from headstart.models.adapters import merge
-from headstart.runtime.processes import broadcast_from_main
+from headstart.models.network import Network
+from headstart.runtime.processes import from_main
 from headstart.train.checkpoints import Checkpoints
 from headstart.train.context import Context
 from headstart.train.epochs import History
 from headstart.train.features import extract
-from headstart.train.forward import classify, head_outputs, logits_of
+from headstart.train.forward import classify, head_outputs, logits
 from headstart.transfer.strategies import strategies
 
 
@@ -38,13 +39,13 @@ def merge_adapters(context: Context) -> None:
 def probabilities(context: Context, role: str, part: Examples) -> np.ndarray:
     """Of a part, shape (n, classes), in the way the network has learned; the same in every
     process."""
-    network = context.network
     if context.plan.tuned:
-        return classify(network, logits_of(context, part))
+        return classify(context.network, logits(context, part))
     features, _ = extract(context, role, part)
+    return _classify_features(context.network, features)
 
-    def from_features() -> np.ndarray:
-        assert features is not None
-        return classify(network, head_outputs(network, features))
 
-    return broadcast_from_main(from_features)
+@from_main
+def _classify_features(network: Network, features: np.ndarray | None) -> np.ndarray:
+    assert features is not None
+    return classify(network, head_outputs(network, features))

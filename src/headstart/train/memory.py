@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
+from headstart.errors import HeadstartError
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
-from headstart.runtime.threads import local_processes
+from headstart.runtime.machine import free_memory
+from headstart.runtime.processes import from_all
+from headstart.train.context import Context
 from headstart.train.precision import FORMATS
 from headstart.transfer.plan import Phase
 
@@ -37,24 +36,35 @@ def batch_size(wanted: int | str, examples: int) -> int:
     return min(max(2 ** (max(examples // STEPS_AN_EPOCH, 1).bit_length() - 1), SMALLEST), LARGEST)
 
 
-def parts(
-    network: Network,
-    phases: Iterable[Phase],
-    share: int,
-    sample: dict[str, Tensor],
-    device: torch.device,
-    precision: str,
-) -> int:
-    """In how many parts a process works through its share of a batch, so that each fits into
-    memory; 1 if all of it does.
+def accumulation(context: Context) -> int:
+    """In how many parts a process works through its share of a batch, the same in every process.
+
+    Raises:
+        HeadstartError: a batch has fewer examples than there are such parts.
+    """
+    wanted, world = context.recipe.train.accumulation, context.machine.world
+    least = world * (wanted if isinstance(wanted, int) else 1)
+    if context.batch_size < least:
+        raise HeadstartError(
+            f"train.batch_size: found {context.batch_size}; {world} processes with "
+            f"train.accumulation = {wanted} need at least {least}"
+        )
+    if isinstance(wanted, int):
+        return wanted
+    return max(from_all(parts(context))) if context.plan.tuned else 1
+
+
+def parts(context: Context) -> int:
+    """The least number of parts of this process's share of a batch that each fit into memory.
 
     What a part takes is measured on the forward pass of a few examples.
-
-    Args:
-        share: examples of a batch that one process works on.
-        sample: a batch of four examples.
     """
-    each = max(bytes_per_example(network, phase, sample, device, precision) for phase in phases)
+    network, device, sample = context.network, context.device, context.sample()
+    share = -(-context.batch_size // context.machine.world)
+    each = max(
+        bytes_per_example(network, phase, sample, device, context.precision)
+        for phase in context.plan.tuned
+    )
     # weights, gradients, two moments
     state = 4 * 4 * sum(parameter.numel() for parameter in network.parameters())
     fitting = int(max(SHARE * (free_memory(device) - state), 0) // max(each, 1))
@@ -105,16 +115,3 @@ def _bytes(network: Network, batch: dict[str, Tensor], device: torch.device, pre
     for hook in hooks:
         hook.remove()
     return sum(kept.values()) + WORKING * largest
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that one process of this machine may still take on a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # a container's own limit, where there is one
-        limit, used = (
-            int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current")
-        )
-        free = min(free, limit - used)
-    return free // local_processes()

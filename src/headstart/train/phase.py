@@ -25,7 +25,7 @@ from headstart.train.checkpoints import Checkpoints
 from headstart.train.compiled import compile_steps
 from headstart.train.context import Context
 from headstart.train.epochs import epochs_since_best
-from headstart.train.forward import logits_of
+from headstart.train.forward import logits
 from headstart.train.loader import loader_of
 from headstart.train.loss import L2SP
 from headstart.train.optimizer import moments_of, optimizer, set_moments
@@ -288,8 +288,8 @@ class PhaseRun(TrainerCallback):
         average, best, network = self._state.average, self._state.best, self._network
         with average.in_place() if average else nullcontext():
             share_buffers(network)
-            logits = logits_of(self._context, examples)
-            return best.offer(logits, examples.labels, epoch, network.net.state_dict())
+            outputs = logits(self._context, examples)
+            return best.offer(outputs, examples.labels, epoch, network.net.state_dict())
 
     def _save_if_due(self) -> None:
         if self._checkpoints is None or not self._checkpoints.due():

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import torch
@@ -20,7 +20,8 @@ from headstart.files import atomic
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.runtime.depthwise import fp32_depthwise_gradients
-from headstart.runtime.processes import broadcast_from_main
+from headstart.runtime.processes import from_main
+from headstart.train.context import Context
 from headstart.transfer.plan import Phase
 
 FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,13 +30,7 @@ SMALL = 0.02  # seconds of a step in fp32 below which there is nothing to gain
 Batch = dict[str, Tensor]
 
 
-def choose_precision(
-    wanted: str,
-    network: Network,
-    tuned: Sequence[Phase],
-    sample: Callable[[], Batch],
-    device: torch.device,
-) -> str:
+def choose_precision(context: Context) -> str:
     """fp32, bf16 or fp16: what the recipe says; else what the launcher says; else bf16 where it is
     faster.
 
@@ -44,13 +39,11 @@ def choose_precision(
     ResNet-18 in batches of 32 on 2 cores with AVX512-BF16: 16 → 29 images/s, EfficientNet-Lite0 21
     → 27.
 
-    Args:
-        tuned: the phases that train it by gradient; none where it stays frozen.
-        sample: makes a batch of four examples.
-
     Raises:
         HeadstartError: fp16 without a GPU.
     """
+    wanted: str = context.recipe.train.precision
+    device = context.device
     launched = os.environ.get("ACCELERATE_MIXED_PRECISION")
     # "no" is also what a launcher says that was not asked
     if wanted == "auto" and launched in ("bf16", "fp16"):
@@ -65,9 +58,7 @@ def choose_precision(
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if device.type != "cpu" or not fast_bf16():
         return "fp32"
-    return broadcast_from_main(
-        lambda: _remembered(network, tuned, lambda: _faster(network, tuned[-1:], sample()))
-    )
+    return _remembered(context)
 
 
 def fast_bf16() -> str | None:
@@ -111,12 +102,15 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
     return min(took)
 
 
-def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], str]) -> str:
-    """What was chosen before for such a network and such a plan on this machine."""
+@from_main
+def _remembered(context: Context) -> str:
+    """What was chosen before for such a network and such a plan on this machine, else what is
+    faster now."""
+    network, last = context.network, context.plan.tuned[-1:]
     parts = {"backbone", "config", "preprocessing", "head", "adapters"}
     about = [
         network.spec.model_dump(mode="json", include=parts),
-        [sorted(phase.rates) for phase in tuned[-1:]],
+        [sorted(phase.rates) for phase in last],
         torch.__version__,
         platform.node(),
         fast_bf16(),
@@ -126,7 +120,7 @@ def _remembered(network: Network, tuned: Sequence[Phase], choose: Callable[[], s
     with suppress(OSError):
         if (found := path.read_bytes()) in (b"fp32", b"bf16"):
             return found.decode()
-    chosen = choose()
+    chosen = _faster(network, last, context.sample())
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as draft:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from headstart.models.network import Network
+from headstart.runtime.machine import free_memory
 from headstart.train.context import Context
 from headstart.train.forward import BATCH, batches, in_order
 from headstart.train.integrity import assert_unchanged
-from headstart.train.memory import free_memory
 from headstart.train.precision import FORMATS
 from headstart.transfer.plan import Phase
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from headstart.checks.duplicates import cached_duplicates
 from headstart.checks.leaks import Leaks, apply_leak_policy
 from headstart.checks.sanity_checks import check_classes
-from headstart.data.dataset import Dataset, Examples, concatenate
+from headstart.data.dataset import Dataset, concatenate
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
 from headstart.evaluate.intervals import wilson
@@ -27,12 +26,9 @@ from headstart.runtime.machine import Machine
 from headstart.tasks import task_for
 from headstart.train.context import Context, OnEvent, ignore
 from headstart.transfer.choice import choose
-from headstart.transfer.plan import Plan
 from headstart.transfer.strategies import head_of, plan, strategies
 
 if TYPE_CHECKING:
-    import torch
-
     from headstart.models.network import Network
 
 FEW = 50  # examples
@@ -67,48 +63,51 @@ def prepare(
     """
     task = task_for(recipe.task, recipe.model.backbone)
     _check_frozen(recipe, task.modality)
+    reasons = []
     if recipe.transfer.strategy == AUTO:
-        return _prepare_auto(recipe, machine, read, on_event)
+        read = read or read_checked(recipe)
+        recipe, reason = _choose_strategy(recipe, machine, read)
+        reasons.append(reason)
     recipe = recipe.with_changes(evaluate={"baselines": recipe.rivals})
     _check_recipe(recipe, task.modality)
     dataset, leaks = read or read_checked(recipe)
     network, notes = _network(recipe, task.modality, dataset)
 
     from headstart.models.blocks import Blocks
-    from headstart.train.memory import batch_size
+    from headstart.train.memory import accumulation, batch_size
     from headstart.train.precision import choose_precision
 
     blocks = Blocks(network)
-    made = plan(recipe, blocks.names)
-    sample = partial(_sample, network, dataset.train)
-    precision = choose_precision(
-        recipe.train.precision, network, made.tuned, sample, machine.device
-    )
-    of_this_run = {"labels": dataset.labels, "precision": precision, "column": dataset.column}
-    network.spec = network.spec.model_copy(update={"task": recipe.task, **of_this_run})
-    size = batch_size(recipe.train.batch_size, len(dataset.train))
     context = Context(
         recipe=recipe,
         machine=machine,
         task=task,
-        dataset=dataset.with_notes(*notes),
+        dataset=dataset,
         leaks=leaks,
         network=network,
-        plan=made,
-        precision=precision,
-        batch_size=size,
-        accumulation=_accumulation(recipe, machine, network, made, size, precision, sample),
+        plan=plan(recipe, blocks.names),
+        batch_size=batch_size(recipe.train.batch_size, len(dataset.train)),
         sizes={name: blocks.size(name) for name in blocks.names},
         on_event=on_event,
+    )
+    context = replace(context, precision=choose_precision(context))
+    context = replace(context, accumulation=accumulation(context))
+    network.spec = network.spec.model_copy(
+        update={
+            "task": recipe.task,
+            "labels": dataset.labels,
+            "column": dataset.column,
+            "precision": context.precision,
+        }
     )
     _check_metric(context)
     held_out = dataset.validation
     if context.chooses_an_epoch and held_out and len(held_out) < FEW:
-        return context.with_notes(
+        notes.append(
             f"only {len(held_out)} validation examples choose the epoch, so which one is best is "
             "partly luck"
         )
-    return context
+    return context.with_notes(*notes, *reasons)
 
 
 def prepare_frozen(
@@ -128,30 +127,24 @@ def prepare_frozen(
     )
 
 
-def _prepare_auto(
-    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, on_event: OnEvent
-) -> Context:
-    """The recipe with the strategy that its data calls for, and a note that gives the reason."""
+def _choose_strategy(
+    recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks]
+) -> tuple[Recipe, str]:
+    """The recipe with the strategy that its data calls for, and the reason."""
     from headstart.train.estimate import training_seconds
     from headstart.train.probe import frozen_fit
 
-    read = read or read_checked(recipe)
     frozen = prepare_frozen(recipe, machine, read)
-    fit = frozen_fit(frozen)
-    tested = len(frozen.dataset.test)
+    fit, tested = frozen_fit(frozen), len(frozen.dataset.test)
     low, high = wilson(round(fit.accuracy * tested), tested)
     choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
+    chosen = _with(recipe, choice.strategy)
     if choice.table == FROZEN:
-        chosen = prepare(_with(recipe, FROZEN), machine, read, on_event)
-        return chosen.with_notes(choice.reason)
-    trained = prepare(_with(recipe, choice.table), machine, read, on_event)
-    expected = (
-        f"{choice.reason}; {choice.table} would train for about "
-        f"{training_seconds(trained):,.0f} s on this machine"
+        return chosen, choice.reason
+    seconds = training_seconds(prepare(_with(recipe, choice.table), machine, read))
+    return chosen, (
+        f"{choice.reason}; {choice.table} would train for about {seconds:,.0f} s on this machine"
     )
-    if choice.strategy != choice.table:
-        trained = prepare(_with(recipe, choice.strategy), machine, read, on_event)
-    return trained.with_notes(expected)
 
 
 def _check_frozen(recipe: Recipe, modality: Modality) -> None:
@@ -212,9 +205,9 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
     model = recipe.with_changes(model={"head": head}).model
     network, notes = modality.network(model, dataset, strategy.pretrained)
     if head.is_estimator:
-        sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
             sklearn_head.check_weights(head)
+        sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
     if strategy.adapted:
         adapters = recipe.transfer.adapters
         put_in(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
@@ -248,37 +241,3 @@ def _check_metric(context: Context) -> None:
             f"{len(part)} examples are all of {quoted(context.dataset.labels[part.labels[0]])}. "
             'Set train.metric = "loss" or "accuracy", or give that part examples of other classes'
         )
-
-
-def _accumulation(
-    recipe: Recipe,
-    machine: Machine,
-    network: Network,
-    plan: Plan,
-    batch_size: int,
-    precision: str,
-    sample: Callable[[], dict[str, torch.Tensor]],
-) -> int:
-    """In how many parts a process works through its share of a batch, the same in every process."""
-    from headstart.runtime.processes import from_all
-    from headstart.train.memory import parts
-
-    wanted = recipe.train.accumulation
-    least = machine.world * (wanted if isinstance(wanted, int) else 1)
-    if batch_size < least:
-        raise HeadstartError(
-            f"train.batch_size: found {batch_size}; {machine.world} processes with "
-            f"train.accumulation = {wanted} need at least {least}"
-        )
-    if isinstance(wanted, int) or not plan.tuned:
-        return wanted if isinstance(wanted, int) else 1
-    share = -(-batch_size // machine.world)
-    return max(from_all(parts(network, plan.tuned, share, sample(), machine.device, precision)))
-
-
-def _sample(network: Network, train: Examples) -> dict[str, torch.Tensor]:
-    """A batch of four examples, the largest where sizes differ."""
-    preprocessor, items = network.preprocessor(), train.items
-    sizes = preprocessor.sizes(items)
-    rows = range(4) if sizes is None else np.argsort(sizes)[::-1][:4].tolist()
-    return preprocessor.collate([preprocessor(items[row % len(items)]) for row in rows])

@@ -17,15 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
-from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
 from headstart.models.sklearn_head import fitted as fitted_classifier
 from headstart.recipe import Head
-from headstart.runtime.processes import broadcast_from_main
+from headstart.runtime.processes import from_main
 from headstart.runtime.threads import one_blas_thread
 from headstart.train.context import Context
-from headstart.train.cross_validation import FOLDS, accuracy_on_learned, out_of_fold
+from headstart.train.cross_validation import (
+    FOLDS,
+    accuracy_on_learned,
+    cross_validated_accuracy,
+)
 from headstart.train.epochs import BestEpoch, History, epochs_since_best
 from headstart.train.features import extract
 from headstart.train.forward import head_outputs
@@ -47,20 +50,10 @@ def probe(context: Context, phase: Phase) -> History:
     network = context.network
     started = time.perf_counter()
     head = network.spec.head
-    by_gradient = head.fitting == "gradient"
-    selection = context.selection if by_gradient else None
+    selection = context.selection if head.fitting == "gradient" else None
     train, cached = extract(context, "train", context.train)
     held_out, _ = extract(context, "selection", selection) if selection else (None, 0)
-
-    def fit() -> tuple[History, Any]:
-        assert train is not None
-        if by_gradient:
-            return _by_gradient(context, phase, train, held_out), network.head.state_dict()
-        if head.is_estimator:
-            return _estimator(context, head, train)
-        return _logistic_regression(context, train)
-
-    history, fitted = broadcast_from_main(fit)
+    history, fitted = _fit(context, phase, train, held_out)
     if head.is_estimator:
         network.estimator = fitted
     else:
@@ -70,24 +63,42 @@ def probe(context: Context, phase: Phase) -> History:
     return history
 
 
+@from_main
+def _fit(
+    context: Context, phase: Phase, train: np.ndarray | None, held_out: np.ndarray | None
+) -> tuple[History, Any]:
+    """The head as the recipe fits it: its state or the classifier in its place."""
+    assert train is not None
+    head = context.network.spec.head
+    if head.fitting == "gradient":
+        history = _by_gradient(context, phase, train, held_out)
+        return history, context.network.head.state_dict()
+    if head.is_estimator:
+        return _estimator(context, head, train)
+    return _logistic_regression(context, train)
+
+
 def frozen_fit(context: Context) -> FrozenFit:
     """What a logistic regression on features of the frozen backbone does on the training examples,
     or some of each class where there are many; the same in every process."""
     features, _ = extract(context, "train", context.train)
+    return _frozen_fit(features, context.train.labels, context.recipe.seed)
 
-    def fit() -> FrozenFit:
-        assert features is not None
-        some = _some_of_each(context.train.labels, context.recipe.seed)
-        values, targets = features[some], context.train.labels[some]
-        counts = np.bincount(targets)
-        right = (
-            out_of_fold(values, targets, len(counts), context.recipe.seed).argmax(axis=1) == targets
-        )
-        low, high = wilson(int(right.sum()), len(targets))
-        fitted = accuracy_on_learned(values, targets)
-        return FrozenFit(float(right.mean()), low, high, fitted, float(counts.max() / len(targets)))
 
-    return broadcast_from_main(fit)
+@from_main
+def _frozen_fit(features: np.ndarray | None, labels: np.ndarray, seed: int) -> FrozenFit:
+    assert features is not None
+    some = _some_of_each(labels, seed)
+    values, targets = features[some], labels[some]
+    counts = np.bincount(targets)
+    accuracy = cross_validated_accuracy(values, targets, seed)
+    return FrozenFit(
+        accuracy=accuracy.value,
+        low=accuracy.low,
+        high=accuracy.high,
+        fitted=accuracy_on_learned(values, targets),
+        majority=float(counts.max() / len(targets)),
+    )
 
 
 def _logistic_regression(
