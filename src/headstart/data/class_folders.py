@@ -17,8 +17,8 @@ from headstart.errors import HeadstartError
 class FileKind:
     """A kind of example file.
 
-    noun: "image" or "text". accepts: whether a file is of the kind. example: relative path of one,
-    for messages. named_in_tables: whether tables name such files, which then lie beside them.
+    noun: "image" or "text". example: relative path of one, for messages. named_in_tables: whether
+    tables name such files, which then lie beside them.
     """
 
     noun: str
@@ -65,10 +65,9 @@ class ClassFiles:
             skipped = "; ".join(describe_skipped_paths(self.skipped, self.folder))
             notes.append(f"left out of {self.folder}: {skipped}")
         if self.empty:
-            empty = [f"{name} ({content})" for name, content in self.empty.items()]
+            empty = shorten([f"{name} ({content})" for name, content in self.empty.items()])
             notes.append(
-                f"folders in {self.folder} without any {noun}, so they are not classes: "
-                f"{shorten(empty)}"
+                f"folders in {self.folder} without any {noun}, so they are not classes: {empty}"
             )
         if self.nested:
             nested = [printable(os.path.relpath(path, self.folder)) for path in self.nested]
@@ -110,12 +109,15 @@ def list_class_folders(folder: Path, kind: FileKind) -> ClassFiles:
             reason = kind.outside if kind.accepts(Path(entry.path)) else kind.other
         skip_paths(skipped, {reason: [entry.path]})
     files: dict[str, list[str]] = {}
-    names: dict[str, str] = {}
-    empty: dict[str, str] = {}
-    nested: dict[str, None] = {}
-    merged: dict[str, None] = {}
+    names, empty = dict[str, str](), dict[str, str]()
+    nested, merged = dict[str, None](), dict[str, None]()
     for class_folder in folders:
-        examples, others = _examples_below(class_folder, kind)
+        tree = walk(class_folder)
+        examples = [path for path in tree.files if kind.accepts(Path(path))]
+        others = dict(tree.skipped)
+        if len(examples) < len(tree.files):
+            rest = set(examples)
+            others[kind.other] = [path for path in tree.files if path not in rest]
         skip_paths(skipped, others)
         name = nfc(os.path.basename(class_folder))
         label = printable(name)
@@ -135,16 +137,6 @@ def list_class_folders(folder: Path, kind: FileKind) -> ClassFiles:
     if not files:
         raise HeadstartError(_no_examples(folder, kind, skipped, empty))
     return ClassFiles(folder, files, skipped, empty, tuple(nested), tuple(merged))
-
-
-def _examples_below(folder: str, kind: FileKind) -> tuple[list[str], SkippedPaths]:
-    """(files of the kind below a folder, everything else)."""
-    files, skipped = walk(folder)
-    examples: list[str] = []
-    others: list[str] = []
-    for path in files:
-        (examples if kind.accepts(Path(path)) else others).append(path)
-    return examples, {**skipped, **({kind.other: others} if others else {})}
 
 
 def _no_examples(

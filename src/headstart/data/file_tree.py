@@ -11,12 +11,8 @@ from headstart.data.skipped import SkippedPaths, skip_paths
 from headstart.errors import HeadstartError
 
 # reasons to leave out an entry of a folder
-HIDDEN, BROKEN_LINK, SPECIAL_FILE, REPEATED_FOLDER = (
-    "hidden or system files",
-    "broken links",
-    "neither files nor folders",
-    "folders that a link leads to again",
-)
+HIDDEN, BROKEN_LINK = "hidden or system files", "broken links"
+SPECIAL_FILE, REPEATED_FOLDER = "neither files nor folders", "folders that a link leads to again"
 # what archivers, network drives, desktops and interpreters add to folders; in lower case
 SYSTEM_NAMES = {
     "__macosx", "__pycache__", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
@@ -30,11 +26,6 @@ class FileTree(NamedTuple):
 
     files: list[str]
     skipped: SkippedPaths
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or one that archivers and systems add."""
-    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def walk(folder: str | Path) -> FileTree:
@@ -87,7 +78,7 @@ def list_folder(folder: str | Path) -> list[os.DirEntry[str]]:
 
 def entry_type(entry: os.DirEntry[str]) -> str:
     """ "file" or "folder", links followed, or the reason to leave the entry out."""
-    if is_hidden(entry.name):
+    if entry.name.startswith(".") or entry.name.lower() in SYSTEM_NAMES:
         return HIDDEN
     try:
         if entry.is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from headstart.data.dataset import Dataset
@@ -55,70 +55,65 @@ def no_range_note(name: str) -> str:
     )
 
 
-def _range_note(measured: GreyRange | None, requested: GreyRange | None) -> list[str]:
+def _range_note(measured: GreyRange | None, requested: GreyRange | None) -> Iterator[str]:
     prefix = "greys of more than 8 bits:"
-    if requested is not None:
-        training = (
-            f"those of the training images are {_interval(measured)}"
-            if measured
-            else "no training image has any"
-        )
-        return [f"{prefix} {KEY} shows values {_interval(requested)} as black to white; {training}"]
-    if measured is not None:
-        return [
+    if requested:
+        training = "no training image has any"
+        if measured:
+            training = f"those of the training images are {_interval(measured)}"
+        yield f"{prefix} {KEY} shows values {_interval(requested)} as black to white; {training}"
+    elif measured:
+        yield (
             f"{prefix} values {_interval(measured)} of the training images are shown as black to "
             f"white ({KEY})"
-        ]
-    return []
+        )
 
 
-def _mixed_note(images: list[NamedRange], count: int, grey_range: GreyRange | None) -> list[str]:
+def _mixed_note(
+    images: list[NamedRange], count: int, grey_range: GreyRange | None
+) -> Iterator[str]:
     """High bit depth images (`images`) beside others, `count` in all."""
     if len(images) in (0, count):
-        return []
+        return
     own = combined_range(values for _, values in images)
     shown = DEFAULT_SCALE
     if grey_range:
         shown = f"Values {_interval(grey_range)} of them are shown as black to white ({KEY})"
     elif own:
         shown += f"; to show theirs, write {KEY} = [{own[0]:g}, {own[1]:g}]"
-    return [
+    yield (
         f"{len(images)} of {count} images are greys of more than 8 bits (such as {images[0][0]}); "
         f"the others are read on their own scale of 0 to 255. Are they of one source? {shown}"
-    ]
+    )
 
 
-def _dim_note(images: Sequence[Picture]) -> list[str]:
+def _dim_note(images: Sequence[Picture]) -> Iterator[str]:
     """Colours of 12 bits in files of 16, of which Pillow reads the upper 8."""
     brightest = max((picture.brightest for picture in images), default=DIM)
-    if brightest >= DIM:
-        return []
-    return [
-        f"the training images are dark: their brightest value is {brightest} of 255. Are they 12 "
-        "bits in files of 16, of which the upper 8 are read? Stretch them to the full range first"
-    ]
+    if brightest < DIM:
+        yield (
+            f"the training images are dark: their brightest value is {brightest} of 255. Are they "
+            "12 bits in files of 16, of which the upper 8 are read? Stretch them to the full range "
+            "first"
+        )
 
 
-def _low_contrast_note(images: list[NamedRange], grey_range: GreyRange | None) -> list[str]:
+def _low_contrast_note(images: list[NamedRange], grey_range: GreyRange | None) -> Iterator[str]:
     """Images with contents, of which the range shows next to nothing."""
-    if grey_range is None:
-        return []
-    low, high = grey_range
+    low, high = grey_range or (0.0, 0.0)
     dim = [
-        (name, own)
+        f"{name}: {_interval(own)}"
         for name, own in images
-        if own is not None
+        if own
         and own[0] < own[1]
         and min(own[1], high) - max(own[0], low) < MIN_SPAN * (high - low)
     ]
-    if not dim:
-        return []
-    name, own = dim[0]
-    return [
-        f"{len(dim)} of {len(images)} greys of more than 8 bits span less than a hundredth of "
-        f"that range, so next to nothing of them is shown (such as {name}: {_interval(own)}). Are "
-        f"they in another unit, or does an outlier set the range? Correct them, or set {KEY}"
-    ]
+    if grey_range and dim:
+        yield (
+            f"{len(dim)} of {len(images)} greys of more than 8 bits span less than a hundredth of "
+            f"that range, so next to nothing of them is shown (such as {dim[0]}). Are they in "
+            f"another unit, or does an outlier set the range? Correct them, or set {KEY}"
+        )
 
 
 def _interval(values: GreyRange) -> str:

@@ -19,15 +19,11 @@ from headstart.data.image_formats import (
 )
 
 WHITE = (255, 255, 255, 255)
+Turn = Image.Transpose
 TRANSPOSE = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+    2: Turn.FLIP_LEFT_RIGHT, 3: Turn.ROTATE_180, 4: Turn.FLIP_TOP_BOTTOM, 5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270, 7: Turn.TRANSVERSE, 8: Turn.ROTATE_90,
+}  # fmt: skip
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF
 ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 MIN_VISIBLE = 0.01  # share of opaque pixels in a frame that shows something
@@ -123,22 +119,19 @@ def _exif_transpose(file: Image.Image) -> Image.Transpose | None:
 def _first_visible_frame(file: Image.Image) -> Image.Image:
     """The first frame of an image of which at least a hundredth of the pixels is opaque; the
     current frame if none of the first few is."""
-    with suppress(Exception):  # a later frame is damaged or missing
-        animated = file.format in ANIMATED_FORMATS and getattr(file, "is_animated", False)
-        if animated and _opaque_share(file) < MIN_VISIBLE:
-            return _next_visible_frame(file)
-    return file
-
-
-def _next_visible_frame(file: Image.Image) -> Image.Image:
+    if file.format not in ANIMATED_FORMATS or not getattr(file, "is_animated", False):
+        return file
+    if _opaque_share(file) >= MIN_VISIBLE:
+        return file
     start, current = file.tell(), file.copy()
     frames = min(MAX_FRAMES, max(MAX_FRAME_PIXELS // (file.width * file.height), 2))
-    with suppress(Exception):
+    with suppress(Exception):  # a later frame is damaged or missing
         for frame in range(start + 1, start + frames):
             file.seek(frame)
             if _opaque_share(file) >= MIN_VISIBLE:
                 return file
-    file.seek(start)
+    with suppress(Exception):
+        file.seek(start)
     return current
 
 
@@ -155,21 +148,19 @@ def describe_error(error: Exception, path: str = "") -> str:
     if isinstance(error, HeifError | NoValueError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):
-        return f"no picture in a format that Pillow reads{_tiff_advice(path)}"
+        advice = ""
+        with suppress(OSError, ValueError):
+            if first_bytes(path).startswith(TIFF_SIGNATURES):
+                advice = (
+                    ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels "
+                    "together"
+                )
+        return f"no picture in a format that Pillow reads{advice}"
     if isinstance(error, Image.DecompressionBombError):
         return f"over {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} megapixels; resize it first"
     reason = error.strerror if isinstance(error, OSError) else None
     reason = reason or f"{type(error).__name__}: {error}"
     return reason.replace(path or "\0", "file").splitlines()[0][:120]
-
-
-def _tiff_advice(path: str) -> str:
-    with suppress(OSError, ValueError):
-        if first_bytes(path).startswith(TIFF_SIGNATURES):
-            return (
-                ": a TIFF of another kind; convert it to 8 or 16 bits a channel, channels together"
-            )
-    return ""
 
 
 def fingerprint(path: str) -> str:

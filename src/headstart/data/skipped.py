@@ -49,11 +49,10 @@ def skipped_notes(part: str, skipped: Skipped, policy: str) -> list[str]:
 def describe_skipped(skipped: Skipped) -> str:
     """The first examples of each reason, the most frequent first."""
     ordered = sorted(skipped.items(), key=lambda item: -item[1][0])
-    shown = [
-        f"{shorten(examples, count)} ({reason})" for reason, (count, examples) in ordered[:SHOWN]
-    ]
-    more = sum(count for _, (count, _) in ordered[SHOWN:])
-    return "; ".join(shown) + (f"; and {more} more" if more else "")
+    shown = [f"{shorten(names, count)} ({reason})" for reason, (count, names) in ordered[:SHOWN]]
+    if more := sum(count for _, (count, _) in ordered[SHOWN:]):
+        shown.append(f"and {more} more")
+    return "; ".join(shown)
 
 
 def describe_skipped_paths(skipped: SkippedPaths, folder: str | Path) -> list[str]:

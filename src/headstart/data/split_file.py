@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -55,11 +56,9 @@ class DataChangedError(HeadstartError):
 
 @dataclass(frozen=True)
 class Changes:
-    """How data differs from that of an earlier run.
-
-    difference: in words, "" if it does not. leaked: names of examples that were in the earlier test
-    part and would now be learned from. tested: how many test examples the earlier run had.
-    """
+    """How data differs from that of an earlier run: in words ("" if it does not), names of examples
+    of its test part that would now be learned from (`leaked`), and how many the part had
+    (`tested`)."""
 
     difference: str
     leaked: tuple[str, ...]
@@ -71,11 +70,9 @@ def write_split(dataset: Dataset, path: Path) -> None:
     with pq.ParquetWriter(path, SCHEMA) as file:
         for part, examples in dataset.everything().items():
             labels = [dataset.labels[label] for label in examples.labels]
-            columns = (examples.names, examples.digests, labels, [part] * len(examples))
-            arrays = [
-                pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)
-            ]
-            file.write_table(pa.table(arrays, schema=SCHEMA))
+            parts = [part] * len(examples)
+            columns = map(list, (examples.names, examples.digests, labels, parts))
+            file.write_table(pa.table(dict(zip(SCHEMA.names, columns, strict=True)), SCHEMA))
 
 
 def read_split(path: Path) -> list[SavedExample]:
@@ -145,7 +142,7 @@ def split_by_file(parts: dict[str, Examples], labels: tuple[str, ...], recipe: R
     current = sorted_by_content(examples, labels)
     saved = sorted(read_split(path))
     notes = [f"the parts are those of {path}"]
-    if _contents(current) == _contents(saved):
+    if [example[:2] for example in current] == [example[:2] for example in saved]:
         roles = {now.row: then.part for now, then in zip(current, saved, strict=True)}
     elif recipe.data.split.new == "refuse":
         raise DataChangedError(path, _difference(saved, current))
@@ -156,16 +153,15 @@ def split_by_file(parts: dict[str, Examples], labels: tuple[str, ...], recipe: R
             "keep their part, even under another label; new examples are for training, unless the "
             "data or their group says otherwise"
         )
-    rows: dict[str, list[int]] = {}
-    for row, role in sorted(roles.items()):
-        rows.setdefault(role, []).append(row)
-    if missing := {"train", "test"} - set(rows):
-        name = "training" if "train" in missing else "test"
-        raise HeadstartError(f"data.split.file: {path} names no {name} part")
-    split = {role: examples.take(chosen) for role, chosen in rows.items()}
+    part_of = np.array([roles[row] for row in range(len(examples))])
+    for role, name in (("train", "training"), ("test", "test")):
+        if role not in part_of:
+            raise HeadstartError(f"data.split.file: {path} names no {name} part")
+    split = {role: examples.take(np.flatnonzero(part_of == role)) for role in set(roles.values())}
     return Dataset(
-        labels, split["train"], split.get("validation"), split["test"], unused=split.get(UNUSED)
-    ).with_notes(*notes)
+        labels, split["train"], split.get("validation"), split["test"], tuple(notes),
+        unused=split.get(UNUSED),
+    )  # fmt: skip
 
 
 def _extended_roles(
@@ -211,22 +207,17 @@ def _later_part(part: str, other: str) -> str:
     return max(part, other or part, key=PARTS.index)
 
 
-def _contents(examples: Sequence[SavedExample | CurrentExample]) -> list[tuple[bytes, str]]:
-    return [(example.digest, example.label) for example in examples]
-
-
 def _difference(saved: Sequence[SavedExample], current: Sequence[CurrentExample]) -> str:
     """How saved and current examples differ, in words."""
-    counts = Counter(_contents(saved)), Counter(_contents(current))
-    changes: tuple[
-        tuple[str, Sequence[SavedExample | CurrentExample], Counter[tuple[bytes, str]]], ...
-    ] = (("gone", saved, counts[0] - counts[1]), ("new", current, counts[1] - counts[0]))
+    before, after = (Counter(e[:2] for e in examples) for examples in (saved, current))
     phrases = []
-    for change, examples, difference in changes:
-        if difference:
-            first = next(e for e in examples if (e.digest, e.label) in difference)
+    for change, examples, difference in (
+        ("gone", saved, before - after),
+        ("new", current, after - before),
+    ):
+        for example in [example for example in examples if example[:2] in difference][:1]:
             phrases.append(
                 f"{difference.total()} of {len(examples)} {change} "
-                f"(such as {first.name}, {first.label})"
+                f"(such as {example.name}, {example.label})"
             )
     return ", ".join(phrases)

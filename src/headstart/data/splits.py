@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
@@ -21,15 +22,11 @@ MAX_GROUP_FOLDS = 20  # groups are split in steps of a twentieth
 
 
 def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
-    """A random share of each class, as a mask of shape (n,).
-
-    The number is rounded, with at least one example and at most all but one of each class; of a
-    class with one example none is taken.
-    """
+    """A random share of each class, as a mask of shape (n,): at least one example and at most all
+    but one of each class, so that none is taken of a class with one example."""
     ranks, counts = _ranks(examples, seed)
     sizes = np.minimum(np.maximum(np.rint(share * counts), 1), counts - 1)
-    mask: np.ndarray = ranks < sizes[examples.labels]
-    return mask
+    return np.asarray(ranks < sizes[examples.labels])
 
 
 def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
@@ -37,8 +34,7 @@ def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
     ranks, counts = _ranks(examples, seed)
     # so that small classes do not all start with fold 0
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    fold: np.ndarray = (ranks + starts[examples.labels]) % folds
-    return fold
+    return np.asarray((ranks + starts[examples.labels]) % folds)
 
 
 def by_group(examples: Examples, share: float, seed: int) -> np.ndarray:
@@ -46,12 +42,11 @@ def by_group(examples: Examples, share: float, seed: int) -> np.ndarray:
     a mask of shape (n,)."""
     groups = len(set(examples.keys or ()))
     fold = group_folds(examples, min(MAX_GROUP_FOLDS, groups, _largest_class(examples)), seed)
-    count = fold.max() + 1
-    mask: np.ndarray = fold < min(max(round(share * count), 1), count - 1)
-    return mask
+    count = int(fold.max()) + 1
+    return fold < min(max(round(share * count), 1), count - 1)
 
 
-def group_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
+def group_folds(examples: Examples, folds: int, seed: int) -> NDArray[np.int64]:
     """The fold of each example, shape (n,), groups kept whole (scikit-learn's
     StratifiedGroupKFold).
 
@@ -101,12 +96,10 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
             f"({(examples.keys or ('',))[0][:40]}), so none are the latest; expected several "
             "times. Name another column, or none"
         )
-    start = np.sort(times)[-max(round(share * len(times)), 1)]
-    mask: np.ndarray = times >= start
-    return mask
+    return np.asarray(times >= np.sort(times)[-max(round(share * len(times)), 1)])
 
 
-def times_of(examples: Examples, *more: str) -> np.ndarray:
+def times_of(examples: Examples, *more: str) -> NDArray[np.float64]:
     """The times of examples, and `more` times, as numbers, shape (n + len(more),): all keys are
     numbers, or all are dates or dates and times (ISO 8601).
 
@@ -117,7 +110,7 @@ def times_of(examples: Examples, *more: str) -> np.ndarray:
     dates, numbers = list(map(_date, keys)), list(map(_number, keys))
     for times in (dates, numbers):
         if None not in times:
-            return np.array(times)
+            return np.array(times, np.float64)
     neither = (row for row in range(len(keys)) if dates[row] is None and numbers[row] is None)
     row = next(neither, dates.index(None))
     where = f"of {examples.names[row]}" if row < len(examples) else "as data.split.test_from"
@@ -154,9 +147,8 @@ def subset(examples: Examples, size: int, seed: int) -> np.ndarray:
     return np.sort(order[: max(size, int((counts > 0).sum()))])
 
 
-def _ranks(examples: Examples, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(the rank of each example in a random order of its class, shape (n,); the classes'
-    sizes)."""
+def _ranks(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(the rank of each example in a random order of its class; the sizes of the classes)."""
     order = np.lexsort((_random_numbers(examples.digests, seed), examples.labels))
     counts = np.bincount(examples.labels)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
@@ -169,11 +161,8 @@ def _random_numbers(digests: Sequence[bytes], seed: int) -> np.ndarray:
     """A random number for each content, shape (n,), uint64: the finaliser of SplitMix64 over digest
     and seed."""
     contents = np.fromiter(digests, "S32", len(digests)).view(np.uint64).reshape(-1, 4)
-    mixed = (
-        contents[:, 0]
-        ^ contents[:, 1]
-        ^ np.random.default_rng(seed).integers(2**64, dtype=np.uint64)
-    )
+    random = np.random.default_rng(seed).integers(2**64, dtype=np.uint64)
+    mixed = contents[:, 0] ^ contents[:, 1] ^ random
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return mixed ^ (mixed >> np.uint64(31))

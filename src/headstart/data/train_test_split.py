@@ -37,10 +37,15 @@ def train_test_split(
         return split_by_file(parts, labels, recipe)
     notes = []
     train, unused = parts["train"], None
-    if "test" in parts:
-        _check_no_test_share(parts["test"], recipe)
-    else:
+    if "test" not in parts:
         train, parts["test"] = _split_off(train, _test_mask(train, recipe), "data.test")
+    elif isinstance(data.test, float) or data.split.folds or data.split.test_from:
+        key = f"data.test: {data.test}" if isinstance(data.test, float) else "data.split"
+        raise HeadstartError(
+            f"{key} asks for a share of the training part, but the data brings a test part of "
+            f"{len(parts['test'])} examples; remove it, or name the training part alone with "
+            "data.train"
+        )
     total = len(train)
     if data.limit is not None and data.limit < total:
         chosen = np.isin(np.arange(total), subset(train, data.limit, recipe.seed))
@@ -51,20 +56,17 @@ def train_test_split(
     share = None if isinstance(data.validation, str) else data.validation
     no_validation = share == 0 or recipe.train.selection == "test"
     if "validation" in parts and (share is not None or no_validation):
-        reason = (
-            f"data.validation is {share:g}" if share is not None else 'train.selection is "test"'
-        )
-        notes.append(
-            f"the given validation part, {len(parts.pop('validation'))} examples, is not used, "
-            f"since {reason}"
-        )
+        reason = 'train.selection is "test"'
+        if share is not None:
+            reason = f"data.validation is {share:g}"
+        count = len(parts.pop("validation"))
+        notes.append(f"the given validation part, {count} examples, is not used, since {reason}")
     if "validation" not in parts and not no_validation:
         share = VALIDATION_SHARE if share is None else share
         mask = MASKS[data.by](train, share, recipe.seed + 1)
         train, parts["validation"] = _split_off(train, mask, "data.validation")
-    return Dataset(labels, train, parts.get("validation"), parts["test"], unused=unused).with_notes(
-        *notes
-    )
+    validation = parts.get("validation")
+    return Dataset(labels, train, validation, parts["test"], tuple(notes), unused=unused)
 
 
 def _groups_of(part: Examples, pattern: str) -> tuple[str, ...]:
@@ -79,22 +81,12 @@ def _groups_of(part: Examples, pattern: str) -> tuple[str, ...]:
     return tuple(match[1] or "" for match in matches if match)
 
 
-def _check_no_test_share(test: Examples, recipe: Recipe) -> None:
-    data = recipe.data
-    if isinstance(data.test, float) or data.split.folds or data.split.test_from:
-        key = f"data.test: {data.test}" if isinstance(data.test, float) else "data.split"
-        raise HeadstartError(
-            f"{key} asks for a share of the training part, but the data brings a test part of "
-            f"{len(test)} examples; remove it, or name the training part alone with data.train"
-        )
-
-
 def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
     """Which examples are the test, shape (n,), bool."""
     data, split, seed = recipe.data, recipe.data.split, recipe.seed
     if split.test_from is not None:
         *times, start = times_of(train, split.test_from)
-        later: np.ndarray = np.array(times) >= start
+        later = np.asarray(np.array(times) >= start)
         if later.all() or not later.any():
             raise HeadstartError(
                 f"data.split.test_from: all {len(train)} examples are "
@@ -111,8 +103,7 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
             'training; remove it, or set by = "class"'
         )
     folds = group_folds if data.by == "group" else class_folds
-    mask: np.ndarray = folds(train, split.folds, seed) == split.fold
-    return mask
+    return np.asarray(folds(train, split.folds, seed) == split.fold)
 
 
 def _split_off(train: Examples, mask: np.ndarray, key: str) -> tuple[Examples, Examples]:

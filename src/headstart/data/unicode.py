@@ -60,8 +60,7 @@ def _first_invalid_byte(path: Path) -> str:
 
 
 def printable(name: str) -> str:
-    """A name that any file or terminal can show: invalid UTF-8 and control characters become
-    escapes."""
+    """A name that can be shown anywhere, with escapes for invalid UTF-8 and controls."""
     return "".join(
         character.encode("unicode_escape").decode()
         if unicodedata.category(character) in UNPRINTABLE or character in BIDI_CONTROLS
@@ -89,8 +88,7 @@ def nfc(name: str) -> str:
 
 
 def similar_names(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only in case, in spaces, hyphens or underscores between words, or
-    in invisible characters."""
+    """Groups of names that differ only in case, joiners of words or invisible characters."""
     groups = defaultdict(list)
     for name in names:
         groups[_comparison_key(name)].append(name)

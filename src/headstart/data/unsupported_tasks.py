@@ -4,11 +4,12 @@ labels, several inputs."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from headstart.data.column_selection import SelectedColumns, is_binary, text_pair
+from headstart.data.column_selection import SelectedColumns, is_binary, is_number, text_pair
 from headstart.data.image_formats import has_image_extension
 from headstart.data.tables import Table
 from headstart.data.unicode import quoted
@@ -37,19 +38,18 @@ def unsupported_task_hints(table: Table, columns: SelectedColumns) -> list[str]:
 
 def _binary_columns_hint(
     label: str, labels: list[object], unused: dict[str, list[object]]
-) -> list[str]:
+) -> Iterator[str]:
     binary = [name for name, values in unused.items() if is_binary(values)]
-    if not binary or not is_binary(labels):
-        return []
-    return [
-        f"{_join(binary)} {'holds' if len(binary) == 1 else 'hold'} 0 and 1 only, as "
-        f"{quoted(label)} does: if these are tags of one example, several at once cannot be "
-        f"learned yet. This run learns {quoted(label)} alone; make a recipe for each "
-        "(data.columns.label)"
-    ]
+    if binary and is_binary(labels):
+        yield (
+            f"{_join(binary)} {'holds' if len(binary) == 1 else 'hold'} 0 and 1 only, as "
+            f"{quoted(label)} does: if these are tags of one example, several at once cannot be "
+            f"learned yet. This run learns {quoted(label)} alone; make a recipe for each "
+            "(data.columns.label)"
+        )
 
 
-def _joined_labels_hint(label: str, labels: list[str]) -> list[str]:
+def _joined_labels_hint(label: str, labels: list[str]) -> Iterator[str]:
     """Labels that join tags which occur in other labels too."""
     different = set(labels)
     for separator in SEPARATORS:
@@ -59,33 +59,29 @@ def _joined_labels_hint(label: str, labels: list[str]) -> list[str]:
             tag in different for name in joined for tag in name.split(separator)
         )
         if len(joined) > 1 and shared and "" not in tags:
-            return [
+            yield (
                 f"labels such as {quoted(min(joined))} look like several tags ({len(tags)} in "
                 f"all, separated by {separator!r}): several at once cannot be learned yet, and "
                 "each combination is a class of its own. Write one column of yes and no for the "
                 f"tag that matters, or keep one tag a row in column {quoted(label)}"
-            ]
-    return []
+            )
+            return
 
 
-def _ordered_labels_hint(label: str, labels: list[str]) -> list[str]:
-    try:
-        numbers = sorted({float(name) for name in labels})
-    except ValueError:
-        return []
+def _ordered_labels_hint(label: str, labels: list[str]) -> Iterator[str]:
+    numbers = sorted({float(name) for name in labels}) if all(map(is_number, labels)) else []
     are_stars = numbers in (list(range(1, 6)), list(range(1, 11)))
-    if len(numbers) < 3 or not (are_stars or ORDERED_NAMES.fullmatch(label)):
-        return []
-    return [
-        f"labels of column {quoted(label)} are the numbers {numbers[0]:g} to {numbers[-1]:g}: if "
-        "they have an order (stars, grades), it is not learned yet; they are classes, and a near "
-        "miss counts as much as a far one"
-    ]
+    if are_stars or (len(numbers) >= 3 and ORDERED_NAMES.fullmatch(label)):
+        yield (
+            f"labels of column {quoted(label)} are the numbers {numbers[0]:g} to {numbers[-1]:g}: "
+            "if they have an order (stars, grades), it is not learned yet; they are classes, and a "
+            "near miss counts as much as a far one"
+        )
 
 
 def _unused_inputs_hints(
     item: str, items: list[object], unused: dict[str, list[object]]
-) -> list[str]:
+) -> Iterator[str]:
     """Columns of texts or images beside the one that is read."""
     pair = text_pair([item, *unused]) or ()
     images = [name for name, values in unused.items() if _are_image_names(values)]
@@ -97,15 +93,13 @@ def _unused_inputs_hints(
     advice = ". To use both, write them into one column of texts and name that"
     if _are_image_names(items):
         advice = ""
-    hints = []
     for names, noun, more in ((texts, "texts", advice), (images, "images", "")):
         if names:
-            hints.append(
+            yield (
                 f"not read, though {'it holds' if len(names) == 1 else 'they hold'} {noun}: "
                 f"{_join(names)}. Only {quoted(item)} is, since a model of several columns cannot "
                 f"be learned yet{more}"
             )
-    return hints
 
 
 def _filled(values: list[object]) -> list[str]:
