@@ -21,7 +21,8 @@ from headstart.models.blocks import Blocks
 from headstart.models.network import build_head
 from headstart.models.pooled_encoder import POOLINGS
 from headstart.models.spec import TextSpec, read_spec
-from headstart.models.text import _drop_pooler, load_text_network, text_network
+from headstart.models.text import load_text_network, text_network
+from headstart.models.text_backbone import features, random_backbone
 from headstart.models.text_blocks import text_blocks
 from headstart.models.text_preprocessor import LONGEST_TOKEN
 from headstart.recipe import Head, Model, Preprocessing
@@ -61,9 +62,9 @@ def texts(count: int = 8) -> Dataset:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_parameter_stands_in_exactly_one_block(family: str) -> None:
     settings, pooling, after = FAMILIES[family]
-    preprocessor = AutoModel.from_config(AutoConfig.for_model(family.split(",")[0], **settings))
-    _drop_pooler(preprocessor, pooling)
-    net = nn.ModuleDict({"encoder": preprocessor, "head": build_head(Head(), 16, 2)})
+    config = AutoConfig.for_model(family.split(",")[0], **settings)
+    net = random_backbone(config, (), pooling)
+    net["head"] = build_head(Head(), 16, 2)
 
     class Partitioned:
         def __init__(self) -> None:
@@ -113,8 +114,8 @@ def test_pooling_is_what_its_name_says(bert: Path) -> None:
         # [CLS] the film [SEP] [PAD] [PAD]
         vectors = network.net["encoder"](**inputs).last_hidden_state
         torch.testing.assert_close(network.features(**inputs)[0], vectors[0, :4].mean(0))
-        network._pool = POOLINGS["last"]
-        torch.testing.assert_close(network.features(**inputs)[0], vectors[0, 3])
+        last = features(network.net, "last", inputs)
+        torch.testing.assert_close(last[0], vectors[0, 3])
 
 
 def test_weights_are_those_of_the_folder_and_scratch_has_none_of_them(bert: Path) -> None:
@@ -187,7 +188,7 @@ def test_of_a_huge_text_no_more_is_read_than_can_count(bert: Path) -> None:
     }
     preprocessor._tokenizer = Mock(wraps=real, side_effect=tokenize, **ids)
     huge = "good " * 1_000_000
-    assert preprocessor.look([huge])[0] == 1
+    assert preprocessor.statistics([huge]).truncated == 1
     assert preprocessor.collate([preprocessor(huge)])["input_ids"].shape == (1, 8)
     assert len(preprocessor.show(huge).split()) == 8
     assert max(seen) == 8 * LONGEST_TOKEN

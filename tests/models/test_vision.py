@@ -43,7 +43,7 @@ def test_every_parameter_stands_in_exactly_one_block(name: str, head: Head) -> N
         size = network.spec.preprocessing.input_size
         network.eval()
         features = network.features(torch.empty(2, *size))
-        logits = network(torch.empty(2, *size))
+        logits = network(pixel_values=torch.empty(2, *size))
     blocks = Blocks(network)  # raises unless it is a partition
     numbered = [f"block {number}" for number in range(1, depth + 1)]
     assert blocks.names == ("stem", *numbered, *(["neck"] if neck else []), "head")
@@ -63,7 +63,7 @@ def test_the_head_works_on_the_features() -> None:
     network.eval()
     pixels = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(
-        network.net.get_classifier()(network.features(pixels)), network(pixels)
+        network.net.get_classifier()(network.features(pixels)), network.net(pixels)
     )
 
 
@@ -128,7 +128,7 @@ def test_a_vision_transformer_takes_another_size() -> None:
     network, _ = vision_network(
         Model(backbone="test_vit", preprocessing=Preprocessing(size=64)), 3, pretrained=False
     )
-    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    assert network(pixel_values=torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
 def test_saved_and_reloaded_logits_are_equal(tmp_path: Path) -> None:
@@ -139,7 +139,8 @@ def test_saved_and_reloaded_logits_are_equal(tmp_path: Path) -> None:
         network.save(tmp_path / name)
         again = load_vision_network(tmp_path / name, read_spec(tmp_path / name))
         pixels = torch.randn(2, 3, 64, 64)
-        assert torch.equal(network.eval()(pixels), again.eval()(pixels))
+        logits = (net.eval()(pixel_values=pixels) for net in (network, again))
+        assert torch.equal(*logits)
 
 
 def test_a_damaged_model_file_is_one_message(tmp_path: Path) -> None:

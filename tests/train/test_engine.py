@@ -181,7 +181,8 @@ def test_mixed_precision_is_taken_off_again(make_context: MakeContext) -> None:
     fresh = small_network("test_resnet")
     fresh.net.load_state_dict(network.net.state_dict())
     pixels = torch.randn(2, 3, 32, 32)
-    assert torch.equal(network.eval()(pixels), fresh.eval()(pixels)), "autocast is still in the way"
+    first, second = (net.eval()(pixel_values=pixels) for net in (network, fresh))
+    assert torch.equal(first, second), "autocast is still in the way"
 
 
 def test_evaluation_gives_each_example_its_row_and_keeps_the_mode(
@@ -193,7 +194,7 @@ def test_evaluation_gives_each_example_its_row_and_keeps_the_mode(
     assert network.training
     network.eval()
     with torch.inference_mode():
-        alone = network(encode(many.items[149])["pixel_values"][None]).numpy()
+        alone = network(pixel_values=encode(many.items[149])["pixel_values"][None]).numpy()
     assert found.shape == (150, 3)
     np.testing.assert_allclose(found[149:], alone, rtol=1e-4, atol=1e-5)
     assert logits(context, examples(0)).shape == (0, 3)
@@ -224,7 +225,8 @@ def test_bytes_are_normalised_by_the_network(photos: Any) -> None:
     own = network.spec.preprocessing
     mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (own.mean, own.std))
     with torch.inference_mode():
-        torch.testing.assert_close(network(pixels), network((pixels / 255 - mean) / std))
+        floats = (pixels / 255 - mean) / std
+        torch.testing.assert_close(network(pixel_values=pixels), network(pixel_values=floats))
     assert not any(
         "mean" in name or "std" in name for name in network.state_dict() if "running" not in name
     )

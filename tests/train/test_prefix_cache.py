@@ -141,5 +141,5 @@ def test_the_whole_network_runs_where_it_would_not_pay_or_not_be_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(prefix_cache, "SHARE", 10**12)
         assert frozen_prefix(context, last(network, 2)) is None
-    network.net.forward = lambda pixels: network.net.head(pixels.mean((2, 3)).repeat(1, 64)[:, :64])  # type: ignore
+    network.features = lambda pixel_values: pixel_values.mean((2, 3)).repeat(1, 64)[:, :64]  # type: ignore
     assert frozen_prefix(context, last(network, 2)) is None

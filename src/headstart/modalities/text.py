@@ -47,7 +47,7 @@ def _preprocessor_files(network: Any) -> dict[str, bytes]:
 
 def _preprocessor(spec: Spec, files: Mapping[str, bytes]) -> Preprocessor:
     from headstart.models.spec import TextSpec
-    from headstart.models.text_preprocessor import TextPreprocessor, stated_keep
+    from headstart.models.text import text_preprocessor
     from headstart.models.text_source import read_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
@@ -55,8 +55,7 @@ def _preprocessor(spec: Spec, files: Mapping[str, bytes]) -> Preprocessor:
             (Path(folder) / Path(name).name).write_bytes(content)
         tokenizer = read_tokenizer(Path(folder))
     assert isinstance(spec, TextSpec)
-    own = spec.preprocessing
-    return TextPreprocessor(tokenizer, own.max_length, own.keep or stated_keep(tokenizer))
+    return text_preprocessor(tokenizer, spec.preprocessing)
 
 
 def _highlight(preprocessor: Any, item: str, marks: np.ndarray) -> list[tuple[str, float]]:

@@ -1,18 +1,21 @@
-"""LoRA (Hu et al. 2022): low-rank matrices that train beside the frozen layers of a network, by
-peft."""
+"""LoRA (Hu et al. 2022) by peft: low-rank matrices that train beside the frozen layers of a
+network."""
 
 from __future__ import annotations
 
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from torch import nn
 
-from headstart.errors import HeadstartError, needs_extra
+from headstart.errors import BackboneError, needs_extra
 from headstart.models.network import Network
 from headstart.models.spec import AddedAdapters
+
+if TYPE_CHECKING:
+    from peft.tuners.lora.layer import Linear as LoraLayer
 
 TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by architecture
     **dict.fromkeys(
@@ -38,7 +41,7 @@ TARGETS: dict[str, tuple[str, ...]] = {  # last names of the layers to adapt, by
 }
 
 
-def put_in(
+def add_adapters(
     network: Network,
     rank: int,
     alpha: float,
@@ -46,98 +49,92 @@ def put_in(
     targets: Iterable[str] = (),
     layers: Iterable[str] = (),
 ) -> None:
-    """Put adapters beside layers of the blocks between the first one and the head; they become the
+    """Add adapters to layers of the blocks between the first one and the head; they become the
     block "adapters".
 
-    What they add starts at zero, so that the network gives what it gave before. Seed torch first.
+    They start at zero, so the outputs stay as they are. Seed torch first.
 
     Args:
-        targets: last names of the layers; none for those that TARGETS has for the architecture.
-        layers: whole names instead, as an earlier call left them in the network's `spec`.
+        targets: last names of the layers; without them those of TARGETS for the architecture.
+        layers: full names instead, as the `spec` of an adapted network has them.
 
     Raises:
-        HeadstartError: there is no such layer, or no rule for the architecture.
+        BackboneError: there is no such layer, or no rule for the architecture.
     """
     with needs_extra("lora", "transfer.strategy 'lora'"):
         from peft import LoraConfig, inject_adapter_in_model
 
-    names = list(layers) or _find(
-        network, tuple(targets) or TARGETS.get(network.family, ()), bool(tuple(targets))
+    names = tuple(layers) or _layers_to_adapt(network, tuple(targets))
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_dropout=dropout,
+        target_modules="|".join(map(re.escape, names)),
     )
-    pattern = "|".join(map(re.escape, names))
-    asked = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=pattern)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        inject_adapter_in_model(asked, network.net)
+        inject_adapter_in_model(config, network.net)
     partition = {
-        block: tuple(_inside(name, names) for name in own)
-        for block, own in network.partition.items()
+        block: tuple(_renamed(name, names) for name in parameters)
+        for block, parameters in network.partition.items()
     }
     head = partition.pop("head")
-    partition["adapters"] = tuple(
-        name for name, _ in network.net.named_parameters() if ".lora_" in name
-    )
-    network.partition = {**partition, "head": head}
-    added = AddedAdapters(rank=rank, alpha=alpha, dropout=dropout, layers=tuple(names))
+    adapters = tuple(name for name, _ in network.net.named_parameters() if ".lora_" in name)
+    network.partition = {**partition, "adapters": adapters, "head": head}
+    added = AddedAdapters(rank=rank, alpha=alpha, dropout=dropout, layers=names)
     network.spec = network.spec.model_copy(update={"adapters": added})
 
 
 def merge(network: Network) -> None:
-    """Add what the adapters do to the layers they stand beside, and take them out again."""
+    """Add the adapters to the weights of their layers, and remove them."""
     assert network.spec.adapters
     for name in network.spec.adapters.layers:
-        layer: Any = network.net.get_submodule(name)
+        layer = cast("LoraLayer", network.net.get_submodule(name))
         layer.merge()
         network.net.set_submodule(name, layer.get_base_layer())
     network.partition = {
-        block: tuple(name.replace(".base_layer.", ".") for name in own)
-        for block, own in network.partition.items()
+        block: tuple(name.replace(".base_layer.", ".") for name in parameters)
+        for block, parameters in network.partition.items()
         if block != "adapters"
     }
     network.spec = network.spec.model_copy(update={"adapters": None})
 
 
-def _find(network: Network, targets: tuple[str, ...], asked: bool) -> list[str]:
+def _layers_to_adapt(network: Network, targets: tuple[str, ...]) -> tuple[str, ...]:
     first, *between = [block for block in network.partition if block != "head"]
-    there = {
-        name.rpartition(".")[0]
-        for block in between
-        for name in network.partition[block]
-        if name.endswith(".weight")
-    }
+    parameters = {name for block in between for name in network.partition[block]}
     layers = {
         name: module
         for name, module in network.net.named_modules()
-        if name in there and _is_fit(module)
+        if f"{name}.weight" in parameters and _is_adaptable(module)
     }
-    last = {name: name.rpartition(".")[2] for name in layers}
-    found = [name for name in layers if last[name] in targets]
-    unknown = [target for target in targets if target not in last.values()]
-    if not found or (asked and unknown):
-        known = sorted(
-            {f"{last[name]} ({type(module).__name__})" for name, module in layers.items()}
-        )
-        trouble = (
-            f"no layer of {network.spec.backbone} is called {' or '.join(map(repr, unknown))}"
-            if asked
-            else f"there is no rule which layers of {network.family} to adapt"
-        )
-        raise HeadstartError(
-            f"transfer.adapters.targets: {trouble}; between {first!r} and the head it has "
-            f"{', '.join(known) or 'no linear or convolutional layer'}"
-            + ("; name some of them" if known else "; choose another strategy than 'lora'")
-        )
-    return found
+    last_names = {name: name.rpartition(".")[2] for name in layers}
+    wanted = targets or TARGETS.get(network.family, ())
+    chosen = tuple(name for name in layers if last_names[name] in wanted)
+    unknown = [target for target in targets if target not in last_names.values()]
+    if chosen and not unknown:
+        return chosen
+    known = sorted({f"{last_names[name]} ({type(layers[name]).__name__})" for name in layers})
+    fault = (
+        f"no layer of {network.spec.backbone} is called {' or '.join(map(repr, unknown))}"
+        if unknown
+        else f"there is no rule which layers of {network.family} to adapt"
+    )
+    raise BackboneError(
+        f"transfer.adapters.targets: {fault}; between {first!r} and the head it has "
+        f"{', '.join(known) or 'no linear or convolutional layer'}"
+        + ("; name some of them" if known else "; choose another strategy than 'lora'")
+    )
 
 
-def _is_fit(module: nn.Module) -> bool:
-    """A linear layer, or a convolution over all channels."""
+def _is_adaptable(module: nn.Module) -> bool:
+    """Whether it is a linear layer, or a convolution over all channels."""
     return type(module).__name__ in ("Linear", "Conv1D") or (
         isinstance(module, nn.Conv2d) and module.groups == 1
     )
 
 
-def _inside(name: str, layers: list[str]) -> str:
-    """What a parameter is called when its layer has got adapters."""
-    layer, _, last = name.rpartition(".")
-    return f"{layer}.base_layer.{last}" if layer in layers else name
+def _renamed(parameter: str, layers: tuple[str, ...]) -> str:
+    """The name of a parameter after its layer got adapters."""
+    layer, _, last = parameter.rpartition(".")
+    return f"{layer}.base_layer.{last}" if layer in layers else parameter

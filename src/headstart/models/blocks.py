@@ -1,7 +1,9 @@
-"""A network seen as an ordered partition of its parameters: the level at which plans speak."""
+"""A network as an ordered partition of its parameters into the blocks that plans name."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from torch import nn
@@ -12,10 +14,13 @@ from headstart.transfer.plan import Phase
 class Partitioned(Protocol):
     """What Blocks needs of a network."""
 
-    net: nn.Module
-    partition: Any
+    @property
+    def net(self) -> nn.Module: ...
 
-    def set_trainable(self, names: Any, freeze_statistics: bool = False) -> None: ...
+    @property
+    def partition(self) -> Mapping[str, tuple[str, ...]]: ...
+
+    def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None: ...
 
 
 class Blocks:
@@ -29,13 +34,11 @@ class Blocks:
     def __init__(self, network: Partitioned) -> None:
         self._network = network
         self._parameters = dict(network.net.named_parameters())
-        self._names_of: dict[str, tuple[str, ...]] = dict(network.partition)
-        listed = [name for names in self._names_of.values() for name in names]
-        if sorted(listed) != sorted(self._parameters):
-            odd = sorted(set(listed) ^ set(self._parameters)) or sorted(
-                n for n in set(listed) if listed.count(n) > 1
-            )
-            raise ValueError(f"not a partition of the parameters: {odd[:5]}")
+        self._names_of = dict(network.partition)
+        listed = Counter(name for names in self._names_of.values() for name in names)
+        wrong = sorted(self._parameters.keys() ^ listed) or [n for n in listed if listed[n] > 1]
+        if wrong:
+            raise ValueError(f"not a partition of the parameters: {wrong[:5]}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,35 +53,30 @@ class Blocks:
         return sum(self.size(name) for name in phase.rates)
 
     def open(self, phase: Phase, freeze_statistics: bool = False) -> None:
-        """Let gradients into the blocks of a phase and freeze all others, BatchNorm statistics
-        included; on request those of the blocks that train too."""
-        names = (parameter for name in phase.rates for parameter in self._names_of[name])
+        """Make the blocks of a phase trainable and freeze all others with their BatchNorm
+        statistics; `freeze_statistics` freezes those of the trainable blocks too."""
+        names = (parameter for block in phase.rates for parameter in self._names_of[block])
         self._network.set_trainable(names, freeze_statistics)
 
     def pretrained(self, phase: Phase) -> dict[str, nn.Parameter]:
         """The parameters below the head that train in a phase, by name."""
-        below = [name for name in phase.rates if name not in ("head", "adapters")]
+        below = [block for block in phase.rates if block not in ("head", "adapters")]
         return {name: self._parameters[name] for block in below for name in self._names_of[block]}
 
     def groups(
         self, phase: Phase, weight_decay: float, head_only: bool = False
     ) -> list[dict[str, Any]]:
         """Optimizer groups of a phase: each block at its rate, without weight decay on vectors
-        (biases and norms).
-
-        With `head_only` weight decay acts on the head alone.
-        """
-        groups = []
+        (biases and norms); with `head_only` on matrices of the head alone."""
+        groups: list[dict[str, Any]] = []
         for block, rate in phase.rates.items():
             parameters = [self._parameters[name] for name in self._names_of[block]]
             matrices = [parameter for parameter in parameters if parameter.ndim > 1]
             vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+            decay = 0.0 if head_only and block != "head" else weight_decay
             groups += [
-                {"params": some, "lr": rate, "weight_decay": decay, "block": block}
-                for some, decay in (
-                    (matrices, 0.0 if head_only and block != "head" else weight_decay),
-                    (vectors, 0.0),
-                )
-                if some
+                {"params": params, "lr": rate, "weight_decay": decay, "block": block}
+                for params, decay in ((matrices, decay), (vectors, 0.0))
+                if params
             ]
         return groups

@@ -1,4 +1,4 @@
-"""Which kind of backbone a name stands for, and what is no backbone."""
+"""The kind of a backbone, by its name, and what cannot be a backbone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from headstart.errors import HeadstartError
+from headstart.errors import BackboneError
 from headstart.models.packaged import packaged
 from headstart.models.spec import CONFIG, Spec, read_spec
 from headstart.registry import load_plugin
@@ -18,11 +17,12 @@ KINDS = ("vision", "text", "word_vectors")
 
 
 def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
-    """The one of `kinds` that the package, the file, a folder's config.json or timm's list of names
-    states; the first of them where it is another one, whose loader then says what is wrong.
+    """The kind that the package, the file, the folder's config.json or timm's list of names states.
+
+    A package of none of `kinds` counts as the first of them, whose loader reports what is wrong.
 
     Raises:
-        HeadstartError: a package or folder that holds none of them, a run or an exported file.
+        BackboneError: a folder without a config.json, a run or an exported file.
     """
     from headstart.models.word_vectors import is_word_vectors
 
@@ -37,7 +37,7 @@ def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
     if folder is not None:
         config = _config(folder)
         if config is None:
-            raise HeadstartError(
+            raise BackboneError(
                 f"model.backbone: {folder} has no readable config.json; expected the folder of a "
                 "timm or transformers model"
             )
@@ -46,8 +46,8 @@ def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm knows a model of that name, or does once the entry point of that name in the
-    group `headstart.backbones` is loaded, whose module then registers it with timm.
+    """Whether timm knows a model of that name, if need be after the entry point of that name in the
+    group `headstart.backbones`, whose module registers it with timm, is loaded.
 
     Raises:
         HeadstartError: the module cannot be imported.
@@ -66,15 +66,14 @@ def is_kind(backbone: str, kind: str) -> bool:
 
 
 def local_folder(backbone: str) -> Path | None:
-    """The folder that a backbone's name stands for; None where it is no folder here.
+    """The local folder that a backbone's name stands for, if it does.
 
     Raises:
-        HeadstartError: a run, or a file that was exported from one; the message says what to write
-            instead.
+        BackboneError: it is a run, or a file exported from one; the message has the way out.
     """
     path = Path(os.path.expanduser(backbone))
     if path.suffix in EXPORTED and path.is_file():
-        raise HeadstartError(
+        raise BackboneError(
             f"model.backbone: {path} is an exported file, which cannot be trained; expected a "
             "folder of weights, such as headstart export RUN --to hf writes from the run that "
             "the file comes from"
@@ -82,7 +81,7 @@ def local_folder(backbone: str) -> Path | None:
     for run, model in ((path, path / "model"), (path.parent, path)):
         if {"kind", "preprocessing", "head"} <= (_config(model) or {}).keys():
             spec = read_spec(model)
-            raise HeadstartError(f"model.backbone: {path} is a run; {_instead(run, spec)}")
+            raise BackboneError(f"model.backbone: {path} is a run; {_instead(run, spec)}")
     return path if path.is_dir() else None
 
 
@@ -95,7 +94,7 @@ def _instead(run: Path, spec: Spec) -> str:
     )
 
 
-def _config(folder: Path) -> dict[str, Any] | None:
+def _config(folder: Path) -> dict[str, object] | None:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

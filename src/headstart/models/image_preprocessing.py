@@ -1,35 +1,35 @@
-"""The preprocessing of a vision network: the backbone's own, and the recipe's wishes over it."""
+"""The preprocessing of a vision network: the backbone's settings, changed by the recipe's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from pydantic import ValidationError
-from timm.data import resolve_data_config
+from timm.data.config import resolve_data_config
 from torch import nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import BackboneError
 from headstart.models.spec import ImagePreprocessing
 from headstart.recipe import Preprocessing
 
 
 def image_preprocessing(
-    stated: Mapping[str, object], net: nn.Module, wanted: Preprocessing, pretrained: bool
+    config: Mapping[str, object], net: nn.Module, wanted: Preprocessing, pretrained: bool
 ) -> tuple[ImagePreprocessing, list[str]]:
-    """The backbone's own size, mean, std, interpolation and crop, with the recipe's wishes over it,
-    each noted.
+    """The backbone's size, mean, std, interpolation and crop, each replaced by the recipe's if it
+    has one, and a note on each change.
 
     Args:
-        stated: timm's `pretrained_cfg`.
+        config: timm's `pretrained_cfg`.
 
     Raises:
-        HeadstartError: the backbone states what no preprocessing can be.
+        BackboneError: the backbone's settings are damaged.
     """
-    trained = resolve_data_config(pretrained_cfg=stated, model=net)
-    trained |= {"input_size": stated.get("input_size", trained["input_size"])}
-    trained = {
+    settings: dict[str, object] = resolve_data_config(pretrained_cfg=config, model=net)  # type: ignore[no-untyped-call]
+    settings["input_size"] = config.get("input_size", settings["input_size"])
+    settings = {
         key: tuple(value) if isinstance(value, list) else value
-        for key, value in trained.items()
+        for key, value in settings.items()
         if key in ImagePreprocessing.model_fields
     }
     changes = {
@@ -39,27 +39,25 @@ def image_preprocessing(
         "interpolation": wanted.interpolation,
         "crop_pct": wanted.crop,
     }
-    changes = {key: value for key, value in changes.items() if value not in (None, trained[key])}
+    changes = {key: value for key, value in changes.items() if value not in (None, settings[key])}
     notes = [
-        f"model.preprocessing asks for {key} {_shown(value)}; the backbone was trained with "
-        f"{_shown(trained[key])}"
+        f"model.preprocessing asks for {key} {_text(value)}; the backbone was trained with "
+        f"{_text(settings[key])}"
         for key, value in changes.items()
         if pretrained
     ]
     try:
-        return ImagePreprocessing.model_validate({**trained, **changes}), notes
+        return ImagePreprocessing.model_validate(settings | changes), notes
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
-        raise HeadstartError(
+        raise BackboneError(
             f"model.backbone: its preprocessing is damaged: {key}: found {problem['input']!r}; "
             f"{problem['msg']}"
         ) from None
 
 
-def _shown(value: object) -> str:
-    return (
-        " × ".join(map(str, value[1:]))
-        if isinstance(value, tuple) and value[0] == 3
-        else str(value)
-    )
+def _text(value: object) -> str:
+    if isinstance(value, tuple) and value[0] == 3:  # a size with its channels
+        return " × ".join(map(str, value[1:]))
+    return str(value)

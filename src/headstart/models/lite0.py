@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 ARCHITECTURE = "tf_efficientnet_lite0"
+STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each
+OUTER = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+IN_FIRST_BLOCK = {  # which has no expansion
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+IN_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+BLOCKS = [f"blocks.{stage}.{number}" for stage, n in enumerate(STAGES) for number in range(n)]
 
 
 def lite0_weights(folder: Path) -> dict[str, Tensor]:
@@ -19,33 +41,9 @@ def lite0_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _timm_name(name: str) -> str:
-    """lukemelas' EfficientNet names → timm's: `_blocks.3._bn1.weight` → `blocks.2.0.bn2.weight`."""
-    block = re.fullmatch(r"_blocks\.(\d+)\._(\w+)\.(\w+)", name)
-    if block is None:
-        top = {
-            "_conv_stem": "conv_stem",
-            "_bn0": "bn1",
-            "_conv_head": "conv_head",
-            "_bn1": "bn2",
-            "_fc": "classifier",
-        }
-        layer, tensor = name.split(".")
-        return f"{top[layer]}.{tensor}"
-    number, layer, tensor = int(block[1]), block[2], block[3]
-    stage, place = _PLACES[number]
-    if number == 0:  # the first block has no expansion
-        layers = {
-            "depthwise_conv": "conv_dw",
-            "bn1": "bn1",
-            "project_conv": "conv_pw",
-            "bn2": "bn2",
-        }
-    else:
-        layers = {"expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
-                  "project_conv": "conv_pwl", "bn2": "bn3"}  # fmt: skip
-    return f"blocks.{stage}.{place}.{layers[layer]}.{tensor}"
-
-
-_PLACES = [
-    (stage, place) for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for place in range(depth)
-]
+    """Names of lukemelas' EfficientNet: `_blocks.3._bn1.weight` → `blocks.2.0.bn2.weight`."""
+    *block, layer, tensor = name.split(".")
+    if not block:
+        return f"{OUTER[layer]}.{tensor}"
+    number = int(block[1])
+    return f"{BLOCKS[number]}.{(IN_BLOCK if number else IN_FIRST_BLOCK)[layer]}.{tensor}"

@@ -1,4 +1,4 @@
-"""A pretrained network with a new head, the same from outside whatever it reads."""
+"""A pretrained network with a new head, with one interface for all backbones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import BackboneError, RunError, first_line
 from headstart.models import sklearn_head
 from headstart.models.preprocessor import Preprocessor
 from headstart.models.spec import CONFIG, Origin, Spec
@@ -24,47 +23,47 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Network(nn.Module):
-    """Holds the network proper (`net`), how its parameters fall into blocks, and what rebuilds it.
+    """A backbone and its head.
 
-    `partition` maps each block name, in forward order, to the names of its parameters in `net`.
-    With its `spec` and the saved weights the network comes back with no hub.
-    `head_name` is the module of `net` that works on the features; where a scikit-learn classifier
-    takes its place (`estimator`, once it is fitted) it passes them on unchanged.
+    net: the module that is trained and saved.
+    head_name: the submodule of `net` that takes the features. Where a scikit-learn classifier
+        (`estimator`, once it is fitted) takes its place, it passes them on unchanged.
+    partition: the names of the parameters of `net` by block, in forward order.
+    spec: what rebuilds the network; with the saved weights it needs no hub.
     """
 
     net: nn.Module
     head_name: str
     partition: Mapping[str, tuple[str, ...]]
     spec: Spec
-    estimator: Any
+    estimator: sklearn_head.Classifier | None
 
     def __init__(self) -> None:
         super().__init__()
         self.estimator = None
-        self._held: list[nn.Module] = []
+        self._frozen: list[nn.Module] = []
 
     @property
     def head(self) -> nn.Module:
         """The part of `net` that works on the features."""
         return self.net.get_submodule(self.head_name)
 
-    @abstractmethod
     def forward(self, **inputs: Tensor) -> Tensor:
         """Logits, shape (n, classes)."""
+        logits: Tensor = self.head(self.features(**inputs))
+        return logits
 
     @abstractmethod
     def features(self, **inputs: Tensor) -> Tensor:
-        """The input of the head, shape (n, width): what a frozen backbone knows about the
-        examples."""
+        """The input of the head, shape (n, width)."""
 
     def for_inference(self) -> Network:
-        """What has the same features and no use but evaluation, as fast as it can be made; may be
-        the network itself."""
+        """A network with the same features, faster and for evaluation only; may be this one."""
         return self
 
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
-        """How much each place of the inputs speaks for a class, shape (n, height, width) or (n,
-        tokens); None where that cannot be told."""
+        """How much each part of the inputs speaks for the target classes, shape (n, height, width)
+        or (n, tokens); None where there is no method for it."""
         return None
 
     @property
@@ -75,56 +74,53 @@ class Network(nn.Module):
     @property
     @abstractmethod
     def reads(self) -> str:
-        """What it makes of an example before it looks at it, in words."""
+        """A description of its preprocessing."""
 
     @property
     def statistics(self) -> list[nn.Module]:
-        """The modules that keep running statistics of what passes through them: BatchNorm and its
-        like."""
+        """The modules with running statistics: BatchNorm of all kinds."""
         return [module for module in self.net.modules() if isinstance(module, BATCH_NORMS)]
 
     @abstractmethod
     def preprocessor(self, policy: str = "none") -> Preprocessor:
-        """How its examples are read, training examples varied by a policy."""
+        """Its preprocessor; `policy` names how training examples are augmented."""
 
     def set_trainable(self, names: Iterable[str], freeze_statistics: bool = False) -> None:
-        """Let gradients into exactly these parameters of `net`; everything else is frozen.
+        """Make exactly these parameters of `net` trainable.
 
-        A frozen part is held in evaluation mode too: neither its parameters nor its BatchNorm
-        statistics move, and it drops nothing out. With `freeze_statistics` those of the other parts
-        stay as well.
+        Frozen modules stay in evaluation mode: their BatchNorm statistics do not move, and they
+        apply no dropout. `freeze_statistics` does the same to all other BatchNorms.
         """
-        wanted = set(names)
+        trainable = set(names)
         for name, parameter in self.net.named_parameters():
-            parameter.requires_grad_(name in wanted)
-        self._held = _frozen_modules(self.net)
+            parameter.requires_grad_(name in trainable)
+        self._frozen = _frozen_modules(self.net)
         if freeze_statistics:
-            self._held += self.statistics
+            self._frozen += self.statistics
 
     def train(self, mode: bool = True) -> Network:
-        """As in torch, but what is frozen stays in evaluation mode."""
+        """As in torch, but frozen modules stay in evaluation mode."""
         super().train(mode)
-        for module in self._held:
+        for module in self._frozen:
             module.eval()
         return self
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and config (JSON) into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        own = self._own_state()
-        save_file(
-            {name: value.detach().cpu().contiguous().clone() for name, value in own.items()},
-            folder / WEIGHTS,
-        )
+        state = {
+            name: value.detach().cpu().contiguous().clone()
+            for name, value in self._saved_state().items()
+        }
+        save_file(state, folder / WEIGHTS)
         if self.estimator is not None:
             sklearn_head.save(self.estimator, folder)
         (folder / CONFIG).write_text(self.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        # safetensors keeps others from reading its files
+        # safetensors makes files that only their owner can read
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        """What a run saves: all tensors, or beside an untouched backbone those of the adapters and
-        the head."""
+    def _saved_state(self) -> dict[str, Tensor]:
+        """All tensors; beside an untouched backbone those of the adapters and the head."""
         state = self.net.state_dict()
         if not self.spec.adapters:
             return state
@@ -135,16 +131,16 @@ class Network(nn.Module):
         """Read the weights, and the classifier if there is one, that `save` wrote.
 
         Raises:
-            HeadstartError: the file is missing, damaged or belongs to another network.
+            RunError: a file is missing, damaged or belongs to another network.
         """
         path = folder / WEIGHTS
         try:
             state = load_file(path)
-            if set(state) != set(self._own_state()):
+            if set(state) != set(self._saved_state()):
                 raise RuntimeError("other tensors than it has")
             self.net.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise HeadstartError(
+            raise RunError(
                 f"{path}: expected the weights of a {self.spec.backbone} network; found: "
                 f"{first_line(error)}"
             ) from None
@@ -155,7 +151,7 @@ class Network(nn.Module):
 
 
 def _frozen_modules(module: nn.Module) -> list[nn.Module]:
-    """The topmost modules all of whose parameters are frozen.
+    """The topmost modules without trainable parameters.
 
     A module with buffers but no parameters (a BatchNorm without affine weights) goes with the
     sibling before it.
@@ -163,70 +159,63 @@ def _frozen_modules(module: nn.Module) -> list[nn.Module]:
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return [module]
-    held: list[nn.Module] = []
-    frozen_before = False
+    frozen: list[nn.Module] = []
+    previous_is_frozen = False
     for child in module.children():
         if any(True for _ in child.parameters()):
             inner = _frozen_modules(child)
-            frozen_before = inner == [child]
-            held += inner
-        elif frozen_before and any(True for _ in child.buffers()):
-            held.append(child)
-    return held
+            previous_is_frozen = inner == [child]
+            frozen += inner
+        elif previous_is_frozen and any(True for _ in child.buffers()):
+            frozen.append(child)
+    return frozen
 
 
 def build_head(head: Head, width: int, classes: int) -> nn.Module:
-    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; nothing
-    where a scikit-learn classifier will stand.
+    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; the identity
+    where a scikit-learn classifier will follow.
 
     Args:
-        head: the recipe's settings.
-        width: features of the backbone.
-        classes: logits.
+        head: the recipe's settings. width: number of features. classes: number of logits.
     """
     if head.is_estimator:
         return nn.Identity()
     rates = head.dropout if len(head.dropout) > 1 else head.dropout * (len(head.hidden) + 1)
+    sizes = (width, *head.hidden, classes)
     layers: list[nn.Module] = []
-    for wide, narrow, rate in zip(
-        (width, *head.hidden), (*head.hidden, classes), rates, strict=True
-    ):
+    for in_features, out_features, rate in zip(sizes, sizes[1:], rates, strict=False):
         if layers:
             layers.append(nn.GELU())
         if rate > 0:
             layers.append(nn.Dropout(rate))
-        layers.append(nn.Linear(wide, narrow))
-    last = layers[-1]
-    assert isinstance(last, nn.Linear)
+        last = nn.Linear(in_features, out_features)
+        layers.append(last)
     nn.init.zeros_(last.bias)
-    # starts near "every class alike", so the first gradients stay small
+    # all classes start nearly equal, so the first gradients stay small
     nn.init.trunc_normal_(last.weight, std=0.01)
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
-def digest(net: nn.Module, classifier: str) -> str:
-    """SHA-256 over names and values of all tensors of a network but those of its classifier."""
+def digest(net: nn.Module, head_name: str) -> str:
+    """SHA-256 over names and values of all tensors of a network but those of its head."""
     total = hashlib.sha256()
     for name, value in sorted(net.state_dict().items()):
-        if name.startswith(f"{classifier}."):
-            continue
-        total.update(name.encode())
-        total.update(
-            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
+        if not name.startswith(f"{head_name}."):
+            total.update(name.encode())
+            total.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return total.hexdigest()
 
 
-def check_origin(sha256: str, origin: Origin) -> None:
-    """Make sure that a backbone is the one that adapters were trained beside.
+def check_origin(net: nn.Module, head_name: str, origin: Origin) -> None:
+    """Make sure that a backbone is the one that adapters were trained with.
 
     Raises:
-        HeadstartError: its SHA-256 is another one.
+        BackboneError: its SHA-256 is another one.
     """
+    sha256 = digest(net, head_name)
     if sha256 != origin.sha256:
-        raise HeadstartError(
+        raise BackboneError(
             f"{origin.source}: holds other weights than those the adapters were trained beside "
-            f"(SHA-256 {sha256[:12]}…, expected {origin.sha256[:12]}…). Bring the old ones "
-            "back, or train again with transfer.adapters.merge = true for a model that needs no "
-            "other"
+            f"(SHA-256 {sha256[:12]}…, expected {origin.sha256[:12]}…). Bring the old ones back, "
+            "or train again with transfer.adapters.merge = true, which saves all weights"
         )

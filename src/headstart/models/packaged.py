@@ -1,4 +1,4 @@
-"""`packaged:NAME`: pretrained weights that install as a package, each file checked before it is
+"""`packaged:NAME`: pretrained weights that install as a package; each file is checked before it is
 read."""
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.errors import HeadstartError
+from headstart.errors import BackboneError
 from headstart.registry import unknown
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """Files of a distribution with their SHA-256, and the kind of backbone they make."""
+    """A folder of a distribution, its files with their SHA-256, and the kind of backbone."""
 
     kind: str
     distribution: str
@@ -22,31 +22,33 @@ class Packaged:
     files: dict[str, str]
 
     def path(self) -> Path:
-        """The folder the files lie in, all of them as they should be.
+        """The folder, after a check of all files.
 
         Raises:
-            HeadstartError: the distribution is not installed, or a file has another SHA-256.
+            BackboneError: the distribution is not installed, or a file has another SHA-256.
         """
         try:
-            folder = Path(
-                str(importlib.metadata.distribution(self.distribution).locate_file(self.folder))
-            )
-        except importlib.metadata.PackageNotFoundError:
-            folder = None
-        if folder is None or not all((folder / name).is_file() for name in self.files):
-            raise HeadstartError(
+            distribution = importlib.metadata.distribution(self.distribution)
+            folder = Path(str(distribution.locate_file(self.folder)))
+            digests = {name: _sha256(folder / name) for name in self.files}
+        except (importlib.metadata.PackageNotFoundError, FileNotFoundError):
+            raise BackboneError(
                 f"model.backbone: {self.distribution} is not installed; pip install "
                 '"headstart[offline]"'
             ) from None
         for name, expected in self.files.items():
-            with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
-                raise HeadstartError(
-                    f"{folder / name}: SHA-256 is {found}; expected {expected}. The file is "
-                    f"damaged or was replaced: pip install --force-reinstall {self.distribution}"
+            if digests[name] != expected:
+                raise BackboneError(
+                    f"{folder / name}: SHA-256 is {digests[name]}; expected {expected}. The file "
+                    "is damaged or was replaced: pip install --force-reinstall "
+                    f"{self.distribution}"
                 )
         return folder
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PACKAGED = {
@@ -83,19 +85,17 @@ def packaged(name: str, kind: str | None = None) -> Packaged:
     """The entry of `packaged:NAME`.
 
     Raises:
-        HeadstartError: there is none, or it is of another kind than the one wanted.
+        BackboneError: there is none, or it is of another kind than the wanted one.
     """
     if name not in PACKAGED:
-        raise HeadstartError(
+        raise BackboneError(
             f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}"
         )
     entry = PACKAGED[name]
-    if kind is not None and entry.kind != kind:
-        fitting = ", ".join(
-            f"packaged:{other}" for other, one in PACKAGED.items() if one.kind == kind
-        )
-        raise HeadstartError(
-            f"model.backbone: packaged:{name} is of the kind {entry.kind!r}; the task needs one "
-            f"of the kind {kind!r}, such as {fitting}"
+    if kind not in (None, entry.kind):
+        fitting = [f"packaged:{other}" for other, its in PACKAGED.items() if its.kind == kind]
+        raise BackboneError(
+            f"model.backbone: packaged:{name} is of the kind {entry.kind!r}; the task needs one of "
+            f"the kind {kind!r}, such as {', '.join(fitting)}"
         )
     return entry

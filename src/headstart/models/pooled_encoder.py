@@ -1,14 +1,13 @@
-"""An encoder of transformers, its token vectors pooled into one, under a classifier: for
-transformers alone.
+"""A transformers encoder whose token vectors are pooled into one, under a classifier.
 
-A copy of this file lies beside the weights that `headstart export --to hf` writes, and is what
-`trust_remote_code=True` runs; so it needs torch and transformers only.
+A copy of this file lies beside the weights that `headstart export --to hf` writes, for
+`trust_remote_code=True`; it needs nothing but torch and transformers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,21 +22,29 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")  # of torch.nn
+DenseSettings = Mapping[str, Any]
 
 
-def _mean(output: Any, weights: Tensor) -> Tensor:
+class EncoderOutput(Protocol):
+    """last_hidden_state: shape (n, tokens, width). pooler_output: shape (n, width)."""
+
+    last_hidden_state: Tensor
+    pooler_output: Tensor
+
+
+def _mean(output: EncoderOutput, weights: Tensor) -> Tensor:
     weights = weights.unsqueeze(-1).float()
     return (output.last_hidden_state.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def _last(output: Any, mask: Tensor) -> Tensor:
+def _last(output: EncoderOutput, mask: Tensor) -> Tensor:
     places = (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).argmax(1)
     states = output.last_hidden_state
     return states.gather(1, places[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 # (output of an encoder, mask of shape (n, tokens), padded on the right) -> shape (n, width)
-POOLINGS = {
+POOLINGS: dict[str, Callable[[EncoderOutput, Tensor], Tensor]] = {
     "mean": _mean,
     "cls": lambda output, mask: output.last_hidden_state[:, 0],
     "last": _last,
@@ -51,21 +58,19 @@ POOLINGS = {
 }
 
 
-def encoder_class(config: Any) -> Any:
-    """The auto class that makes the encoder alone: AutoModel would give T5 and its kind a decoder
-    too."""
+def encoder_class(config: PreTrainedConfig) -> type[AutoModel | AutoModelForTextEncoding]:
+    """The auto class of the encoder alone: AutoModel would give T5 and its kind a decoder too."""
     return (
         AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     )
 
 
-def without_copy(model: Any) -> Any:
-    """The encoder itself of a T5EncoderModel and its kind, which hold the word vectors under a
-    second name."""
-    return model.encoder if hasattr(model, "shared") else model
+def without_copy(model: nn.Module) -> nn.Module:
+    """The encoder itself of T5EncoderModel and its kind, which hold the word vectors twice."""
+    return cast(nn.Module, model.encoder) if hasattr(model, "shared") else model
 
 
-def dense_layers(settings: Sequence[dict[str, Any]]) -> nn.Sequential:
+def dense_layers(settings: Sequence[DenseSettings]) -> nn.Sequential:
     """Layers between the pooled vector and the classifier.
 
     Args:
@@ -83,7 +88,7 @@ def dense_layers(settings: Sequence[dict[str, Any]]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class PooledConfig(PreTrainedConfig):
+class PooledConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """encoder: its own config. pooling: a name in POOLINGS. dense: settings of `dense_layers`.
     widths: of the head's layers, from features to classes."""
 
@@ -93,20 +98,16 @@ class PooledConfig(PreTrainedConfig):
         self,
         encoder: dict[str, Any] | None = None,
         pooling: str = "mean",
-        dense: Sequence[dict[str, Any]] = (),
+        dense: Sequence[DenseSettings] = (),
         widths: Sequence[int] = (),
-        **more: Any,
+        **options: Any,
     ) -> None:
-        self.encoder, self.pooling, self.dense, self.widths = (
-            encoder or {},
-            pooling,
-            list(dense),
-            list(widths),
-        )
-        super().__init__(**more)
+        self.encoder, self.pooling = encoder or {}, pooling
+        self.dense, self.widths = list(dense), list(widths)
+        super().__init__(**options)
 
 
-class PooledForSequenceClassification(PreTrainedModel):
+class PooledForSequenceClassification(PreTrainedModel):  # type: ignore[no-untyped-call]
     """Gives `logits` of shape (n, classes)."""
 
     config_class = PooledConfig
@@ -114,22 +115,23 @@ class PooledForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: PooledConfig) -> None:
         super().__init__(config)
-        own = AutoConfig.for_model(**config.encoder)
-        self.encoder = without_copy(encoder_class(own).from_config(own))
+        encoder_config = AutoConfig.for_model(**config.encoder)
+        encoder = encoder_class(encoder_config).from_config(encoder_config)  # type: ignore[no-untyped-call]
+        self.encoder = without_copy(encoder)
         if config.pooling != "pooler" and getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None
+            self.encoder.pooler = None  # type: ignore[assignment]
         self.dense = dense_layers(config.dense)
         layers: list[nn.Module] = []
-        for wide, narrow in zip(config.widths, config.widths[1:], strict=False):
-            layers += [nn.GELU(), nn.Linear(wide, narrow)]
+        for in_features, out_features in zip(config.widths, config.widths[1:], strict=False):
+            layers += [nn.GELU(), nn.Linear(in_features, out_features)]
         self.classifier = nn.Sequential(*layers[1:])
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: all weights come from the file."""
 
     def forward(
-        self, attention_mask: Tensor, labels: Tensor | None = None, **inputs: Any
+        self, attention_mask: Tensor, labels: Tensor | None = None, **inputs: object
     ) -> SequenceClassifierOutput:
         inputs.pop("return_dict", None)
         output = self.encoder(attention_mask=attention_mask, **inputs)

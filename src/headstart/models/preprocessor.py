@@ -1,4 +1,4 @@
-"""What makes tensors of an example."""
+"""What turns an example into tensors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+Item = Any  # an example as its modality has it: a path, a picture, a text, or what `decoded` gave
+Sample = dict[str, Any]  # a preprocessed example: its parts by name
+
 
 class Preprocessor(Protocol):
-    """Belongs to one network. An example is a path of a file, or a text."""
+    """Belongs to one network."""
 
-    def __call__(self, item: Any, seed: int | None = None) -> dict[str, Any]:
-        """One example, varied at random where a seed is given: the same way whenever the seed is
-        the same."""
+    def __call__(self, item: Item, seed: int | None = None) -> Sample:
+        """Preprocess an example; with a seed it is augmented, the same way for the same seed."""
 
     def show(self, item: str, seed: int | None = None) -> str | Image.Image:
-        """The same example for people: what the network gets to see of it."""
+        """The same example for people: what the network reads of it."""
 
-    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
         """A batch: the network's inputs by name."""
 
     def sizes(self, items: Sequence[str]) -> np.ndarray | None:
-        """How large each example is, shape (n,), where that differs: examples of like size then
-        share a batch."""
+        """The size of each example, shape (n,), to batch like with like; None if all are equal."""
 
     def fingerprint(self, item: str) -> str:
         """SHA-256 of an example's content as it is now."""
@@ -34,10 +35,9 @@ class Preprocessor(Protocol):
 
 @runtime_checkable
 class DecodesOnce(Preprocessor, Protocol):
-    """A preprocessor in two steps: the first one decodes, which takes long and is the same each
-    time; the second one varies."""
+    """A preprocessor in two steps: a slow one, always the same, and one that augments."""
 
-    def decoded(self, item: Any) -> np.ndarray:
+    def decoded(self, item: Item) -> np.ndarray:
         """What `__call__` takes instead of the item: one to three dimensions, uint8 or int32."""
 
 
@@ -46,22 +46,21 @@ class Mixer(Preprocessor, Protocol):
     """A preprocessor whose examples can be mixed with each other."""
 
     def mix(
-        self, one: dict[str, Any], other: dict[str, Any], how: str, share: float, seed: int
-    ) -> tuple[dict[str, Any], float]:
-        """An example of which `share` is one and the rest the other, and the share that it came out
-        as.
+        self, first: Sample, second: Sample, how: str, share: float, seed: int
+    ) -> tuple[Sample, float]:
+        """A mixture of two examples, and the share that the first one has in it.
 
         Args:
-            how: "mixup" or "cutmix".
+            how: "mixup" or "cutmix". share: the wanted share of the first one.
         """
 
 
 @runtime_checkable
 class Viewer(Preprocessor, Protocol):
-    """A preprocessor that makes several views of one example."""
+    """A preprocessor that makes several views of an example for test-time augmentation."""
 
-    def views(self, item: Any) -> list[dict[str, Any]]:
-        """The example, and what it might have been as well without another label."""
+    def views(self, item: Item) -> list[Sample]:
+        """Views of an example that all have its label."""
 
 
 def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """scikit-learn classifiers as heads: built by name, saved and loaded without pickle.
 
-A file of a classifier is read by skops, and only if it holds nothing but the types that a
-classifier of that name and these options holds when it is fitted here; the indices that trees and
-support vectors follow in memory are checked.
+skops reads a file only if it holds nothing but the types that the same classifier, fitted here,
+holds; the indices that trees and support vectors follow in memory are checked as well.
 """
 
 from __future__ import annotations
@@ -14,59 +13,60 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, RecipeError, RunError, first_line
 from headstart.recipe import Head
 from headstart.registry import unknown
 from headstart.runtime.private import check_parameters, neighbours_of, support_vectors_of
 
 FILE = "head.skops"
-HOMES = {
-    "AdaBoostClassifier": "ensemble",
-    "BernoulliNB": "naive_bayes",
-    "DecisionTreeClassifier": "tree",
-    "DummyClassifier": "dummy",
-    "ExtraTreeClassifier": "tree",
-    "ExtraTreesClassifier": "ensemble",
-    "GaussianNB": "naive_bayes",
-    "GaussianProcessClassifier": "gaussian_process",
-    "GradientBoostingClassifier": "ensemble",
-    "HistGradientBoostingClassifier": "ensemble",
-    "KNeighborsClassifier": "neighbors",
-    "LinearDiscriminantAnalysis": "discriminant_analysis",
-    "LinearSVC": "svm",
-    "LogisticRegression": "linear_model",
-    "MLPClassifier": "neural_network",
-    "NearestCentroid": "neighbors",
-    "NuSVC": "svm",
-    "Perceptron": "linear_model",
-    "RandomForestClassifier": "ensemble",
-    "RidgeClassifier": "linear_model",
-    "SGDClassifier": "linear_model",
-    "SVC": "svm",
-}
+HOMES = {  # module of each classifier
+    name: module
+    for module, names in {
+        "discriminant_analysis": ("LinearDiscriminantAnalysis",),
+        "dummy": ("DummyClassifier",),
+        "ensemble": (
+            "AdaBoostClassifier", "ExtraTreesClassifier", "GradientBoostingClassifier",
+            "HistGradientBoostingClassifier", "RandomForestClassifier",
+        ),
+        "gaussian_process": ("GaussianProcessClassifier",),
+        "linear_model": ("LogisticRegression", "Perceptron", "RidgeClassifier", "SGDClassifier"),
+        "naive_bayes": ("BernoulliNB", "GaussianNB"),
+        "neighbors": ("KNeighborsClassifier", "NearestCentroid"),
+        "neural_network": ("MLPClassifier",),
+        "svm": ("LinearSVC", "NuSVC", "SVC"),
+        "tree": ("DecisionTreeClassifier", "ExtraTreeClassifier"),
+    }.items()
+    for name in names
+}  # fmt: skip
 LEVELS, MANY_ROWS = 64, 10_000  # of features, for a random forest
-MANY = 12  # classes that a trial has at most
+TRIAL_CLASSES, TRIAL_EXAMPLES = 12, 12  # at most; of each class
 COUNTS = ("n_estimators", "max_iter")  # parameters that are kept small in a trial
-OWN = ("logistic_regression", "gradient")
+
+
+class Classifier(Protocol):
+    """A fitted classifier."""
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities, shape (n, classes), of features of shape (n, width)."""
 
 
 def names() -> list[str]:
-    """Every `model.head.classifier` there is."""
-    return [*OWN, *HOMES]
+    """Every value of `model.head.classifier`."""
+    return ["logistic_regression", "gradient", *sorted(HOMES)]
 
 
 def build(head: Head, seed: int) -> Any:
     """The unfitted classifier on standardised features, with `predict_proba`.
 
-    Those that give no probabilities get them by Platt's scaling in 5-fold cross-validation (Platt
+    Classifiers without probabilities get them by Platt scaling in 5-fold cross-validation (Platt
     1999).
 
     Raises:
-        HeadstartError: there is no such classifier, or it does not know an option.
+        RecipeError: there is no such classifier, or it does not know an option.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.pipeline import make_pipeline
@@ -74,30 +74,28 @@ def build(head: Head, seed: int) -> Any:
 
     name = head.fitting
     if name not in HOMES:
-        raise HeadstartError(f"model.head.classifier: {unknown('classifier', name, names())}")
-    kind = _kind(name)
+        raise RecipeError(f"model.head.classifier: {unknown('classifier', name, names())}")
+    kind = _class(name)
     known = kind().get_params()
-    strangers = sorted(set(head.options) - set(known))
-    if strangers:
-        raise HeadstartError(
-            f"model.head.options: {name} has no parameter {strangers[0]!r}; it has "
+    unknown_options = sorted(set(head.options) - set(known))
+    if unknown_options:
+        raise RecipeError(
+            f"model.head.options: {name} has no parameter {unknown_options[0]!r}; it has "
             f"{', '.join(sorted(known))}"
         )
-    own: dict[str, Any] = {"random_state": seed} if "random_state" in known else {}
-    if HOMES[name] in ("ensemble", "neighbors") and "n_jobs" in known:
-        own["n_jobs"] = -1
-    # in hundreds of dimensions its trees are no faster, and they cannot be checked
-    if name == "KNeighborsClassifier":
-        own["algorithm"] = "brute"
-        if head.options.get("algorithm", "brute") != "brute":
-            raise HeadstartError(
-                "model.head.options: algorithm: only 'brute' can be saved; remove it"
-            )
     if "categorical_features" in head.options:
-        raise HeadstartError(
+        raise RecipeError(
             "model.head.options: categorical_features: features of a network are numbers; remove it"
         )
-    classifier = kind(**{**own, **head.options})
+    options = dict(head.options)
+    if "random_state" in known:
+        options.setdefault("random_state", seed)
+    if HOMES[name] in ("ensemble", "neighbors") and "n_jobs" in known:
+        options.setdefault("n_jobs", -1)
+    # in hundreds of dimensions trees are no faster, and they cannot be checked
+    if name == "KNeighborsClassifier" and options.setdefault("algorithm", "brute") != "brute":
+        raise RecipeError("model.head.options: algorithm: only 'brute' can be saved; remove it")
+    classifier = kind(**options)
     if not hasattr(classifier, "predict_proba"):
         classifier = CalibratedClassifierCV(classifier, ensemble=False)
     return make_pipeline(StandardScaler(), classifier)
@@ -105,66 +103,65 @@ def build(head: Head, seed: int) -> Any:
 
 def fitted(
     head: Head, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
-) -> Any:
-    """The classifier of `build`, fitted; with `weights`, shape (n,), each example counts as much as
-    its own says.
+) -> Classifier:
+    """The classifier of `build`, fitted, with sample weights of shape (n,) if given.
 
-    Weights reach the calibration of a classifier without probabilities as well, or it would undo
-    them.
+    The weights reach the calibration of a classifier without probabilities as well, which would
+    undo them otherwise.
     """
     model = build(head, seed)
-    weighing = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
-    return model.fit(quantised(head, features), targets, **weighing)
+    arguments = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
+    classifier: Classifier = model.fit(quantised(head, features), targets, **arguments)
+    return classifier
 
 
 def check_weights(head: Head) -> None:
-    """Make sure that a classifier can weigh its examples, and is not told twice how.
+    """Make sure that a classifier can weigh its examples, and does not do so by its own options.
 
     Raises:
-        HeadstartError: it cannot, or its own options weigh the classes too.
+        RecipeError: it cannot, or it does.
     """
     from sklearn.utils.validation import has_fit_parameter
 
     if "class_weight" in head.options:
-        raise HeadstartError(
+        raise RecipeError(
             "model.head.options: class_weight is given beside train.class_weights or "
             "train.sampling, so classes would be weighed twice; keep one of them"
         )
-    if not has_fit_parameter(_kind(head.fitting), "sample_weight"):
-        able = ", ".join(name for name in HOMES if has_fit_parameter(_kind(name), "sample_weight"))
-        raise HeadstartError(
+    able = [name for name in sorted(HOMES) if has_fit_parameter(_class(name), "sample_weight")]
+    if head.fitting not in able:
+        raise RecipeError(
             f"model.head.classifier: {head.fitting} cannot weigh its examples, which "
-            "train.class_weights and train.sampling = "
-            '"balanced" need. Remove them, or choose one that can: logistic_regression, '
-            f"gradient, {able}"
+            'train.class_weights and train.sampling = "balanced" need. Remove them, or choose one '
+            f"that can: logistic_regression, gradient, {', '.join(able)}"
         )
 
 
-def _kind(name: str) -> Any:
+def _class(name: str) -> Any:
     return getattr(importlib.import_module(f"sklearn.{HOMES[name]}"), name)
 
 
 def quantised(head: Head, features: np.ndarray) -> np.ndarray:
-    """What a classifier is fitted on: many features for a random forest come in LEVELS levels, as
-    gradient boosting on histograms has them (Ke et al. 2017), for it sorts them at every split.
+    """The features to fit on: many rows for a random forest, which sorts them at every split, get
+    LEVELS levels, as gradient boosting on histograms has them (Ke et al. 2017).
 
-    Its splits then lie between levels, and serve any number. 77,000 × 50 features, 60 trees on 2
-    cores: 18 → 9 s, accuracy 0.774 and 0.773 → 0.777 and 0.774 (n = 19,457).
+    Splits lie between levels, so they serve any number. 77,000 × 50 features, 60 trees on 2 cores:
+    18 → 9 s, accuracy 0.774 and 0.773 → 0.777 and 0.774 (n = 19,457).
     """
     if head.fitting != "RandomForestClassifier" or len(features) < MANY_ROWS:
         return features
-    found = np.empty_like(features)
+    result = np.empty_like(features)
     for column, values in enumerate(features.T):
         edges = np.quantile(values, np.linspace(0, 1, LEVELS + 1)[1:-1])
         level = np.searchsorted(edges, values)
         counts = np.maximum(np.bincount(level, minlength=LEVELS), 1)
-        found[:, column] = (np.bincount(level, values, LEVELS) / counts)[level]
-    return found
+        result[:, column] = (np.bincount(level, values, LEVELS) / counts)[level]
+    return result
 
 
 def try_out(head: Head, width: int, classes: int) -> bytes:
-    """A file of the classifier fitted on a few made-up numbers: shows whether its options are
-    right, and what it holds.
+    """The file of the classifier fitted on a few made-up examples; shows whether its options are
+    right and which types it holds.
 
     Raises:
         HeadstartError: the options are wrong, or such a classifier cannot be saved.
@@ -172,100 +169,96 @@ def try_out(head: Head, width: int, classes: int) -> bytes:
     import skops.io
 
     random = np.random.default_rng(0)
-    labels = np.repeat(np.arange(min(classes, MANY)), 12)
+    labels = np.repeat(np.arange(min(classes, TRIAL_CLASSES)), TRIAL_EXAMPLES)
     values = (random.normal(size=(len(labels), width)) + labels[:, None]).astype(np.float32)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            twin = build(head, 0)
-            for part in (twin[-1], getattr(twin[-1], "estimator", None)):
+            model = build(head, 0)
+            for part in (model[-1], getattr(model[-1], "estimator", None)):
                 if part is not None:
                     check_parameters(part)
-            few = {
+            small = {
                 key: 2
-                for key, value in twin.get_params().items()
+                for key, value in model.get_params().items()
                 if key.endswith(COUNTS) and isinstance(value, int)
             }
-            twin.set_params(**few).fit(values, labels).predict_proba(values[:2])
-            return skops.io.dumps(twin)
+            model.set_params(**small).fit(values, labels).predict_proba(values[:2])
+            return bytes(skops.io.dumps(model))
     except HeadstartError:
         raise
-    except Exception as error:  # what classifiers raise on odd options is as manifold as they are
-        raise HeadstartError(f"model.head.options: {first_line(error)}") from None
+    except Exception as error:  # classifiers raise many types on wrong options
+        raise RecipeError(f"model.head.options: {first_line(error)}") from None
 
 
-def save(estimator: Any, folder: Path) -> None:
+def save(estimator: Classifier, folder: Path) -> None:
     """Write a fitted classifier into a folder."""
     import skops.io
 
     skops.io.dump(estimator, folder / FILE)
 
 
-def load(folder: Path, head: Head, width: int, classes: int) -> Any:
+def load(folder: Path, head: Head, width: int, classes: int) -> Classifier:
     """Read the classifier that `save` wrote.
 
     Args:
-        head: the settings it was made with.
-        width: features it must take.
-        classes: probabilities it must give.
+        head: the settings it was made with. width: features it must take. classes: probabilities it
+            must give.
 
     Raises:
-        HeadstartError: the file is missing or damaged, or holds anything that such a classifier
-            does not hold.
+        RunError: the file is missing or damaged, or holds anything that such a classifier does not
+            hold.
     """
-    import skops.io
+    from skops.io import get_untrusted_types, loads
 
     path = folder / FILE
-    twin = try_out(head, width, classes)
+    expected = try_out(head, width, classes)
     try:
         content = path.read_bytes()
-        strangers = _types(content) - _types(twin)
-        strangers |= set(skops.io.get_untrusted_types(data=content)) - set(
-            skops.io.get_untrusted_types(data=twin)
-        )
-        if strangers:
+        untrusted = get_untrusted_types(data=content)
+        foreign = _types(content) - _types(expected)
+        foreign |= set(untrusted) - set(get_untrusted_types(data=expected))
+        if foreign:
             raise ValueError(
-                f"it holds {', '.join(sorted(strangers)[:3])}, which no {head.fitting} holds"
+                f"it holds {', '.join(sorted(foreign)[:3])}, which no {head.fitting} holds"
             )
-        estimator = skops.io.loads(content, trusted=skops.io.get_untrusted_types(data=content))
-        if estimator.n_features_in_ != width or list(estimator.classes_) != list(range(classes)):
-            raise ValueError(
-                f"it was fitted for {estimator.n_features_in_} features and "
-                f"{len(estimator.classes_)} classes"
-            )
+        estimator = loads(content, trusted=untrusted)
+        features, labels = estimator.n_features_in_, list(estimator.classes_)
+        if features != width or labels != list(range(classes)):
+            raise ValueError(f"it was fitted for {features} features and {len(labels)} classes")
         for part in _parts(estimator, set()):
             _check_indices(part, width, classes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tried = estimator.predict_proba(np.zeros((2, width), np.float32))
-        if tried.shape != (2, classes) or not np.isfinite(tried).all():
+            probabilities = estimator.predict_proba(np.zeros((2, width), np.float32))
+        if probabilities.shape != (2, classes) or not np.isfinite(probabilities).all():
             raise ValueError(f"it gives no {classes} probabilities")
-    except Exception as error:  # a damaged file can go wrong anywhere in the classifier's own code
-        raise HeadstartError(
+    except Exception as error:  # a damaged file can fail anywhere in the classifier's own code
+        raise RunError(
             f"{path}: expected a fitted {head.fitting}; found: {first_line(error)}"
         ) from None
-    return estimator
+    classifier: Classifier = estimator
+    return classifier
 
 
 def _types(content: bytes) -> set[str]:
-    """The types that a skops file says it holds, each with the way it is to be loaded."""
+    """The types in a skops file, each with the way it is to be loaded."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        todo = [json.loads(archive.read("schema.json"))]
-    found = set()
-    while todo:
-        node = todo.pop()
+        nodes = [json.loads(archive.read("schema.json"))]
+    types = set()
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, dict):
             if "__loader__" in node:
-                found.add(
-                    f"{node.get('__module__')}.{node.get('__class__')} ({node['__loader__']})"
-                )
-            todo += node.values()
+                name = f"{node.get('__module__')}.{node.get('__class__')}"
+                types.add(f"{name} ({node['__loader__']})")
+            nodes += node.values()
         elif isinstance(node, list):
-            todo += node
-    return found
+            nodes += node
+    return types
 
 
-def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
+def _parts(thing: object, seen: set[int]) -> Iterator[object]:
     """Every object that a fitted classifier is made of."""
     if id(thing) in seen:
         return
@@ -273,14 +266,10 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
     yield thing
     if isinstance(thing, dict):
         inner = list(thing.values())
-    elif isinstance(thing, list | tuple) or (
-        isinstance(thing, np.ndarray) and thing.dtype == object
-    ):
-        inner = (
-            list(np.asarray(thing, dtype=object).flat)
-            if isinstance(thing, np.ndarray)
-            else list(thing)
-        )
+    elif isinstance(thing, list | tuple):
+        inner = list(thing)
+    elif isinstance(thing, np.ndarray) and thing.dtype == object:
+        inner = list(thing.flat)
     else:
         inner = list(getattr(thing, "__dict__", {}).values())
     for part in inner:
@@ -288,24 +277,23 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _check_indices(part: Any, width: int, classes: int) -> None:
-    """Refuse what would lead compiled code, which follows its numbers unchecked, out of its
-    arrays."""
+    """Refuse numbers that would lead compiled code, which does not check them, out of its arrays.
+
+    Raises:
+        ValueError: they would.
+    """
     kind = type(part).__name__
     if kind == "Tree":
-        _check_tree(
-            part.children_left, part.children_right, part.children_left == -1, part.feature, width
-        )
+        left, right = part.children_left, part.children_right
+        _check_tree(left, right, left == -1, part.feature, width)
     elif kind == "TreePredictor":
         nodes = part.nodes
         if nodes["is_categorical"].any():
             raise ValueError("a tree that splits on categories")
-        _check_tree(
-            nodes["left"], nodes["right"], nodes["is_leaf"] == 1, nodes["feature_idx"], width
-        )
+        leaf = nodes["is_leaf"] == 1
+        _check_tree(nodes["left"], nodes["right"], leaf, nodes["feature_idx"], width)
     elif kind == "GradientBoostingClassifier":
-        if part.estimators_.ndim != 2 or part.estimators_.shape[1] != (
-            1 if classes == 2 else classes
-        ):
+        if part.estimators_.shape[1:] != (1 if classes == 2 else classes,):
             raise ValueError("trees for another number of classes")
     elif kind == "KNeighborsClassifier":
         labels, examples, tree = neighbours_of(part)

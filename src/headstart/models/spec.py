@@ -1,25 +1,26 @@
-"""What a network must remember to come back: with its spec and its weights it needs no hub."""
+"""The config of a saved network: with its spec and its weights it is rebuilt without a hub."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.recipe import Head, Section
 
 CONFIG = "config.json"
+LOCAL = "local"  # stands for the path of local weights in an exported file
 Side = Annotated[int, Field(ge=8, le=4096)]  # pixels
 Scale = tuple[float, float, float]  # of red, green and blue
 
 
 class Origin(Section):
-    """Pretrained weights: the backbone's name in the recipe, the place they were read from (another
-    one with `model.weights`), and their SHA-256 without the classifier."""
+    """Pretrained weights: the backbone's name in the recipe, where they were read from (with
+    `model.weights` that file), and their SHA-256 without the classifier."""
 
     name: str
     source: str
@@ -27,7 +28,7 @@ class Origin(Section):
 
 
 class AddedAdapters(Section):
-    """LoRA matrices beside the layers of these names."""
+    """LoRA matrices beside the layers with these names."""
 
     rank: int
     alpha: float
@@ -36,7 +37,7 @@ class AddedAdapters(Section):
 
 
 class ImagePreprocessing(Section):
-    """timm's settings, and of greys of more than 8 bits the values shown as black and as white."""
+    """timm's settings, and the values of more than 8 bits that become black and white."""
 
     input_size: tuple[Literal[3], Side, Side]
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
@@ -48,8 +49,8 @@ class ImagePreprocessing(Section):
 
 
 class TextPreprocessing(Section):
-    """Tokens of a text, what remains of a longer one (None: what its tokenizer keeps), how token
-    vectors are pooled, and the SHA-256 of the tokenizer's files."""
+    """The most tokens of a text, what is kept of a longer one (None: the tokenizer's default), the
+    pooling of token vectors, and the SHA-256 of the tokenizer's files."""
 
     max_length: int = Field(ge=3)
     pooling: str
@@ -58,8 +59,8 @@ class TextPreprocessing(Section):
 
 
 class WordPreprocessing(Section):
-    """How word vectors are pooled, whether texts are put in lower case, and the SHA-256 of the
-    words' weights."""
+    """The pooling of word vectors, whether texts are lower-cased, and the SHA-256 of the words'
+    weights."""
 
     pooling: str
     lower: bool
@@ -76,11 +77,10 @@ class DenseLayer(Section):
 
 
 class Spec(Section):
-    """What all networks remember.
+    """What all kinds of networks have in common.
 
-    kind: of the backbone. backbone: its architecture. width: features that reach the head. classes:
-    logits. task, labels, precision (the number format of training) and column (of the table with
-    the examples) are those of the run.
+    kind: of the backbone. backbone: its architecture. width: number of features. classes: number of
+    logits. task, labels, precision (number format of training), column (of the table): the run's.
     """
 
     version: Literal[1] = 1
@@ -112,9 +112,20 @@ class Spec(Section):
             self.preprocessing.model_dump(mode="json", exclude_none=True),
         ]
 
+    def without_local_paths(self) -> Self:
+        """The spec for an exported file: paths of this machine become "local"."""
+        if self.pretrained is None:
+            return self
+        paths = {
+            key: LOCAL
+            for key in ("name", "source")
+            if _is_path(getattr(self.pretrained, key), self.pretrained.name)
+        }
+        return self.model_copy(update={"pretrained": self.pretrained.model_copy(update=paths)})
+
 
 class ImageSpec(Spec):
-    """A timm network. size: the side it was built for, None for its own."""
+    """A timm network. size: the side it was built for in pixels, None for its default."""
 
     kind: Literal["vision"] = "vision"
     size: int | None
@@ -122,7 +133,7 @@ class ImageSpec(Spec):
 
 
 class TextSpec(Spec):
-    """A transformers encoder, by its config, and the SHA-256 of its saved tokenizer's files."""
+    """A transformers encoder: its config, and the SHA-256 of its saved tokenizer's files."""
 
     kind: Literal["text"] = "text"
     config: dict[str, JsonValue]
@@ -132,7 +143,7 @@ class TextSpec(Spec):
 
 
 class WordVectorSpec(Spec):
-    """A file of vectors of so many words."""
+    """Word vectors. words: size of the vocabulary."""
 
     kind: Literal["word_vectors"] = "word_vectors"
     words: int
@@ -149,7 +160,7 @@ def read_spec(folder: Path) -> Spec:
 
     Raises:
         OSError: it cannot be read.
-        HeadstartError: it is damaged, or of a newer version.
+        RunError: it is damaged, or of a newer version.
     """
     path = folder / CONFIG
     return parse_spec(path.read_bytes(), str(path))
@@ -159,7 +170,7 @@ def parse_spec(content: str | bytes, source: str) -> Spec:
     """A spec from JSON.
 
     Raises:
-        HeadstartError: it is damaged, or of a newer version; the message names `source`.
+        RunError: it is damaged, or of a newer version; the message names `source`.
     """
     try:
         values = json.loads(content)
@@ -170,36 +181,45 @@ def parse_spec(content: str | bytes, source: str) -> Spec:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"][1:])) or "kind"
         if key == "version":
-            raise HeadstartError(
+            raise RunError(
                 f"{source}: has a spec of version {problem['input']!r}; expected 1 or older. "
                 "Update headstart"
             ) from None
         cause = f"{key}: found {str(problem['input'])[:100]!r}; {problem['msg']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         cause = f"{type(error).__name__}: {error}"
-    raise HeadstartError(f"{source}: damaged ({cause}); train the run again")
+    raise RunError(f"{source}: damaged ({cause}); train the run again")
 
 
-# what the first version left out where it had no value
-OLD_DEFAULTS: dict[str, dict[str, object]] = {"vision": {"size": None}, "text": {"config": {}}}
+# required values that version 0 left out
+VERSION_0_DEFAULTS: dict[str, dict[str, JsonValue]] = {
+    "vision": {"size": None},
+    "text": {"config": {}},
+}
 
 
-def _upgraded(values: dict[str, Any]) -> Mapping[str, Any]:
+def _upgraded(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """The values of an older spec as those of this version.
 
     Version 0 had no number. Its exported files held only what a prediction needs.
     """
     if "version" in values:
         return values
-    kind, origin = values["kind"], values.get("pretrained")
-    if origin is not None:
+    origin = values.get("pretrained")
+    if isinstance(origin, dict):
         source = origin["from"]
         origin = {"source": source, "name": origin.get("name", source), "sha256": origin["sha256"]}
     return {
         "head": {},
         "width": 0,
-        **OLD_DEFAULTS.get(kind, {}),
+        **VERSION_0_DEFAULTS.get(str(values["kind"]), {}),
         **values,
-        "labels": [str(label) for label in values["labels"]],
+        "labels": [str(label) for label in cast(list[JsonValue], values["labels"])],
         "pretrained": origin,
     }
+
+
+def _is_path(place: str, name: str) -> bool:
+    """Whether weights came from a path, as `model.weights`, unlike the backbone's name, always
+    does; a name on the hub has at most one slash."""
+    return place != name or place[:1] in ".~/" or place.count("/") > 1 or os.path.exists(place)

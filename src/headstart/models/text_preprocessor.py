@@ -1,4 +1,4 @@
-"""From texts to what a text network reads."""
+"""From texts to the input of a text network."""
 
 from __future__ import annotations
 
@@ -7,89 +7,103 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.data.arrow_column import ArrowColumn
+from headstart.models.preprocessor import Sample
 
-# its threads and forked loader processes do not go together
+if TYPE_CHECKING:
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+# the threads of tokenizers would deadlock in forked loader processes
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-LOOKED_AT = 5_000  # texts
-LONGEST_TOKEN = (
-    # characters; a tokenizer takes 300 bytes of memory for each character of a text, also of those
-    # cut off
-    100
-)
+SAMPLED, CHUNK = 5_000, 500  # texts
+# characters; a tokenizer takes 300 bytes for each character of a text, also of those cut off
+LONGEST_TOKEN = 100
+
+
+class TokenStatistics(NamedTuple):
+    """truncated: number of texts that are cut. unknown: share of tokens that the tokenizer does not
+    know. texts: number of texts that were counted."""
+
+    truncated: int
+    unknown: float
+    texts: int
 
 
 class TextPreprocessor:
-    """A tokenizer; texts of more than `max_length` tokens are cut, and a batch is padded on the
-    right to its longest text.
+    """A tokenizer. Texts of more than `max_length` tokens are cut; a batch is padded on the right
+    to its longest text.
 
-    White space around a text is left out where it could fill the tokens by itself.
+    White space around a text is left out where it could fill all tokens.
 
     Args:
         keep: what remains of a longer text: its "start", its "end", or "both", half of the tokens
             from each (Sun et al. 2019).
     """
 
-    def __init__(self, tokenizer: Any, max_length: int, keep: str) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, keep: str) -> None:
         self._tokenizer, self._max_length, self._keep = tokenizer, max_length, keep
         tokenizer.truncation_side = "left" if keep == "end" else "right"
         self._names = [name for name in tokenizer.model_input_names if name != "attention_mask"]
-        self._most = max_length * LONGEST_TOKEN  # characters
+        self._max_characters = max_length * LONGEST_TOKEN
 
-    def __call__(self, item: str | np.ndarray, seed: int | None = None) -> dict[str, Any]:
+    def __call__(self, item: str | np.ndarray, seed: int | None = None) -> Sample:
         return {"tokens": item} if isinstance(item, np.ndarray) else {"text": item}
 
     def decoded(self, item: str) -> np.ndarray:
-        """What the tokenizer makes of a text, shape (names of its outputs, tokens), int32."""
+        """The tokenizer's outputs for a text, shape (outputs, tokens), int32."""
         return self._rows([item])[0]
 
     def show(self, item: str, seed: int | None = None) -> str:
         return str(self._tokenizer.decode(self._ids(item)))
 
     def pieces(self, item: str) -> list[str]:
-        """The part of the text that each token stands for, up to the next one, "" for those that
-        stand for none."""
+        """The part of the text that each token stands for, up to the next one; "" for special
+        tokens."""
         if not self._tokenizer.is_fast:
             return [f"{piece} " for piece in self._tokenizer.convert_ids_to_tokens(self._ids(item))]
-        spans = self._tokenize([item], return_offsets_mapping=True)["offset_mapping"][0]
-        parts = [_pieces(self._readable(item), spans[part]) for part in self._parts(len(spans))]
-        return [piece for part in parts[:-1] for piece in [*part[:-1], f"{part[-1]} … "]] + parts[
-            -1
-        ]
+        spans = self._tokenize([item], offsets=True)["offset_mapping"][0]
+        *first, last = (
+            _pieces(self._shortened(item), spans[part]) for part in self._kept(len(spans))
+        )
+        return [piece for part in first for piece in (*part[:-1], f"{part[-1]} … ")] + last
 
-    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
         if "tokens" in samples[0]:
             return self._padded([sample["tokens"] for sample in samples])
         return self._padded(self._rows([sample["text"] for sample in samples]))
 
-    def _readable(self, text: str) -> str:
-        """The characters that may count: a tokenizer reads no more of a huge text."""
-        bare = text.strip()
-        if len(text) - len(bare) > self._max_length:
-            text = bare
-        if len(text) <= self._most:
+    def _shortened(self, text: str) -> str:
+        """The characters that can become tokens that are kept."""
+        stripped = text.strip()
+        if len(text) - len(stripped) > self._max_length:
+            text = stripped
+        limit = self._max_characters
+        if len(text) <= limit:
             return text
         if self._keep == "both":
-            return f"{text[: self._most // 2]} {text[-self._most // 2 :]}"
-        return text[-self._most :] if self._keep == "end" else text[: self._most]
+            return f"{text[: limit // 2]} {text[-limit // 2 :]}"
+        return text[-limit:] if self._keep == "end" else text[:limit]
 
-    def _tokenize(self, texts: Sequence[str], **options: Any) -> Any:
-        """Cut at one side by the tokenizer itself; the middle is left in."""
-        return self._tokenizer(
-            [self._readable(text) for text in texts],
-            truncation=self._keep != "both",
+    def _tokenize(
+        self, texts: Sequence[str], truncate: bool = True, offsets: bool = False
+    ) -> BatchEncoding:
+        """Texts cut at one end by the tokenizer; with "both" they are not cut."""
+        outputs: BatchEncoding = self._tokenizer(
+            [self._shortened(text) for text in texts],
+            truncation=truncate and self._keep != "both",
             max_length=self._max_length,
+            return_offsets_mapping=offsets,
             verbose=False,
-            **options,
         )
+        return outputs
 
-    def _parts(self, tokens: int) -> list[slice]:
+    def _kept(self, tokens: int) -> list[slice]:
         """Which of a text's tokens are kept after `_tokenize`."""
         if tokens <= self._max_length:
             return [slice(tokens)]
@@ -97,22 +111,20 @@ class TextPreprocessor:
         return [slice(head), slice(tokens - self._max_length + head, tokens)]
 
     def _rows(self, texts: Sequence[str]) -> list[np.ndarray]:
-        made = self._tokenize(texts)
-        rows = [
-            np.array(row, np.int32)
-            for row in zip(*(made[name] for name in self._names), strict=True)
-        ]
+        outputs = self._tokenize(texts)
+        rows = zip(*(outputs[name] for name in self._names), strict=True)
         return [
-            np.concatenate([row[:, part] for part in self._parts(row.shape[1])], axis=1)
-            for row in rows
+            np.concatenate([values[:, part] for part in self._kept(values.shape[1])], axis=1)
+            for values in (np.array(row, np.int32) for row in rows)
         ]
 
-    def _ids(self, item: str) -> np.ndarray:
-        return self.decoded(item)[self._names.index("input_ids")]
+    def _ids(self, item: str) -> list[int]:
+        ids: list[int] = self.decoded(item)[self._names.index("input_ids")].tolist()
+        return ids
 
     def _padded(self, rows: list[np.ndarray]) -> dict[str, Tensor]:
-        """A batch of what `decoded` made. Padding on the right leaves a text's positions as they
-        are when it is alone."""
+        """A batch of results of `decoded`. Padding on the right leaves the positions of a text as
+        they are when it is alone."""
         longest = max(row.shape[1] for row in rows)
         tokens = np.zeros((len(self._names), len(rows), longest), np.int64)
         tokens[self._names.index("input_ids")] = self._tokenizer.pad_token_id
@@ -132,31 +144,25 @@ class TextPreprocessor:
     def fingerprint(self, item: str) -> str:
         return text_digest(item)
 
-    def look(self, items: Sequence[str]) -> tuple[int, float, int]:
-        """(How many texts are cut, the share of tokens that the tokenizer does not know, how many
-        texts were looked at: all, or 5,000 evenly spaced)."""
-        rows = np.unique(
-            np.linspace(0, len(items) - 1, min(len(items), LOOKED_AT)).round().astype(int)
-        )
-        cut = tokens = unknown = 0
-        for some in np.array_split(rows, -(-len(rows) // 500)):
-            texts = [items[int(row)].strip() for row in some]
-            made = self._tokenizer(
-                list(map(self._readable, texts)), truncation=False, verbose=False
-            )["input_ids"]
-            long = [
-                len(ids) > self._max_length or len(text) > self._most
-                for ids, text in zip(made, texts, strict=True)
-            ]
-            cut += sum(long)
-            tokens += sum(map(len, made))
-            unknown += sum(ids.count(self._tokenizer.unk_token_id) for ids in made)
-        return cut, unknown / max(tokens, 1), len(rows)
+    def statistics(self, items: Sequence[str]) -> TokenStatistics:
+        """Counts over all texts, or over 5,000 evenly spaced ones."""
+        spaced = np.linspace(0, len(items) - 1, min(len(items), SAMPLED))
+        rows = np.unique(spaced.round().astype(int)).tolist()
+        truncated = tokens = unknown = 0
+        for start in range(0, len(rows), CHUNK):
+            texts = [items[row].strip() for row in rows[start : start + CHUNK]]
+            all_ids = self._tokenize(texts, truncate=False)["input_ids"]
+            truncated += sum(
+                len(ids) > self._max_length or len(text) > self._max_characters
+                for ids, text in zip(all_ids, texts, strict=True)
+            )
+            tokens += sum(map(len, all_ids))
+            unknown += sum(ids.count(self._tokenizer.unk_token_id) for ids in all_ids)
+        return TokenStatistics(truncated, unknown / max(tokens, 1), len(rows))
 
 
-def stated_keep(tokenizer: Any) -> Literal["start", "end"]:
-    """What a tokenizer keeps of a text that is too long, by its own `truncation_side`: "start" or
-    "end"."""
+def default_keep(tokenizer: PreTrainedTokenizerBase) -> Literal["start", "end"]:
+    """What a tokenizer keeps of a text that is too long, by its `truncation_side`."""
     return "end" if tokenizer.truncation_side == "left" else "start"
 
 
@@ -171,18 +177,14 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save_tokenizer(tokenizer: Any, folder: Path) -> str:
-    """Write a tokenizer's files, without the place it came from, into a folder: their SHA-256."""
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> str:
+    """Write a tokenizer's files, without the path it came from, into a folder: their SHA-256."""
     tokenizer.save_pretrained(folder)
-    config = folder / "tokenizer_config.json"
-    plain = {
-        key: value
-        for key, value in json.loads(config.read_bytes()).items()
-        if key != "name_or_path"
-    }
-    config.write_text(
-        json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_bytes())
+    config.pop("name_or_path", None)
+    content = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
+    path.write_text(content + "\n", encoding="utf-8")
     return files_digest(folder)
 
 

@@ -1,5 +1,5 @@
-"""The files that word vectors come in: word2vec's binary and text format, GloVe's, fastText's .vec,
-and gensim's .kv."""
+"""File formats of word vectors: word2vec's binary and text format, GloVe's, fastText's .vec, and
+gensim's .kv."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 
 from headstart.data.unicode import quoted
 from headstart.errors import needs_extra
 
-SAMPLE = 1_000  # lines that tell how many numbers a vector has
+SAMPLE = 1_000  # lines that show how many numbers a vector has
 LONGEST = 100_000  # bytes of a line
-REPLACED = "\ufffd"  # what bytes that are no UTF-8 become
+REPLACED = "\ufffd"  # stands for bytes that are no UTF-8
 
-# words, their vectors as rows, and notes on what a file lacks
-Vectors = tuple[Sequence[Any], np.ndarray, list[str]]
+CORES, RECONSTRUCTORS = ("core", "_core"), ("_reconstruct", "scalar")  # of numpy
+
+# words, their vectors as rows, and notes on faults of the file
+Vectors = tuple[Sequence[object], np.ndarray, list[str]]
+Header = tuple[int, int] | None  # numbers of words and of numbers in a vector
 
 
 def read_file(path: Path) -> Vectors:
-    """The words and vectors in a file, shape (words, numbers), with notes on what was left out.
+    """The words and vectors in a file, shape (words, width), and notes on what was left out.
 
     Raises:
         Exception: of many types, where the file is damaged.
     """
     if path.suffix.lower() == ".kv":
-        return _of_pickle(path)
+        return _from_pickle(path)
     with _opened(path) as file:
         first, second = (file.readline(LONGEST) for _ in range(2))
     header = _header(first)
-    if header and _numbers(second) < min(header[1], 2):
-        return _of_binary(path, header[0])
-    return _of_text(path, header)
+    if header and _count_numbers(second) < min(header[1], 2):
+        return _from_binary(path, header[0])
+    return _from_text(path, header)
 
 
 def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _header(line: bytes) -> tuple[int, int] | None:
-    """How many words and numbers there are, if the first line of a file says so."""
+def _header(line: bytes) -> Header:
     fields = line.removeprefix(codecs.BOM_UTF8).split()
-    return (
-        (int(fields[0]), int(fields[1]))
-        if len(fields) == 2 and all(map(bytes.isdigit, fields))
-        else None
-    )
+    if len(fields) != 2 or not all(map(bytes.isdigit, fields)):
+        return None
+    return int(fields[0]), int(fields[1])
 
 
-def _numbers(line: bytes) -> int:
+def _count_numbers(line: bytes) -> int:
     """How many numbers stand at the end of a line, after its first field."""
     fields = line.split()[1:]
     for count, field in enumerate(reversed(fields)):
@@ -66,30 +66,24 @@ def _numbers(line: bytes) -> int:
     return len(fields)
 
 
-def _of_binary(path: Path, stated: int) -> Vectors:
+def _from_binary(path: Path, words: int) -> Vectors:
     with needs_extra("words", "model.backbone: binary word vectors"):
         from gensim.models import KeyedVectors
 
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=True, unicode_errors="replace")
-    twice = stated - len(vectors.index_to_key)
-    notes = (
-        [f"words that stand twice, and of which the first vector counts: {twice:,}"]
-        if twice > 0
-        else []
-    )
-    notes += _damaged([word for word in vectors.index_to_key if REPLACED in word])
-    return vectors.index_to_key, vectors.vectors, notes
+    repeated = words - len(vectors.index_to_key)
+    damaged = [word for word in vectors.index_to_key if REPLACED in word]
+    return vectors.index_to_key, vectors.vectors, _word_notes(repeated, "", damaged)
 
 
-def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
-    """A word and its numbers a line. The numbers come last, and what stands before them is the
-    word, spaces included."""
+def _from_text(path: Path, header: Header) -> Vectors:
+    """One word a line, with its numbers last; the word may contain spaces."""
     size = _vector_size(path, header)
     with _opened(path) as file:
-        # what is not written to takes no memory
+        # memory that is not written to is not used
         values = np.empty((sum(1 for _ in file), size), np.float32)
     words: dict[str, None] = {}
-    twice, nameless, damaged = [], [], []
+    repeated, nameless, damaged = [], [], []
     for number, line in _lines(path, header):
         fields = line.rsplit(None, size)
         if not fields:
@@ -101,7 +95,7 @@ def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
         if REPLACED in word and REPLACED.encode() not in fields[0]:
             damaged.append(word)
         if word in words:
-            twice.append(word)
+            repeated.append(word)
             continue
         try:
             if len(fields) <= size:
@@ -113,42 +107,34 @@ def _of_text(path: Path, header: tuple[int, int] | None) -> Vectors:
                 f"line {number} is no word with {size} numbers, as most lines are: {start!r}"
             ) from None
         words[word] = None
-    notes = [*_notes(header, len(words), twice, nameless), *_damaged(damaged)]
-    return list(words), values[: len(words)], notes
-
-
-def _damaged(words: list[str]) -> list[str]:
-    """A sentence on words that hold what is no UTF-8, if there are any."""
-    return (
-        [f"words with bytes that are no UTF-8: {len(words):,} (such as {quoted(words[0])})"]
-        if words
-        else []
-    )
-
-
-def _notes(
-    header: tuple[int, int] | None, words: int, twice: list[str], nameless: list[int]
-) -> list[str]:
-    """What a file of text holds besides words with vectors of their own."""
-    notes = []
-    if twice:
-        count = f"{len(twice):,} (such as {twice[0]!r})"
-        notes.append(f"words that stand twice, and of which the first vector counts: {count}")
+    such_as = f" (such as {repeated[0]!r})" if repeated else ""
+    notes = _word_notes(len(repeated), such_as, damaged)
     if nameless:
         notes.append(
             f"lines without a word, which are left out: {len(nameless):,} (such as line "
             f"{nameless[0]})"
         )
-    rows = words + len(twice) + len(nameless)
+    rows = len(words) + len(repeated) + len(nameless)
     if header and header[0] != rows:
         notes.append(
             f"its first line says {header[0]:,} words, and {rows:,} are there (is the file whole?)"
         )
+    return list(words), values[: len(words)], notes
+
+
+def _word_notes(repeated: int, such_as: str, damaged: list[str]) -> list[str]:
+    notes = []
+    if repeated > 0:
+        count = f"{repeated:,}{such_as}"
+        notes.append(f"words that stand twice, and of which the first vector counts: {count}")
+    if damaged:
+        count = f"{len(damaged):,} (such as {quoted(damaged[0])})"
+        notes.append(f"words with bytes that are no UTF-8: {count}")
     return notes
 
 
-def _lines(path: Path, header: object) -> Iterator[tuple[int, bytes]]:
-    """The lines of words with their numbers in the file."""
+def _lines(path: Path, header: Header) -> Iterator[tuple[int, bytes]]:
+    """The lines after the header, each with its number."""
     with _opened(path) as file:
         first = file.readline()
         if not header:
@@ -156,15 +142,14 @@ def _lines(path: Path, header: object) -> Iterator[tuple[int, bytes]]:
         yield from enumerate(file, 2)
 
 
-def _vector_size(path: Path, header: tuple[int, int] | None) -> int:
+def _vector_size(path: Path, header: Header) -> int:
     """How many numbers most lines end in.
 
     Raises:
-        ValueError: none, or another number than the first line of the file says.
+        ValueError: none, or another number than the header says.
     """
-    counts = Counter(
-        _numbers(line) for _, line in islice(_lines(path, header), SAMPLE) if line.strip()
-    )
+    lines = islice(_lines(path, header), SAMPLE)
+    counts = Counter(_count_numbers(line) for _, line in lines if line.strip())
     size = min(counts, key=lambda count: (-counts[count], count), default=0)
     if not size:
         raise ValueError("its lines do not end in numbers")
@@ -175,20 +160,20 @@ def _vector_size(path: Path, header: tuple[int, int] | None) -> int:
     return size
 
 
-class _VectorsOnly(pickle.Unpickler):
-    """Reads gensim's own files and nothing else: any other type in them is refused before it is
-    made."""
+class _Unpickler(pickle.Unpickler):
+    """Reads gensim's own files; any other type in them is refused before it is made."""
 
-    _allowed = frozenset({
-        ("gensim.models.keyedvectors", "KeyedVectors"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        *((f"numpy.{core}.multiarray", name) for core in ("core",
-        "_core") for name in ("_reconstruct", "scalar")),
-        *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
-    })  # fmt: skip
+    _allowed = frozenset(
+        {
+            ("gensim.models.keyedvectors", "KeyedVectors"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            *((f"numpy.{core}.numeric", "_frombuffer") for core in CORES),
+            *((f"numpy.{core}.multiarray", name) for core in CORES for name in RECONSTRUCTORS),
+        }
+    )
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if (module, name) not in self._allowed:
             raise pickle.UnpicklingError(
                 f"it holds {module}.{name}, which word vectors do not need"
@@ -196,11 +181,9 @@ class _VectorsOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _of_pickle(path: Path) -> Vectors:
+def _from_pickle(path: Path) -> Vectors:
     with path.open("rb") as file:
-        held = _VectorsOnly(file).load()
-    beside = Path(f"{path}.vectors.npy")
-    values = (
-        np.load(beside, mmap_mode="r", allow_pickle=False) if beside.is_file() else held.vectors
-    )
-    return list(held.index_to_key), values, []
+        vectors = _Unpickler(file).load()
+    large = Path(f"{path}.vectors.npy")
+    values = np.load(large, mmap_mode="r", allow_pickle=False) if large.is_file() else None
+    return list(vectors.index_to_key), vectors.vectors if values is None else values, []

@@ -1,4 +1,4 @@
-"""Word vectors as a `Network` whose backbone has nothing to train."""
+"""Word vectors as a `Network` whose backbone has no parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +16,18 @@ from torch import Tensor, nn
 
 from headstart.data.dataset import Dataset
 from headstart.data.unicode import quoted
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import BackboneError, RunError, first_line
 from headstart.models.network import Network, build_head
+from headstart.models.preprocessor import Sample
 from headstart.models.spec import Origin, Spec, WordPreprocessing, WordVectorSpec
 from headstart.models.text_preprocessor import text_digest
-from headstart.models.word_vectors import KIND, WordVectorizer, WordVectors, read_vectors
+from headstart.models.word_vectors import (
+    KIND,
+    POOLINGS,
+    WordVectorizer,
+    WordVectors,
+    read_vectors,
+)
 from headstart.recipe import Model
 
 VECTORS, WORDS = "vectors.safetensors", "words.json"
@@ -33,18 +39,15 @@ class WordPreprocessor:
     def __init__(self, vectorizer: WordVectorizer) -> None:
         self._vectorizer = vectorizer
 
-    def __call__(self, item: str, seed: int | None = None) -> dict[str, Any]:
+    def __call__(self, item: str, seed: int | None = None) -> Sample:
         return {"text": item}
 
     def show(self, item: str, seed: int | None = None) -> str:
         return item
 
-    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        return {
-            "values": torch.from_numpy(
-                self._vectorizer.transform([sample["text"] for sample in samples])
-            )
-        }
+    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
+        texts = [sample["text"] for sample in samples]
+        return {"values": torch.from_numpy(self._vectorizer.transform(texts))}
 
     def sizes(self, items: Sequence[str]) -> None:
         return None
@@ -54,32 +57,28 @@ class WordPreprocessor:
 
 
 class WordVectorNetwork(Network):
-    """A head on pooled word vectors: reads `values` of shape (n, numbers of a vector)."""
+    """A head on pooled word vectors: reads `values` of shape (n, width)."""
 
     spec: WordVectorSpec
 
-    def __init__(self, vectorizer: WordVectorizer, head: nn.Module, spec: WordVectorSpec) -> None:
+    def __init__(self, vectorizer: WordVectorizer, spec: WordVectorSpec) -> None:
         super().__init__()
+        head = build_head(spec.head, spec.width, spec.classes)
         self.net, self.head_name, self.spec = nn.ModuleDict({"head": head}), "head", spec
-        self.partition = {
-            "embeddings": (),
-            "head": tuple(name for name, _ in self.net.named_parameters()),
-        }
+        names = tuple(name for name, _ in self.net.named_parameters())
+        self.partition = {"embeddings": (), "head": names}
         self._vectorizer = vectorizer
-
-    def forward(self, values: Tensor) -> Tensor:  # type: ignore[override]
-        return self.head(values)
 
     def features(self, values: Tensor) -> Tensor:  # type: ignore[override]
         return values
 
     @property
     def reads(self) -> str:
-        own = self.spec.preprocessing
-        case = "in lower case" if own.lower else "as they are written"
+        settings = self.spec.preprocessing
+        case = "in lower case" if settings.lower else "as they are written"
         return (
             f"{self.spec.words:,} words {case}, {self.spec.width} numbers each, pooling: "
-            f"{own.pooling}"
+            f"{settings.pooling}"
         )
 
     def preprocessor(self, policy: str = "none") -> WordPreprocessor:
@@ -87,44 +86,50 @@ class WordVectorNetwork(Network):
 
     def save(self, folder: Path) -> None:
         super().save(folder)
-        held = {
-            "vectors": np.ascontiguousarray(self._vectorizer.vectors.values),
-            "weights": self._vectorizer.weights_,
-        }
-        save_file(held, folder / VECTORS)
-        (folder / WORDS).write_text(
-            json.dumps(list(self._vectorizer.vectors.words), ensure_ascii=False), encoding="utf-8"
-        )
+        vectors, weights = self._vectorizer.vectors, self._vectorizer.weights_
+        values = np.ascontiguousarray(vectors.values)
+        save_file({"vectors": values, "weights": weights}, folder / VECTORS)
+        words = json.dumps(list(vectors.words), ensure_ascii=False)
+        (folder / WORDS).write_text(words, encoding="utf-8")
+        # safetensors makes files that only their owner can read
         (folder / VECTORS).chmod((folder / WORDS).stat().st_mode)
 
 
 def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwork, list[str]]:
     """The recipe's word vectors under a head for the dataset's labels, and notes on their file and
-    on words that they lack.
+    on words without a vector.
 
     Raises:
-        HeadstartError: the vectors cannot be had, or are asked for what they cannot do.
+        BackboneError: the vectors cannot be had, do not fit the texts, or have settings that they
+            do not support.
     """
     model.preprocessing.only("pooling")
     pooling = model.preprocessing.pooling or "mean"
-    if pooling not in ("mean", "tfidf"):
-        raise HeadstartError(
+    if pooling not in POOLINGS:
+        raise BackboneError(
             f"model.preprocessing.pooling: found {pooling!r}; expected mean or tfidf for word "
             "vectors"
         )
     if model.weights:
-        raise HeadstartError(
+        raise BackboneError(
             "model.weights: word vectors are named by model.backbone alone; remove it"
         )
     vectors = read_vectors(model.backbone)
     vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
-    width = vectors.values.shape[1]
+    examples = ", ".join(map(quoted, vectorizer.unknown_))
+    such_as = f" (such as {examples})" if examples else ""
+    if vectorizer.unknown_share_ == 1:
+        raise BackboneError(
+            f"model.backbone: {model.backbone} has a vector for no word of the training "
+            f"texts{such_as}; expected vectors of their language. Name a file of such vectors, or "
+            'read the texts with task = "text_classification"'
+        )
     spec = WordVectorSpec(
         backbone=KIND,
         head=model.head,
         classes=len(dataset.labels),
         words=len(vectors.words),
-        width=width,
+        width=vectors.values.shape[1],
         preprocessing=WordPreprocessing(
             pooling=pooling,
             lower=bool(vectorizer.lower_),
@@ -132,56 +137,41 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         ),
         pretrained=Origin(name=model.backbone, source=model.backbone, sha256=_digest(vectors)),
     )
-    shown = (
-        f" (such as {', '.join(map(quoted, vectorizer.unknown_))})" if vectorizer.unknown_ else ""
-    )
-    if vectorizer.unknown_share_ == 1:
-        raise HeadstartError(
-            f"model.backbone: {model.backbone} has a vector for no word of the training "
-            f"texts{shown}; expected vectors of "
-            "their language. Name a file of such vectors, or read the texts with task = "
-            '"text_classification"'
-        )
     note = (
         f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no "
-        f"vector{shown}"
+        f"vector{such_as}"
     )
-    network = WordVectorNetwork(vectorizer, build_head(spec.head, width, spec.classes), spec)
-    return network, [*vectors.notes, note]
+    return WordVectorNetwork(vectorizer, spec), [*vectors.notes, note]
 
 
 def load_word_vector_network(folder: Path, spec: Spec) -> WordVectorNetwork:
     """The network that `save` wrote to a folder.
 
     Raises:
-        HeadstartError: its vectors are missing or damaged.
+        RunError: its vectors are missing or damaged.
     """
     assert isinstance(spec, WordVectorSpec)
-    own = spec.preprocessing
+    assert spec.pretrained
+    settings = spec.preprocessing
     try:
-        held = load_file(folder / VECTORS)
+        arrays = load_file(folder / VECTORS)
+        values, weights = arrays["vectors"], arrays["weights"]
         words = json.loads((folder / WORDS).read_text(encoding="utf-8"))
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise TypeError(f"{WORDS} is no list of words")
-        vectors, weights = (
-            WordVectors(pd.Index(words, dtype="str"), held["vectors"]),
-            held["weights"],
-        )
-        if held["vectors"].shape != (len(words), spec.width) or weights.shape != (len(words),):
-            raise ValueError(f"{len(words)} words for vectors of shape {held['vectors'].shape}")
-        if (_digest(vectors), hashlib.sha256(weights.tobytes()).hexdigest()) != (
-            spec.pretrained and spec.pretrained.sha256,
-            own.weights,
-        ):
+        if values.shape != (len(words), spec.width) or weights.shape != (len(words),):
+            raise ValueError(f"{len(words)} words for vectors of shape {values.shape}")
+        vectors = WordVectors(pd.Index(words, dtype="str"), values)
+        digests = _digest(vectors), hashlib.sha256(weights.tobytes()).hexdigest()
+        if digests != (spec.pretrained.sha256, settings.weights):
             raise ValueError("another checksum than when they were saved")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HeadstartError(
+        raise RunError(
             f"{folder / VECTORS}: expected word vectors; found: {first_line(error)}"
         ) from None
-    vectorizer = WordVectorizer(vectors, own.pooling, "lower" if own.lower else "keep")
-    vectorizer.lower_, vectorizer.weights_ = own.lower, weights
-    head = build_head(spec.head, spec.width, spec.classes)
-    network = WordVectorNetwork(vectorizer, head, spec)
+    vectorizer = WordVectorizer(vectors, settings.pooling, "lower" if settings.lower else "keep")
+    vectorizer.lower_, vectorizer.weights_ = settings.lower, weights
+    network = WordVectorNetwork(vectorizer, spec)
     network.load_weights(folder)
     return network
 

