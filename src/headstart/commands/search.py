@@ -1,8 +1,7 @@
-"""headstart search: the fields that [search] names, varied to make the held-out part's metric as
-good as can be.
+"""headstart search: vary the fields of [search] for the best metric on the validation part.
 
-The test part is not looked at. Trials lie in a database as soon as they are done, so that a search
-that is interrupted goes on, and several processes or machines can work on one.
+The test part is not used. Each trial is stored in a database when it ends, so that an interrupted
+search goes on, and several processes or machines can share one.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
@@ -22,7 +22,7 @@ from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError, first_line, needs_extra
 from headstart.files import lock, write_text
 from headstart.recipe import Recipe
-from headstart.recipe.search import Range
+from headstart.recipe.search import Range, Search, Values
 from headstart.report.progress import Progress
 from headstart.runtime.machine import Machine, start
 from headstart.train.context import Context
@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from headstart.checks.leaks import Leaks
     from headstart.data.dataset import Dataset
 
-COMBINATIONS = 200  # of values that are tried to make a recipe right
+COMBINATIONS = 200  # of values of other fields that are tried to make a recipe valid
 WARM_TRIALS, WARM_EPOCHS = 5, 1  # before a trial is compared with the median of the others
+
+Variant = Callable[[Sequence[str]], Recipe]  # the recipe with some fields changed, as "key=value"
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best recipe as a file, its metric on the held-out part, and the table of all trials."""
+    """The best recipe as a file, its metric on the validation part, and the table of all trials."""
 
     recipe: Path
     table: Path
@@ -52,16 +54,20 @@ class SearchResult:
 def search(
     path: str | Path, overrides: Sequence[str] = (), progress: Progress | None = None
 ) -> SearchResult:
-    """Try what a recipe's [search] spans, and write the best recipe and a table of all trials
+    """Search the space of a recipe's [search]; write the best recipe and a table of all trials
     beside the run directory.
 
-    Trials are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); those
-    whose metric is below the median of the others after the same number of epochs are given up.
+    Trials are drawn by Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); a trial
+    whose metric is below the median of the others after the same number of epochs is pruned.
 
     Raises:
         HeadstartError: the recipe has no [search] or a wrong one, or every trial failed.
     """
-    recipe = read_recipe(path, overrides)
+
+    def variant(changes: Sequence[str]) -> Recipe:
+        return read_recipe(path, [*overrides, *changes])
+
+    recipe = variant([])
     if recipe.search is None:
         raise HeadstartError(
             f"{path}: has no [search]; name the fields to vary, such as [search.space] train.lr "
@@ -70,174 +76,149 @@ def search(
     if recipe.data.validation == 0 or recipe.train.selection == "test":
         raise HeadstartError(
             "search: needs a validation part to compare by, or the test would choose the recipe; "
-            "set data.validation = 0.15 "
-            'and train.selection = "validation"'
+            'set data.validation = 0.15 and train.selection = "validation"'
         )
-    _check(path, overrides, recipe.search.space)
+    _check_space(variant, recipe.search.space)
     machine = start()
     if machine.world > 1:
         raise HeadstartError(
             "search: each trial runs in one process; start `headstart search` several times instead"
         )
-    progress = progress or Progress()
     folder = Path(recipe.output).with_name(f"{Path(recipe.output).name}.search")
     folder.mkdir(parents=True, exist_ok=True)
-    study = _study(recipe, folder)
-    _try(study, path, overrides, recipe, machine, progress)
-    return _written(study, path, overrides, recipe, folder)
+    study = _open_study(recipe, recipe.search, folder)
+    _optimize(study, variant, recipe.search, machine, progress or Progress())
+    return _write_result(study, variant, recipe.search.space, folder)
 
 
-def _check(path: str | Path, overrides: Sequence[str], space: dict[str, Range | list[Any]]) -> None:
-    """Refuse a value that makes a wrong recipe alone and with whatever the other fields may be."""
-    values = {
-        key: [some.low, some.high] if isinstance(some, Range) else some
-        for key, some in space.items()
-    }
-    for key, own in values.items():
-        others = [
-            [_override(other, value) for value in some]
-            for other, some in values.items()
-            if other != key
+def _check_space(variant: Variant, space: dict[str, Values]) -> None:
+    """Refuse a value that makes a wrong recipe alone and with any values of the other fields."""
+    changes = {
+        key: [
+            _override(key, value)
+            for value in ([values.low, values.high] if isinstance(values, Range) else values)
         ]
-        for value in own:
-            asked = _override(key, value)
+        for key, values in space.items()
+    }
+    for key, of_key in changes.items():
+        others = [of_other for other, of_other in changes.items() if other != key]
+        for change in of_key:
             try:
-                read_recipe(path, [*overrides, asked])
-            except HeadstartError as alone:
-                if not any(
-                    _is_valid(path, [*overrides, asked, *more])
-                    for more in islice(product(*others), COMBINATIONS)
-                ):
-                    raise HeadstartError(f"search.space: {asked}: {alone}") from None
+                variant([change])
+            except HeadstartError as error:
+                combinations = islice(product(*others), COMBINATIONS)
+                if not any(_is_valid(variant, [change, *more]) for more in combinations):
+                    raise HeadstartError(f"search.space: {change}: {error}") from None
 
 
-def _is_valid(path: str | Path, overrides: Sequence[str]) -> bool:
+def _is_valid(variant: Variant, changes: Sequence[str]) -> bool:
     try:
-        read_recipe(path, overrides)
+        variant(changes)
     except HeadstartError:
         return False
     return True
 
 
-def _study(recipe: Recipe, folder: Path) -> optuna.Study:
+def _open_study(recipe: Recipe, settings: Search, folder: Path) -> optuna.Study:
     with needs_extra("search", "headstart search"):
         import optuna
+    from sqlalchemy import URL
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    assert recipe.search
-    storage = recipe.search.storage or _sqlite(folder / "study.db")
+    file = URL.create("sqlite", database=str((folder / "study.db").absolute()))
+    storage = settings.storage or file.render_as_string()
+    same = recipe.with_changes(search={"trials": 1, "storage": None})
     try:
-        # two processes that make its tables at once get in each other's way
-        with lock(folder / ".lock"):
+        with lock(folder / ".lock"):  # two processes cannot make its tables at once
             database = optuna.storages.get_storage(storage)
         return optuna.create_study(
             storage=database,
-            study_name=recipe.with_changes(search={"trials": 1, "storage": None}).digest()[
-                :16
-            ],  # a changed recipe begins anew
+            study_name=same.digest()[:16],  # a changed recipe begins anew
             sampler=optuna.samplers.TPESampler(),
             pruner=optuna.pruners.MedianPruner(WARM_TRIALS, WARM_EPOCHS),
             direction="maximize",
             load_if_exists=True,
         )
-    except Exception as error:  # as manifold as databases
+    except Exception as error:  # each database has its own types
+        public = re.sub(r".*@", "…@", storage)  # without a password
         raise HeadstartError(
-            f"search.storage: {_without_password(storage)} cannot be used: {first_line(error)}"
+            f"search.storage: {public} cannot be used: {first_line(error)}"
         ) from None
 
 
-def _without_password(storage: str) -> str:
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return str(make_url(storage))
-    except ArgumentError:
-        return "its address"
-
-
-def _sqlite(path: Path) -> str:
-    from sqlalchemy import URL
-
-    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
-
-
-def _try(
-    study: optuna.Study,
-    path: str | Path,
-    overrides: Sequence[str],
-    recipe: Recipe,
-    machine: Machine,
-    progress: Progress,
+def _optimize(
+    study: optuna.Study, variant: Variant, settings: Search, machine: Machine, progress: Progress
 ) -> None:
+    """Run trials until there are as many as the recipe wants, over all processes."""
+    varies_data = any(key.split(".")[0] in ("data", "seed") for key in settings.space)
+    shared = None if varies_data else read_checked(variant([]))
 
-    assert recipe.search
-    space, wanted = recipe.search.space, recipe.search.trials
-    changes_data = any(key.split(".")[0] in ("data", "seed") for key in space)
-    shared = None if changes_data else read_checked(recipe)
-
-    def attempt(trial: optuna.Trial) -> float:
-        chosen = [_override(key, _suggest(trial, key, values)) for key, values in space.items()]
-        progress.text(f"trial {trial.number + 1} of {wanted}: {', '.join(chosen)}")
-        score = _score(read_recipe(path, [*overrides, *chosen]), machine, shared, trial)
-        progress.text(f"trial {trial.number + 1}: held-out {recipe.train.metric} {abs(score):.4f}")
-        return score
-
-    def noted(trial: optuna.Trial) -> float:
+    def objective(trial: optuna.Trial) -> float:
+        title = f"trial {trial.number + 1}"
+        changes = [_override(key, _draw(trial, key, of)) for key, of in settings.space.items()]
+        progress.text(f"{title} of {settings.trials}: {', '.join(changes)}")
         try:
-            return attempt(trial)
+            recipe = variant(changes)
+            score = _score(recipe, machine, shared, trial)
         except HeadstartError as error:
-            progress.text(f"trial {trial.number + 1} failed: {error}")
+            progress.text(f"{title} failed: {error}")
             trial.set_user_attr("error", str(error))
             raise
         except (KeyboardInterrupt, SystemExit):
-            study.enqueue_trial(trial.params)  # for the next time
-            progress.text(
-                f"trial {trial.number + 1} was interrupted; the same command goes on with it"
-            )
+            study.enqueue_trial(trial.params)
+            progress.text(f"{title} was interrupted; the same command goes on with it")
             raise
+        progress.text(f"{title}: validation {recipe.train.metric} {abs(score):.4f}")
+        return score
 
-    def stop(study: optuna.Study, trial: object = None) -> None:
-        if len(_ended(study)) >= wanted:
+    def stop(study: optuna.Study, _: object) -> None:
+        if len(_ended(study)) >= settings.trials:
             study.stop()
 
     if done := len(_ended(study)):
-        progress.text(f"{done} of {wanted} trials are there already")
-    if done < wanted:
-        study.optimize(noted, callbacks=[stop], catch=(HeadstartError,))
+        progress.text(f"{done} of {settings.trials} trials are there already")
+    if done < settings.trials:
+        study.optimize(objective, callbacks=[stop], catch=(HeadstartError,))
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials that need not be tried again: all but those that run or were interrupted."""
-    from optuna.trial import TrialState
-
-    trials = study.get_trials(
-        deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    )
-    return [
-        trial for trial in trials if trial.state != TrialState.FAIL or "error" in trial.user_attrs
-    ]
+    """Trials that are not tried again: all but those that run or were interrupted."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if _state(trial) in ("complete", "pruned", "fail")]
 
 
-def _suggest(trial: optuna.Trial, key: str, values: Range | list[Any]) -> Any:
+def _state(trial: optuna.trial.FrozenTrial) -> str:
+    state = trial.state.name.lower()
+    return "interrupted" if state == "fail" and "error" not in trial.user_attrs else state
+
+
+def _draw(trial: optuna.Trial, key: str, values: Values) -> object:
     if isinstance(values, list):
-        return _chosen(
-            values, trial.suggest_categorical(key, [json.dumps(value) for value in values])
-        )
-    if isinstance(values.low, int) and isinstance(values.high, int):
-        return trial.suggest_int(key, values.low, values.high, log=values.log)
-    return _chosen(values, trial.suggest_float(key, values.low, values.high, log=values.log))
+        drawn: object = trial.suggest_categorical(key, list(map(json.dumps, values)))
+    elif isinstance(values.low, int) and isinstance(values.high, int):
+        drawn = trial.suggest_int(key, values.low, values.high, log=values.log)
+    else:
+        drawn = trial.suggest_float(key, values.low, values.high, log=values.log)
+    return _value(values, drawn)
 
 
-def _override(key: str, value: Any) -> str:
-    """`key=value` as the command line has it; for numbers, strings and arrays JSON is TOML."""
+def _value(values: Values, drawn: object) -> object:
+    """The value in a recipe for what was drawn: choices are drawn as JSON, and four digits of a
+    number are enough."""
+    if isinstance(values, list):
+        return json.loads(str(drawn)) if drawn else ""
+    return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn
+
+
+def _override(key: str, value: object) -> str:
+    """`key=value` as on the command line; JSON of numbers, strings and arrays is TOML."""
     return f"{key}={json.dumps(value)}"
 
 
 def _score(
     recipe: Recipe, machine: Machine, read: tuple[Dataset, Leaks] | None, trial: optuna.Trial
 ) -> float:
-    """The best metric of a trial's epochs on the held-out part, the higher the better."""
+    """The best metric of a trial's epochs on the validation part; higher is better."""
     import optuna
 
     from headstart.train.epochs import score_of
@@ -261,8 +242,7 @@ def _score(
 
 
 def _score_of_fitted_head(context: Context) -> float:
-    """The same of a head that is fitted as a whole: on the training part only, so that the held-out
-    part can tell."""
+    """The same for a head without epochs, which would also learn from the validation part."""
     import numpy as np
 
     from headstart.evaluate.metrics import metrics
@@ -272,19 +252,17 @@ def _score_of_fitted_head(context: Context) -> float:
     assert validation is not None
     context = replace(context, dataset=replace(context.dataset, validation=None))
     learn(context)
-    found = probabilities(context, "validation", validation)
+    rows = probabilities(context, "validation", validation)
     metric = metrics.get(context.recipe.train.metric)
-    return metric(validation.labels, np.log(np.maximum(found, 1e-12)))
+    return metric(validation.labels, np.log(np.maximum(rows, 1e-12)))
 
 
-def _written(
-    study: optuna.Study, path: str | Path, overrides: Sequence[str], recipe: Recipe, folder: Path
+def _write_result(
+    study: optuna.Study, variant: Variant, space: dict[str, Values], folder: Path
 ) -> SearchResult:
-    import optuna
-
-    assert recipe.search
+    """Write best.toml and trials.csv."""
     trials = study.get_trials(deepcopy=False)
-    done = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    done = sum(_state(trial) == "complete" for trial in trials)
     if not done:
         errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
         raise HeadstartError(
@@ -292,45 +270,25 @@ def _written(
             f"{(errors or ['nothing'])[-1]}"
         )
     best = study.best_trial
-    chosen = [
-        _override(key, _chosen(recipe.search.space[key], value))
-        for key, value in best.params.items()
-    ]
-    winner = read_recipe(path, [*overrides, *chosen])
-    resolved = {key: value for key, value in winner.resolved().items() if key != "search"}
-    value = abs(float(best.value or 0.0))
-    claim = (
-        f"{recipe.train.metric} {value:.4f} on the validation part, the best of {len(done)} "
-        "trials that came to an end"
+    changes = [_override(key, _value(space[key], drawn)) for key, drawn in best.params.items()]
+    recipe = variant(changes)
+    metric, value = recipe.train.metric, abs(float(best.value or 0.0))
+    header = (
+        f"# headstart run {folder}/best.toml\n# {metric} {value:.4f} on the validation part, the "
+        f"best of {done} trials that came to an end\n# {', '.join(changes)}\n\n"
     )
-    header = f"# headstart run {folder}/best.toml\n# {claim}\n# {', '.join(chosen)}\n\n"
+    resolved = {key: section for key, section in recipe.resolved().items() if key != "search"}
     write_text(folder / "best.toml", header + tomli_w.dumps(resolved))
     table = io.StringIO()
     rows = csv.writer(table)
-    rows.writerow(
-        ["trial", *recipe.search.space, recipe.train.metric, "state", "epochs", "seconds"]
-    )
+    rows.writerow(["trial", *space, metric, "state", "epochs", "seconds"])
     for trial in trials:
+        drawn = (_value(values, trial.params.get(key, "")) for key, values in space.items())
+        state = _state(trial)
+        score = f"{abs(trial.value):.4f}" if state == "complete" and trial.value is not None else ""
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration else ""
-        values = [
-            _chosen(recipe.search.space[key], trial.params.get(key, ""))
-            for key in recipe.search.space
-        ]
-        score = "" if trial.value is None or trial not in done else f"{abs(trial.value):.4f}"
         epochs = len(trial.intermediate_values)
-        state = trial.state.name.lower()
-        if state == "fail" and "error" not in trial.user_attrs:
-            state = "interrupted"
-        rows.writerow([trial.number + 1, *values, score, state, epochs, seconds])
+        rows.writerow([trial.number + 1, *drawn, score, state, epochs, seconds])
     write_text(folder / "trials.csv", table.getvalue())
-    return SearchResult(
-        folder / "best.toml", folder / "trials.csv", recipe.train.metric, value, len(_ended(study))
-    )
-
-
-def _chosen(values: Range | list[Any], drawn: Any) -> Any:
-    """What a recipe gets for what was drawn: arrays are drawn from as JSON, and four digits of a
-    number are enough."""
-    if isinstance(values, list):
-        return json.loads(drawn) if drawn else ""
-    return float(f"{drawn:.4g}") if isinstance(drawn, float) else drawn
+    tried = len(_ended(study))
+    return SearchResult(folder / "best.toml", folder / "trials.csv", metric, value, tried)
