@@ -1,11 +1,10 @@
-"""headstart evaluate: what finished runs come to on a test part, each by itself and all of them
-averaged."""
+"""headstart evaluate: scores of finished runs on a test part, and of their average."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.split_file import read_split
 from headstart.errors import HeadstartError
-from headstart.evaluate.paired_tests import sign_flip_test
+from headstart.evaluate.paired_tests import ALPHA, sign_flip_test
 from headstart.evaluate.results import Scores
 from headstart.evaluate.scores import score
 from headstart.inference.finished import finished
@@ -27,43 +26,44 @@ FIT = "fit"  # in place of weights
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The scores of each run on n test examples and, of several, those of their average: its
-    weights, and the p-value of the difference from the most accurate run (sign flips)."""
+class Evaluation:
+    """The scores of each run on n test examples, and of several runs those of their average, its
+    weights, and the p-value of its difference from the most accurate run (sign flips)."""
 
     n: int
     runs: dict[str, Scores]
-    average: Scores | None
-    weights: tuple[float, ...]
-    p: float | None
     notes: tuple[str, ...]
+    average: Scores | None = None
+    weights: tuple[float, ...] = (1.0,)
+    p: float | None = None
 
     def lines(self) -> list[str]:
         """A table, and a sentence on what averaging was worth."""
-        rows = {
-            **self.runs,
-            **({f"average of {len(self.runs)}": self.average} if self.average else {}),
-        }
+        rows = dict(self.runs)
+        if self.average is not None:
+            rows[f"average of {len(self.runs)}"] = self.average
         width = max(map(len, rows))
-        found = [f"{self.n} test examples (in brackets: 95 % intervals)", *self.notes]
-        found += [
-            f"  {name:{width}}  accuracy {scores.accuracy}  macro-F1 {scores.macro_f1}  log loss "
-            f"{scores.log_loss}  calibration error {scores.calibration_error}"
-            for name, scores in rows.items()
+        lines = [
+            f"{self.n} test examples (in brackets: 95 % intervals)",
+            *self.notes,
+            *(
+                f"  {name:{width}}  accuracy {scores.accuracy}  macro-F1 {scores.macro_f1}  log "
+                f"loss {scores.log_loss}  calibration error {scores.calibration_error}"
+                for name, scores in rows.items()
+            ),
         ]
         if self.average is None or self.p is None:
-            return found
+            return lines
         best = max(self.runs, key=lambda name: self.runs[name].accuracy.value)
         gap = 100 * (self.average.accuracy.value - self.runs[best].accuracy.value)
-        side = (
-            "as accurate as"
-            if not gap
-            else f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}"
-        )
-        chance = "by more than chance" if self.p < 0.05 else "not distinguishable"
+        side = f"{abs(gap):.1f} points {'ahead of' if gap > 0 else 'behind'}"
+        chance = "by more than chance" if self.p <= ALPHA else "not distinguishable"
         shares = ", ".join(f"{weight:.2f}" for weight in self.weights)
-        found.append(f"weights {shares}; the average is {side} {best}, p = {self.p:.2g}: {chance}")
-        return found
+        return [
+            *lines,
+            f"weights {shares}; the average is {side if gap else 'as accurate as'} {best}, "
+            f"p = {self.p:.2g}: {chance}",
+        ]
 
 
 def evaluate(
@@ -71,18 +71,18 @@ def evaluate(
     weights: Sequence[float] | str | None = None,
     tta: bool = False,
     test: str | None = None,
-) -> Measured:
-    """Let finished runs predict the test part of the first one.
+) -> Evaluation:
+    """Measure finished runs on the test part of the first one.
 
     Args:
-        weights: of several runs in their average; equal without, and "fit" for those that give the
-            validation part the least log loss.
-        tta: average over several looks at each image.
-        test: a labelled folder or table that takes the place of the test part.
+        weights: of several runs in their average; equal by default, and "fit" for those with the
+            least log loss on the validation part.
+        tta: average over several views of each image.
+        test: a labelled folder or table in place of the test part.
 
     Raises:
-        HeadstartError: a run is missing or damaged, its data has changed, the runs tell different
-            classes apart, or one has learned from examples that it would be measured on.
+        HeadstartError: a run is missing or damaged, its data has changed, the runs have different
+            classes, or one has learned from examples that it would be measured on.
     """
     for run in runs:
         if not (Path(run) / SPLIT).is_file():
@@ -90,56 +90,45 @@ def evaluate(
                 f"{run}: expected the folder of a finished run; found no {SPLIT} in it"
             )
     first = finished(runs[0], test)
-    members = [load(run) for run in runs]
-    together = Predictor(
-        [member.members[0] for member in members], None if isinstance(weights, str) else weights
+    dataset, part = first.dataset, first.dataset.test
+    models = [load(run) for run in runs]
+    average = Predictor(
+        [model.members[0] for model in models], None if isinstance(weights, str) else weights
     )
     if tta:
-        together.check_views()
-    if together.labels != first.dataset.labels:
+        average.check_views()
+    if average.labels != dataset.labels:
         raise HeadstartError(
-            f"{runs[0]}: its model tells {', '.join(together.labels[:5])} apart, its data "
-            f"{', '.join(first.dataset.labels[:5])}"
+            f"{runs[0]}: its model has the classes {', '.join(average.labels[:5])}, its data "
+            f"{', '.join(dataset.labels[:5])}"
         )
-    notes = []
+    notes: list[str] = []
     if test is None:
-        _check_unseen(first.dataset.test, runs)
+        _check_unseen(part, runs)
     else:
-        notes += [f"note: {note}" for note in first.dataset.notes_of.get("test", ())]
-        learned = {run: _learned(run) for run in runs}
-        seen = {run: sum(d in learned[run] for d in first.dataset.test.digests) for run in runs}
-        notes += [
-            f"note: {run} has learned from {count} of them" for run, count in seen.items() if count
-        ]
-    shares = together.weights
-    if isinstance(weights, str):
-        shares = fitted_weights(runs, members, tta)
-    parts = [member.probabilities(first.dataset.test.items, tta) for member in members]
-    truth, labels, resamples = (
-        first.dataset.test.labels,
-        first.dataset.labels,
-        first.recipe.evaluate.bootstrap,
-    )
-    most = majority(first.dataset)
-    scores = {
-        str(run): score(truth, part, labels, resamples, most)
-        for run, part in zip(runs, parts, strict=True)
-    }
-    notes += [f"note: {undefined}" for undefined in [scores[str(runs[0])].undefined] if undefined]
+        notes += dataset.notes_of.get("test", ())
+        for run in runs:
+            learned = _learned(run)
+            if count := sum(digest in learned for digest in part.digests):
+                notes.append(f"{run} has learned from {count} of them")
+    shares = fitted_weights(runs, models, tta) if isinstance(weights, str) else average.weights
+    by_run = [model.probabilities(part.items, tta) for model in models]
+
+    def scored(probabilities: np.ndarray) -> Scores:
+        resamples = first.recipe.evaluate.bootstrap
+        return score(part.labels, probabilities, dataset.labels, resamples, majority(dataset))
+
+    scores = dict(zip(map(str, runs), map(scored, by_run), strict=True))
+    if undefined := scores[str(runs[0])].undefined:
+        notes.append(undefined)
+    result = Evaluation(len(part), scores, tuple(f"note: {note}" for note in notes))
     if len(scores) == 1:
-        return Measured(len(truth), scores, None, (1.0,), None, tuple(notes))
-    mean = np.tensordot(shares, np.array(parts), 1)
-    best = max(parts, key=lambda part: (part.argmax(1) == truth).mean())
-    difference = (mean.argmax(1) == truth).astype(int) - (best.argmax(1) == truth).astype(int)
-    average = score(truth, mean, labels, resamples, most)
-    return Measured(
-        len(truth),
-        scores,
-        average,
-        tuple(shares.tolist()),
-        sign_flip_test(difference),
-        tuple(notes),
-    )
+        return result
+    mean = np.tensordot(shares, np.array(by_run), 1)
+    correct = [(rows.argmax(1) == part.labels).astype(int) for rows in by_run]
+    best = max(correct, key=lambda row: row.mean())
+    p = sign_flip_test((mean.argmax(1) == part.labels).astype(int) - best)
+    return replace(result, average=scored(mean), weights=tuple(shares.tolist()), p=p)
 
 
 def parse_runs(runs: str) -> list[str]:
@@ -195,8 +184,9 @@ def load_average(runs: str, weights: str | None, refuse_below: float | None) -> 
 def fitted_weights(
     runs: Sequence[str], members: Sequence[Predictor], tta: bool = False
 ) -> np.ndarray:
-    """The shares in the average that make the validation part's log loss least, shape (runs,): a
-    convex problem, which has one answer.
+    """The weights with the least log loss on the validation part, shape (runs,).
+
+    The problem is convex.
 
     Raises:
         HeadstartError: there is no validation part, or a run has learned from it.
@@ -210,7 +200,7 @@ def fitted_weights(
         [member.probabilities(validation.items, tta)[rows, validation.labels] for member in members]
     )
     chances = chances.clip(1e-12)
-    found = minimize(
+    result = minimize(
         lambda shares: (-np.log(shares @ chances).mean(), -(chances / (shares @ chances)).mean(1)),
         np.full(len(runs), 1 / len(runs)),
         jac=True,
@@ -219,7 +209,7 @@ def fitted_weights(
         bounds=[(0, 1)] * len(runs),
         constraints={"type": "eq", "fun": lambda shares: shares.sum() - 1, "jac": np.ones_like},
     )
-    return np.asarray(found.x / found.x.sum())
+    return np.asarray(result.x / result.x.sum())
 
 
 def _held_out(runs: Sequence[str], dataset: Dataset) -> Examples:
@@ -238,8 +228,8 @@ def _held_out(runs: Sequence[str], dataset: Dataset) -> Examples:
 
 
 def _check_unseen(part: Examples, runs: Sequence[str], roles: Sequence[str] = LEARNED) -> None:
-    """Whether the others have learned from nothing in the first one's part but what it has in its
-    own training part as well."""
+    """Refuse runs that have learned from a part of the first run's data, unless the first run has
+    too."""
     for run in runs[1:]:
         seen = (_learned(run, roles) - _learned(runs[0], roles)) & set(part.digests)
         if seen:
