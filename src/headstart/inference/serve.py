@@ -11,14 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 
 from headstart.errors import HeadstartError
-from headstart.inference.api_schema import TROUBLES, Answer, Answers, Health, Info, request_body
+from headstart.inference.api_schema import TROUBLES, Answers, Health, Info, request_body
 from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.limits import Bounded, Limits, RefusedError
 from headstart.inference.pipeline import Preprocessed
@@ -117,7 +116,8 @@ def application(batcher: Batcher, limits: Limits) -> FastAPI:
             )
         finally:
             batcher.leave(len(examples))
-        return Answers(predictions=[_answer(predictor, row) for row in rows])
+        predictions = [predictor.prediction("", row) for row in rows]
+        return Answers.model_validate({"predictions": predictions}, from_attributes=True)
 
     @app.get("/healthz")
     async def healthz() -> Health:
@@ -165,16 +165,6 @@ async def _preprocess(
         for number, example in enumerate(examples, 1)
     ]
     return list(await asyncio.gather(*decoded))
-
-
-def _answer(predictor: Predictor, probabilities: np.ndarray) -> Answer:
-    prediction = predictor.prediction("", probabilities)
-    return Answer(
-        label=prediction.label,
-        probability=prediction.probability,
-        refused=prediction.refused,
-        probabilities=prediction.probabilities,
-    )
 
 
 def _info(predictor: Predictor) -> Info:

@@ -1,12 +1,11 @@
-"""Predictions as a table: a row an example, written once each, also by a command that was stopped
-and started again."""
+"""Tables of predictions: one row for each example, also after an interruption."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,14 +15,7 @@ from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
 from headstart.files import atomic, beside, try_lock
 from headstart.inference.predict import Prediction, Predictor, Unreadable
-from headstart.report.predictions import (
-    FIRST_COLUMNS,
-    LAST_COLUMNS,
-    Row,
-    columns,
-    row_of,
-    write_csv,
-)
+from headstart.report.predictions import Row, columns, row_of, write_csv
 
 ROWS = 10_000  # of a table in memory
 
@@ -36,19 +28,22 @@ def write_table(
     tta: bool,
     seen: Callable[[], None],
 ) -> tuple[int, int, int]:
-    """Write the predictions of all examples to a table that appears when it is whole: how many rows
-    it has, how many examples of them could not be read, and how many were refused.
+    """Write the predictions of all examples to a table, which appears when it is complete.
 
     Until then they lie in a hidden file beside it, from which the same command goes on if it was
     stopped. An example that comes twice, by its name, has one row.
 
     Args:
-        out: .csv, .jsonl or .parquet. top: how many labels a row has: the second most probable one
-            and its probability are in further columns, and so on. seen: is called for each example.
+        out: .csv, .jsonl or .parquet.
+        top: how many labels a row has; columns predicted_2, probability_2 and so on.
+        seen: is called for each example.
+
+    Returns:
+        (rows, rows of unreadable examples, rows of refused examples).
 
     Raises:
-        HeadstartError: the table is there already, of no known kind, being written by another
-            process, or was begun otherwise.
+        HeadstartError: the table exists, has an unknown suffix, is being written by another
+            process, or was begun with other options.
     """
     if out.suffix not in WRITERS:
         raise HeadstartError(
@@ -58,41 +53,34 @@ def write_table(
         raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = beside(out, "part")
-    with try_lock(beside(out, "lock")) as mine:
-        if not mine:
+    with try_lock(beside(out, "lock")) as is_mine:
+        if not is_mine:
             raise HeadstartError(
                 f"--out: another process is writing {out}; wait for it, or give another name"
             )
         header = columns(predictor.labels)
-        header += [
-            f"{name}_{number}"
-            for number in range(2, top + 1)
-            for name in ("predicted", "probability")
-        ]
-        if STDIN in paths:  # what comes there cannot be told from what came before
+        for number in range(2, top + 1):
+            header += [f"predicted_{number}", f"probability_{number}"]
+        if STDIN in paths:  # its examples cannot be told from those of an earlier call
             part.unlink(missing_ok=True)
         inputs = predictor.inputs_from_paths(paths)
-        done = _begun(part, _key(predictor, paths, top, tta), header)
-        with _gone_on_with(part), part.open("a", encoding="utf-8") as file:
-            for outcome in predictor.stream(_new(inputs, done), tta):
-                file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
-                seen()
+        inputs = _new(inputs, _begin(part, _key(predictor, paths, top, tta), header))
+        try:
+            with part.open("a", encoding="utf-8") as file:
+                for outcome in predictor.stream(inputs, tta):
+                    file.write(json.dumps(_row(outcome, top), ensure_ascii=False) + "\n")
+                    seen()
+        except HeadstartError:  # the same command would fail again
+            part.unlink()
+            raise
         with atomic(out, exclusive=True) as draft:
             WRITERS[out.suffix](_rows(part), header, draft)
-            told = [("error" in row, bool(row.get("refused"))) for row in _rows(part)]
+        counts = Counter(
+            "unreadable" if "error" in row else "refused" if row["refused"] else ""
+            for row in _rows(part)
+        )
         part.unlink()
-    return len(told), sum(error for error, _ in told), sum(refused for _, refused in told)
-
-
-@contextmanager
-def _gone_on_with(part: Path) -> Iterator[None]:
-    """Keep what is written to a file for the same command, unless that would meet the same trouble
-    again."""
-    try:
-        yield
-    except HeadstartError:
-        part.unlink()
-        raise
+    return counts.total(), counts["unreadable"], counts["refused"]
 
 
 def _row(outcome: Prediction | Unreadable, top: int) -> Row:
@@ -107,76 +95,79 @@ def _row(outcome: Prediction | Unreadable, top: int) -> Row:
     return row
 
 
-def _key(predictor: Predictor, paths: Sequence[str], top: int, tta: bool) -> Row:
-    """What a table was begun with: the models, the options, and the arguments with the states of
+def _key(predictor: Predictor, paths: Sequence[str], top: int, tta: bool) -> str:
+    """What a table was begun with, as JSON: models, options, and arguments with the states of
     files among them."""
-    models = [(member.source, _digest(Path(member.source))) for member in predictor.members]
-    given = [[printable(path), *_state(path)] for path in paths]
     refusal = asdict(predictor.refusal) if predictor.refusal else None
-    options = {"weights": predictor.weights.tolist(), "refusal": refusal, "top": top, "tta": tta}
-    return {"models": models, **options, "given": given}
+    key = {
+        "models": [(member.source, _digest(Path(member.source))) for member in predictor.members],
+        "weights": predictor.weights.tolist(),
+        "refusal": refusal,
+        "top": top,
+        "tta": tta,
+        "given": [[printable(path), *_state(path)] for path in paths],
+    }
+    return json.dumps(key, ensure_ascii=False)
 
 
 def _state(path: str) -> list[int]:
-    """Size and time of change of a file."""
+    """Size and modification time of a file; empty for anything else."""
     try:
         state = Path(path).stat()
-    except (OSError, ValueError):  # a text as it stands
+        return [state.st_size, state.st_mtime_ns] if Path(path).is_file() else []
+    except (OSError, ValueError):  # a text
         return []
-    return [state.st_size, state.st_mtime_ns] if Path(path).is_file() else []
 
 
 def _digest(source: Path) -> str:
     """SHA-256 over the files of a model."""
     total = hashlib.sha256()
-    for path in (
-        [source]
-        if source.is_file()
-        else sorted(path for path in (source / "model").rglob("*") if path.is_file())
-    ):
+    files = [source] if source.is_file() else sorted((source / "model").rglob("*"))
+    for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
 
 
-def _begun(part: Path, key: Row, columns: list[str]) -> set[str]:
-    """The names of the examples that a stopped command has written; what it wrote by half is cut
-    off.
+def _begin(part: Path, key: str, columns: list[str]) -> set[str]:
+    """Begin a file with a key, or cut off a row that a stopped command has written by half.
+
+    Returns:
+        The names of the examples in it.
 
     Raises:
-        HeadstartError: it was another command, or the file is damaged.
+        HeadstartError: it has another key, or is damaged.
     """
-    line = json.dumps(key, ensure_ascii=False)
-    if not part.exists():
-        part.write_text(line + "\n", encoding="utf-8")
-        return set()
-    whole, done = 0, set()
+    complete, done = 0, set()
+    part.touch()
     with part.open("rb+") as file:
-        for number, row in enumerate(file):
-            if not row.endswith(b"\n"):
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
                 break
-            if not number and row != f"{line}\n".encode():
+            if number:
+                done.add(_example(line, columns, part))
+            elif line != f"{key}\n".encode():
                 raise HeadstartError(
                     f"--out: {part} was begun with another model, other options or other "
                     "examples; give those again to go on, or delete it to begin anew"
                 )
-            if number:
-                done.add(_example(row, columns, part))
-            whole += len(row)
-        file.truncate(whole)
-    if not whole:
-        part.write_text(line + "\n", encoding="utf-8")
+            complete += len(line)
+        file.truncate(complete)
+        if not complete:
+            file.seek(0)
+            file.write(f"{key}\n".encode())
     return done
 
 
-def _example(row: bytes, columns: list[str], part: Path) -> str:
+def _example(line: bytes, columns: list[str], part: Path) -> str:
+    """The name of the example in a row."""
     try:
-        read = json.loads(row)
-        if not isinstance(read["example"], str) or not set(read) <= set(columns):
+        row = json.loads(line)
+        if not isinstance(row["example"], str) or not set(row) <= set(columns):
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise HeadstartError(f"--out: {part} is damaged; delete it to begin anew") from None
-    return str(read["example"])
+    return str(row["example"])
 
 
 def _new(inputs: Iterator[Input], done: set[str]) -> Iterator[Input]:
@@ -195,26 +186,22 @@ def _rows(part: Path) -> Iterator[Row]:
 def _json_lines(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(
-                json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False)
-                + "\n"
-            )
+            cells = {column: row.get(column) for column in columns}
+            file.write(json.dumps(cells, ensure_ascii=False) + "\n")
 
 
 def _parquet(rows: Iterable[Row], columns: list[str], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {
-        "refused": pa.bool_(),
-        **{name: pa.string() for name in (*FIRST_COLUMNS[:3], *LAST_COLUMNS[1:])},
-    }
-    texts = {name: pa.string() for name in columns if name.startswith("predicted_")}
-    schema = pa.schema({name: (kinds | texts).get(name, pa.float64()) for name in columns})
-    following = iter(rows)
+    texts = {"example", "label", "predicted", "error"}
+    texts |= {name for name in columns if name.startswith("predicted_")}
+    kinds = {"refused": pa.bool_(), **dict.fromkeys(texts, pa.string())}
+    schema = pa.schema({name: kinds.get(name, pa.float64()) for name in columns})
+    rest = iter(rows)
     with pq.ParquetWriter(path, schema) as file:
-        while some := list(islice(following, ROWS)):
-            file.write_table(pa.Table.from_pylist(some, schema))
+        while chunk := list(islice(rest, ROWS)):
+            file.write_table(pa.Table.from_pylist(chunk, schema))
 
 
 WRITERS: dict[str, Callable[[Iterable[Row], list[str], Path], None]] = {
