@@ -13,7 +13,7 @@ from PIL import Image
 
 import headstart
 from headstart.commands import export as export_module
-from headstart.commands.export import export
+from headstart.commands.export import SUFFIXES, export
 from headstart.errors import HeadstartError
 from headstart.inference.agreement import Agreement
 from tests.conftest import NEGATIVE, PLAIN, POSITIVE, MakeRun, reviews, save_bert
@@ -56,6 +56,18 @@ def test_an_onnx_file_says_what_the_run_says(
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("to", ["onnx", "torch_export", "hf"])
+def test_no_path_of_this_machine_is_exported(make_run: MakeRun, tmp_path: Path, to: str) -> None:
+    run = make_run("text", "feature_extraction")
+    source = headstart.load(run).members[0].spec.pretrained.source
+    path = export(str(run), to, out=tmp_path / f"model{SUFFIXES[to]}").path
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    content = b"".join(file.read_bytes() for file in files)
+    assert Path(source).is_dir()
+    for place in (source, str(Path(torch.__file__).parent), str(Path(headstart.__file__).parent)):
+        assert place.encode() not in content
+
+
 @pytest.mark.parametrize("kind", ["image", "text"])
 def test_int8_is_smaller_and_says_nearly_the_same(
     make_run: MakeRun, bert: Path, photos: Path, tmp_path: Path, kind: str
@@ -67,7 +79,7 @@ def test_int8_is_smaller_and_says_nearly_the_same(
     whole = export(str(run), "onnx", out=tmp_path / "whole.onnx")
     small = export(str(run), "onnx", int8=True, out=tmp_path / "small.onnx")
     assert small.bytes < 0.5 * whole.bytes
-    assert small.agreement.share >= 0.98
+    assert small.agreement.same >= 0.98 * small.agreement.examples
     items = some(kind, photos)
     found = headstart.load(small.path).probabilities(items)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
@@ -85,7 +97,7 @@ def test_a_torch_file_runs_by_itself(
         else make_run(kind)
     )
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2")
-    assert found.agreement.share == 1
+    assert found.agreement.same == found.agreement.examples
     held = {"headstart.json": "", **({"tokenizer.json": ""} if kind == "text" else {})}
     program = torch.export.load(found.path, extra_files=held).module()
     spec, model = json.loads(held["headstart.json"]), headstart.load(run)
@@ -260,7 +272,7 @@ def test_what_a_number_format_costs_is_said_beside_the_labels(
 ) -> None:
     run = make_run("image", seed=3, train={"precision": "bf16"})
     found = export(str(run), "torch_export", out=tmp_path / "model.pt2").agreement
-    assert (found.share, found.precision) == (1, "bf16")
+    assert (found.same, found.precision) == (found.examples, "bf16")
     assert found.largest < 1e-5 < np.abs(found.file - found.run).max()
     labels = np.arange(40) % 2
     lines = Agreement(SURE, SURE, changed(2), "bf16", labels).lines()

@@ -187,7 +187,9 @@ def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: li
                 "export to onnx or torch_export instead"
             ) from None
     (draft / "README.md").write_text(
-        model_card(Report.read(member.source), member.spec, modality, list(answers)),
+        model_card(
+            Report.read(member.source), member.spec.without_local_paths(), modality, list(answers)
+        ),
         encoding="utf-8",
     )
     return answers

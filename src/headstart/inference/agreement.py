@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the run's weights do."""
+"""Whether an exported file gives the same probabilities as the run's weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.paired_tests import difference_interval, sign_flip_test
 
 LARGEST = 1e-3  # difference of two probabilities that a file in float32 may show
@@ -16,13 +16,10 @@ INT8_LOST = 0.02  # share of examples that may get another label in 8 bits, roun
 
 @dataclass(frozen=True)
 class Agreement:
-    """An exported file beside the same weights in float32, in which it computes, and beside the run
-    as it answers itself.
+    """Probabilities of the same examples, each of shape (n, classes).
 
-    Args:
-        file, exact, run: probabilities of the same examples, each of shape (n, classes).
-        precision: number format in which the run answers.
-        labels: the true classes, shape (n,), if they are known.
+    file: by the exported file. exact: by the run's weights in float32. run: by the run in its
+    number format `precision`. labels: the true classes, shape (n,), if they are known.
     """
 
     file: np.ndarray
@@ -41,34 +38,28 @@ class Agreement:
         return _same(self.file, self.exact)
 
     @property
-    def share(self) -> float:
-        return self.same / self.examples
-
-    @property
     def largest(self) -> float:
-        """The largest difference of a probability from that of the weights in float32."""
+        """The largest difference of a probability from `exact`."""
         return float(np.abs(self.file - self.exact).max())
 
     def check(self, run: str, form: str, int8: bool) -> None:
-        """Whether the file may be kept: in float32 by its numbers, in 8 bits by its labels.
+        """Compare a file in float32 by its probabilities, one in 8 bits by its labels.
 
         Raises:
-            HeadstartError: it may not.
+            RunError: they differ too much.
         """
-        differing, of = (
-            self.examples - self.same,
-            f"of {self.examples:,} examples get another label",
-        )
+        differing = self.examples - self.same
+        of = f"of {self.examples:,} examples get another label"
         allowed = math.ceil(INT8_LOST * self.examples)
         if int8 and differing > allowed:
-            raise HeadstartError(
+            raise RunError(
                 f"{run}: in 8 bits {differing:,} {of}; expected at most {allowed:,}, so it is "
                 "not kept. 8 bits are too coarse for this network; export it without --int8"
             )
         if not np.allclose(self.file.sum(1), 1, atol=1e-3) or (
             not int8 and not self.largest <= LARGEST
         ):
-            raise HeadstartError(
+            raise RunError(
                 f"{run}: {form} does not compute what the run's weights do: probabilities differ "
                 f"by up to {self.largest:.2g} (expected at most {LARGEST:g}), and {differing:,} "
                 f"{of}, so it is not kept. An operation of this network is translated wrongly; "
@@ -76,7 +67,7 @@ class Agreement:
             )
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The comparison for people."""
         n = f"{self.examples:,}"
         first = (
             f"{self.same:,} of {n} examples get the label that the run's weights give in fp32; "
@@ -91,7 +82,7 @@ class Agreement:
     def _accuracies(self) -> str:
         if self.labels is None:
             return ""
-        file, run = (found.argmax(1) == self.labels for found in (self.file, self.run))
+        file, run = (made.argmax(1) == self.labels for made in (self.file, self.run))
         differences = file.astype(int) - run.astype(int)
         low, high = (100 * end for end in difference_interval(differences))
         points = 100 * float(differences.mean())
@@ -101,5 +92,5 @@ class Agreement:
         )
 
 
-def _same(some: np.ndarray, others: np.ndarray) -> int:
-    return int((some.argmax(1) == others.argmax(1)).sum())
+def _same(first: np.ndarray, second: np.ndarray) -> int:
+    return int((first.argmax(1) == second.argmax(1)).sum())

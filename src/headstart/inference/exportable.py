@@ -1,5 +1,4 @@
-"""A network as exporters want it: inputs by their places, probabilities out, and sizes that may
-vary."""
+"""A run's network as a program of torch, which all exported files are made from."""
 
 from __future__ import annotations
 
@@ -8,15 +7,16 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError, first_line
 from headstart.inference.loaded_model import NetworkModel
 from headstart.models.adapters import merge
 from headstart.models.network import Network
+from headstart.models.preprocessor import Item
 
 
 class Probabilities(nn.Module):
@@ -28,50 +28,83 @@ class Probabilities(nn.Module):
         self.network, self.names = network, tuple(names)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.network(**dict(zip(self.names, inputs, strict=True))).float().softmax(-1)
+        logits: Tensor = self.network(**dict(zip(self.names, inputs, strict=True)))
+        return logits.float().softmax(-1)
 
 
-def exportable(member: NetworkModel) -> Network:
+def exportable(model: NetworkModel) -> Network:
     """The network of a run on the processor, its adapters merged.
 
     Raises:
-        HeadstartError: it has parts that no exporter knows.
+        RunError: it has parts that cannot be exported.
     """
-    network = member.network.cpu().requires_grad_(False)
+    network = model.network.cpu().requires_grad_(False)
     network.to(memory_format=torch.contiguous_format)
     if network.estimator is not None:
-        raise HeadstartError(
-            f"{member.source}: its head is a scikit-learn classifier, which cannot be exported; "
-            "export a run with another "
-            'model.head, such as classifier = "logistic_regression"'
+        raise RunError(
+            f"{model.source}: its head is a scikit-learn classifier, which cannot be exported; "
+            'export a run with another model.head, such as classifier = "logistic_regression"'
         )
-    if not member.task.modality.library:
-        raise HeadstartError(
-            f"{member.source}: word vectors cannot be exported; serve the run itself"
-        )
+    if not model.task.modality.library:
+        raise RunError(f"{model.source}: word vectors cannot be exported; serve the run itself")
     if network.spec.adapters:
         merge(network)
     return network
 
 
-def inputs_of(member: NetworkModel, items: Sequence[Any]) -> dict[str, Tensor]:
+def inputs_of(model: NetworkModel, items: Sequence[Item]) -> dict[str, Tensor]:
     """A batch of examples."""
-    return member.preprocessor.collate([member.preprocessor(item) for item in items])
+    return model.preprocessor.collate([model.preprocessor(item) for item in items])
 
 
-def varying(inputs: dict[str, Tensor]) -> tuple[tuple[dict[int, Any], ...]]:
-    """Which sizes of the inputs may vary, as torch.export wants it: that of the batch, and of texts
-    the tokens."""
-    dynamic = torch.export.Dim.DYNAMIC
-    axes = (
-        {0: dynamic, 1: dynamic} if value.ndim == 2 else {0: dynamic} for value in inputs.values()
+def traced(model: NetworkModel, items: Sequence[Item]) -> tuple[ExportedProgram, list[str]]:
+    """The program of a run's network, in float32, for batches and texts of any size, and the names
+    of its inputs; its output are the probabilities.
+
+    Args:
+        items: two examples to trace it with.
+    """
+    inputs = inputs_of(model, items)
+    network = Probabilities(exportable(model), list(inputs)).eval()
+    # images vary in number only, texts also in length
+    axes = tuple(
+        {axis: Dim.DYNAMIC for axis in ((0, 1) if value.ndim == 2 else (0,))}
+        for value in inputs.values()
     )
-    return (tuple(axes),)
+    program = torch.export.export(
+        network, tuple(inputs.values()), dynamic_shapes=(axes,), strict=False
+    )
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # paths of this machine
+    return program, list(inputs)
+
+
+@contextmanager
+def exporting(model: NetworkModel, form: str, alternative: str) -> Iterator[None]:
+    """Silences exporters, and translates their errors.
+
+    Args:
+        form: in sentences. alternative: another value of --to.
+
+    Raises:
+        RunError: torch cannot export the network.
+    """
+    try:
+        with quiet():
+            yield
+    except RunError:
+        raise
+    except Exception as error:  # exporters raise many types
+        raise RunError(
+            f"{model.source}: torch cannot export {model.spec.backbone} to {form}: "
+            f"{first_line(error)}. Try --to {alternative}, or serve the run itself"
+        ) from None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what exporters print, warn and log to themselves."""
+    """Suppresses what exporters print, warn and log."""
     before = logging.root.manager.disable
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,5 +1,4 @@
-"""Folders as the hub has them, which transformers loads by itself, and timm too if they are of
-images."""
+"""Folders in the layout of the hub for transformers, those of images for timm too."""
 
 from __future__ import annotations
 
@@ -16,27 +15,25 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RunError, first_line
 from headstart.inference.exportable import exportable
 from headstart.inference.loaded_model import NetworkModel
 from headstart.models import pooled_encoder
 from headstart.models.network import Network
-from headstart.models.spec import ImageSpec
+from headstart.models.preprocessor import Item
 from headstart.models.text import TextNetwork
 from headstart.models.text_preprocessor import save_tokenizer
 from headstart.models.text_source import quiet
+from headstart.models.vision import VisionNetwork
 
-# What a backbone's config may say of a task that it was used for before, and of its number format
-LEFTOVERS = (
-    "id2label",
-    "label2id",
-    "num_labels",
-    "problem_type",
-    "function_to_apply",
-    "finetuning_task",
+# of a task that a backbone was used for before, and of its number format
+LEFTOVERS = {
+    "id2label", "label2id", "num_labels", "problem_type", "function_to_apply", "finetuning_task",
     "dtype",
-)
-GREY_RANGE = "grey_range"  # in our preprocessing; kept beside that of timm, which has no such key
+}  # fmt: skip
+GREY_RANGE = "grey_range"  # in headstart's preprocessing; timm has no such key
+PLACES = ("url", "file", "hf_hub_id", "source")  # of timm's weights
+OTHERS = "export to onnx or torch_export instead"
 
 
 @dataclass(frozen=True)
@@ -47,16 +44,17 @@ class Timm:
         return f'timm.create_model("local-dir:{folder}", pretrained=True)'
 
     def probabilities(
-        self, folder: Path, items: Iterable[Any], labels: Sequence[str]
+        self, folder: Path, items: Iterable[Item], labels: Sequence[str]
     ) -> np.ndarray:
-        """What the call gives for opened images, shape (n, classes), by the preprocessing that lies
-        in the folder."""
+        """The probabilities for opened images, shape (n, classes), by the folder's
+        preprocessing."""
         import timm
-        from timm.data import create_transform, resolve_data_config
+        from timm.data.config import resolve_data_config
+        from timm.data.transforms_factory import create_transform
 
-        net: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-        look = resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
-        transform: Any = create_transform(**look, is_training=False)
+        net = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        settings = resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)  # type: ignore[no-untyped-call]
+        transform: Any = create_transform(**settings, is_training=False)
         with torch.inference_mode():
             return np.array([net(transform(image)[None]).softmax(-1)[0].numpy() for image in items])
 
@@ -69,137 +67,125 @@ class Pipeline:
     options: Mapping[str, bool] = field(default_factory=dict)
 
     def line(self, folder: Path) -> str:
-        return (
-            f'transformers.pipeline("{self.task}", '
-            f'"{folder}"{"".join(f", {k}={v}" for k, v in self.options.items())})'
-        )
+        options = "".join(f", {key}={value}" for key, value in self.options.items())
+        return f'transformers.pipeline("{self.task}", "{folder}"{options})'
 
     def probabilities(
-        self, folder: Path, items: Iterable[Any], labels: Sequence[str]
+        self, folder: Path, items: Iterable[Item], labels: Sequence[str]
     ) -> np.ndarray:
-        """What the call gives for texts or opened images, shape (n, classes), by what lies in the
-        folder alone."""
+        """The probabilities for texts or opened images, shape (n, classes)."""
         import transformers
 
-        build: Any = transformers.pipeline  # whose overloads know no variable task
+        build: Any = transformers.pipeline  # whose overloads take no variable task
         with quiet():
             classify = build(self.task, str(folder), device="cpu", **self.options)
-            found = [classify(item, top_k=len(labels)) for item in items]
-        named = [{one["label"]: one["score"] for one in row} for row in found]
-        return np.array([[row[label] for label in labels] for row in named])
+            rows = [classify(item, top_k=len(labels)) for item in items]
+        scores = [{result["label"]: result["score"] for result in row} for row in rows]
+        return np.array([[row[label] for label in labels] for row in scores])
 
 
 Call = Timm | Pipeline
 
 
-def write_hub_folder(member: NetworkModel, folder: Path) -> list[Call]:
-    """Write a run's network in the layout of the hub: the calls that load it.
+def write_hub_folder(model: NetworkModel, folder: Path) -> list[Call]:
+    """Write a run's network in the layout of the hub.
+
+    Returns:
+        The calls that load it.
 
     Raises:
-        HeadstartError: its head has no place in that layout.
+        RunError: its head has no place in that layout.
     """
-    network = exportable(member)
+    network = exportable(model)
     folder.mkdir(parents=True, exist_ok=True)
-    calls = HUB_WRITERS[member.task.modality.name](member, network, folder)
+    calls = HUB_WRITERS[model.task.modality.name](model.source, network, folder)
     for weights in folder.glob("*.safetensors"):
-        # safetensors keeps others from reading its files
+        # safetensors makes files that only their owner can read
         weights.chmod((folder / "config.json").stat().st_mode)
     return calls
 
 
-def write_timm_folder(member: NetworkModel, network: Network, folder: Path) -> list[Call]:
+def write_timm_folder(source: str, network: Network, folder: Path) -> list[Call]:
     """Write a network of timm in its own layout, which transformers reads too."""
     from timm.models import save_for_hf
 
+    assert isinstance(network, VisionNetwork)
     if not isinstance(network.head, nn.Linear):
-        raise HeadstartError(
-            f"{member.source}: timm's layout holds a linear head only; this one has "
+        raise RunError(
+            f"{source}: timm's layout holds a linear head only; this one has "
             f"{len(list(network.head.modules()))} layers. Export to onnx or torch_export instead"
         )
-    net: Any = network.net
-    spec = member.spec
-    assert isinstance(spec, ImageSpec)
+    net, spec = network.net, network.spec
     net.num_classes = spec.classes
     net.pretrained_cfg = {
-        **{
-            key: value
-            for key, value in dict(net.pretrained_cfg).items()
-            if key not in ("url", "file", "hf_hub_id", "source")
-        },
+        **{key: value for key, value in dict(net.pretrained_cfg).items() if key not in PLACES},
         **spec.preprocessing.model_dump(exclude={GREY_RANGE}),
         "num_classes": spec.classes,
     }
-    fixed = net.pretrained_cfg.get("fixed_input_size")
     architecture = spec.backbone.split(".")[0]
-    config: dict[str, object] = {"architecture": architecture, "label_names": list(spec.labels)}
-    if fixed and spec.size:
+    config: dict[str, Any] = {"architecture": architecture, "label_names": list(spec.labels)}
+    if net.pretrained_cfg.get("fixed_input_size") and spec.size:
         config["model_args"] = {"img_size": spec.size}
     if spec.preprocessing.grey_range:
         config[GREY_RANGE] = list(spec.preprocessing.grey_range)
     try:
         save_for_hf(net, str(folder), config, safe_serialization=True)
     except RuntimeError as error:  # such as a weight that stands in two places
-        raise HeadstartError(
-            f"{member.source}: timm cannot write {architecture} ({first_line(error)}); export to "
-            "onnx or torch_export instead"
+        raise RunError(
+            f"{source}: timm cannot write {architecture} ({first_line(error)}); {OTHERS}"
         ) from None
-    _leave_to_callers(folder / "config.json")
-    return [Timm(), Pipeline("image-classification")]
-
-
-def _leave_to_callers(path: Path) -> None:
-    """Take out of timm's arguments what the file says elsewhere: transformers gives the number of
-    classes by itself, and a second one is an error."""
+    # transformers passes these by itself, and two of them are an error
+    path = folder / "config.json"
     config = json.loads(path.read_bytes())
     for name in ("num_classes", "in_chans"):
         config.get("model_args", {}).pop(name, None)
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [Timm(), Pipeline("image-classification")]
 
 
-def write_transformers_folder(member: NetworkModel, network: Network, folder: Path) -> list[Call]:
-    """An architecture of transformers' own where one gives the same; else the encoder with the code
-    that pools it."""
+def write_transformers_folder(source: str, network: Network, folder: Path) -> list[Call]:
+    """Write an architecture of transformers if one has the same outputs; else the encoder with the
+    code that pools it."""
     assert isinstance(network, TextNetwork)
-    if network.spec.preprocessing.keep == "both":
-        raise HeadstartError(
-            f"{member.source}: a tokenizer of transformers cuts texts at one side, and this run "
-            "keeps start and end "
-            '(model.preprocessing.keep = "both"). Export to onnx, or train with "start" or "end"'
+    settings = network.spec.preprocessing
+    if settings.keep == "both":
+        raise RunError(
+            f"{source}: a tokenizer of transformers cuts texts at one side, and this run keeps "
+            'start and end (model.preprocessing.keep = "both"). Export to onnx, or train with '
+            '"start" or "end"'
         )
-    labels = dict(enumerate(member.spec.labels))
+    config = {key: value for key, value in network.spec.config.items() if key not in LEFTOVERS}
+    labels = dict(enumerate(network.spec.labels))
     names: dict[str, Any] = {
         "id2label": labels,
         "label2id": {label: number for number, label in labels.items()},
         "problem_type": "single_label_classification",
     }
-    model = _native(network, names) or _pooled(network, names)
+    options = {"truncation": True}
+    model = _native(network, config, names)
+    if model is None:
+        model = _pooled(network, config, names)
+        shutil.copyfile(pooled_encoder.__file__, folder / "pooled_encoder.py")
+        options["trust_remote_code"] = True
     model.save_pretrained(folder)
     tokenizer = copy.deepcopy(network.tokenizer)
-    # where `truncation=True` cuts
-    tokenizer.model_max_length = network.spec.preprocessing.max_length
+    tokenizer.model_max_length = settings.max_length  # where `truncation=True` cuts
     tokenizer.padding_side = "right"
     save_tokenizer(tokenizer, folder)
-    if not isinstance(model, pooled_encoder.PooledForSequenceClassification):
-        return [Pipeline("text-classification", {"truncation": True})]
-    shutil.copyfile(pooled_encoder.__file__, folder / "pooled_encoder.py")
-    return [Pipeline("text-classification", {"truncation": True, "trust_remote_code": True})]
+    return [Pipeline("text-classification", options)]
 
 
-def _encoder_config(network: TextNetwork) -> dict[str, Any]:
-    return {key: value for key, value in network.spec.config.items() if key not in LEFTOVERS}
-
-
-def _native(network: TextNetwork, names: dict[str, Any]) -> PreTrainedModel | None:
+def _native(
+    network: TextNetwork, config: dict[str, Any], names: dict[str, Any]
+) -> PreTrainedModel | None:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    encoder = network.net.get_submodule("encoder")
+    build: Any = AutoModelForSequenceClassification.from_config
     try:
         with quiet():
-            config = AutoConfig.for_model(**_encoder_config(network), **names)
-            model: Any = AutoModelForSequenceClassification.from_config(
-                config, dtype=torch.float32
-            ).eval()
-            model.base_model.load_state_dict(encoder.state_dict())
+            native = AutoConfig.for_model(**config, **names)
+            model: PreTrainedModel = build(native, dtype=torch.float32).eval()
+            model.base_model.load_state_dict(network.net["encoder"].state_dict())
             heads = (getattr(model, name, None) for name in ("classifier", "score"))
             last = next(layer for layer in heads if isinstance(layer, nn.Linear))
             last.load_state_dict(network.head.state_dict())
@@ -211,27 +197,27 @@ def _native(network: TextNetwork, names: dict[str, Any]) -> PreTrainedModel | No
     return model if same else None
 
 
-def _pooled(
-    network: TextNetwork, names: dict[str, Any]
-) -> pooled_encoder.PooledForSequenceClassification:
+def _pooled(network: TextNetwork, config: dict[str, Any], names: dict[str, Any]) -> PreTrainedModel:
     linear = [module for module in network.head.modules() if isinstance(module, nn.Linear)]
-    pooled_encoder.PooledConfig.register_for_auto_class()
-    pooled_encoder.PooledForSequenceClassification.register_for_auto_class(
-        "AutoModelForSequenceClassification"
-    )
-    config = pooled_encoder.PooledConfig(
-        encoder=_encoder_config(network),
-        pooling=network.spec.preprocessing.pooling,
-        dense=[layer.model_dump() for layer in network.spec.dense],
-        widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
-        **names,
-    )
+    settings, build = pooled_encoder.PooledConfig, pooled_encoder.PooledForSequenceClassification
+    register: Any = settings.register_for_auto_class
+    register()
+    register = build.register_for_auto_class
+    register("AutoModelForSequenceClassification")
     try:
-        model = pooled_encoder.PooledForSequenceClassification(config).eval()
-        model.encoder.load_state_dict(network.net.get_submodule("encoder").state_dict())
-        model.dense.load_state_dict(network.net.get_submodule("dense").state_dict())
+        model = build(
+            settings(
+                encoder=config,
+                pooling=network.spec.preprocessing.pooling,
+                dense=[layer.model_dump() for layer in network.spec.dense],
+                widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
+                **names,
+            )
+        )
+        model.encoder.load_state_dict(network.net["encoder"].state_dict())
+        model.dense.load_state_dict(network.net["dense"].state_dict())
     except (RuntimeError, ValueError) as error:
-        raise HeadstartError(
+        raise RunError(
             f"{network.spec.backbone}: cannot be written for transformers: {first_line(error)}"
         ) from None
     places = [module for module in model.classifier if isinstance(module, nn.Linear)]

@@ -1,41 +1,42 @@
-"""One finished model, whatever form it has: the network of a run, or an exported file."""
+"""A finished model: the network of a run, or an exported ONNX file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RunError, first_line
 from headstart.models.spec import CONFIG, Spec, read_spec
 from headstart.report.folder import MODEL
 from headstart.tasks import Task, task_of
 
 if TYPE_CHECKING:
     from headstart.models.network import Network
-    from headstart.models.preprocessor import Preprocessor
+    from headstart.models.preprocessor import Preprocessor, Sample
 
 ONNX = ".onnx"
 
 
 class LoadedModel(Protocol):
-    """`source` is the run's folder or the file."""
+    """source: the folder of the run, or the file."""
 
     source: str
     spec: Spec
     task: Task
     preprocessor: Preprocessor
 
-    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Of a batch that the preprocessor made, shape (n, classes)."""
+    def probabilities(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Probabilities of preprocessed examples, shape (n, classes)."""
 
 
 class NetworkModel:
-    """The network of a run, as it was trained: in its number format, on a GPU if there is one."""
+    """The network of a run in its number format, on a GPU if there is one.
 
-    precision: str  # number format: fp32, bf16 or fp16
+    precision: the number format, "fp32", "bf16" or "fp16".
+    """
 
     def __init__(self, source: str, task: Task, network: Network) -> None:
         import torch
@@ -46,23 +47,23 @@ class NetworkModel:
         self.network.to(self._device)
         self._for_inference = network.for_inference()
         self.preprocessor = network.preprocessor()
-        self.precision = self.spec.precision
+        self.precision: str = self.spec.precision
         if self._device.type == "cpu" and self.precision == "fp16":
             self.precision = "fp32"
 
     @property
     def in_float32(self) -> bool:
-        """Whether it computes on the processor and in float32, as exported files do."""
+        """Whether it computes on the CPU in float32, as exported files do."""
         return (self._device.type, self.precision) == ("cpu", "fp32")
 
     def to_float32(self) -> None:
-        """Compute on the processor and in float32 from now on."""
+        """Compute on the CPU in float32 from now on."""
         import torch
 
         self._device, self.precision = torch.device("cpu"), "fp32"
         self._for_inference = self.network.cpu().for_inference()
 
-    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
+    def probabilities(self, samples: Sequence[Sample]) -> np.ndarray:
         from headstart.train.forward import classify, features_of, head_outputs
 
         batch = self.preprocessor.collate(list(samples))
@@ -71,11 +72,10 @@ class NetworkModel:
 
 
 def open_model(source: str | Path) -> LoadedModel:
-    """The model of a finished run (needs no hub and opens no pickle), or the one in an exported
-    ONNX file.
+    """The model of a finished run, which needs no hub and opens no pickle, or of an ONNX file.
 
     Raises:
-        HeadstartError: there is no model, or a damaged one.
+        HeadstartError: there is no model, or it is damaged.
     """
     if Path(source).suffix == ONNX:
         from headstart.inference.onnx_model import OnnxModel
@@ -87,12 +87,12 @@ def open_model(source: str | Path) -> LoadedModel:
         task = task_of(spec.task, spec.kind)
         return NetworkModel(str(source), task, task.modality.load(folder, spec))
     except (FileNotFoundError, NotADirectoryError):
-        raise HeadstartError(
+        raise RunError(
             f"{source}: expected the folder of a finished run, or an exported {ONNX} file; found "
             f"no {MODEL}/{CONFIG} in it"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
-        raise HeadstartError(
+        raise RunError(
             f"{folder / CONFIG}: damaged ({type(error).__name__}: {first_line(error)}); train "
             "the run again"
         ) from None

@@ -6,17 +6,17 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from headstart.errors import HeadstartError, first_line, needs_extra
-from headstart.inference.exportable import Probabilities, exportable, inputs_of, quiet, varying
+from headstart.errors import needs_extra
+from headstart.inference.exportable import exporting, traced
 from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.onnx_model import OUTPUT, PREPROCESSOR, SPEC
+from headstart.models.preprocessor import Item
 
 
-def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
+def write_onnx(model: NetworkModel, items: Sequence[Item], path: Path) -> None:
     """Write the network of a run to an ONNX file: in float32, for batches and texts of any size.
 
     Args:
@@ -28,29 +28,16 @@ def write_onnx(member: NetworkModel, items: Sequence[Any], path: Path) -> None:
     with needs_extra("export", "ONNX files"):
         import onnx
         import onnxscript  # noqa: F401  # torch writes ONNX files with it
-    inputs = inputs_of(member, items)
-    network = exportable(member)
-    with quiet():
-        try:
-            program = torch.onnx.export(
-                Probabilities(network, list(inputs)).eval(),
-                tuple(inputs.values()),
-                dynamo=True,
-                input_names=list(inputs),
-                output_names=[OUTPUT],
-                dynamic_shapes=varying(inputs),
-                verbose=False,
-            )
-            assert program is not None
-            model = program.model_proto
-        except Exception as error:
-            raise HeadstartError(
-                f"{member.source}: torch cannot export {network.spec.backbone} to ONNX: "
-                f"{first_line(error)}. Try --to torch_export, or serve the run itself"
-            ) from None
-    metadata = {SPEC: network.spec.model_dump_json()}
-    if files := member.task.modality.preprocessor_files(network):
+    with exporting(model, "ONNX", "torch_export"):
+        program, names = traced(model, items)
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=names, output_names=[OUTPUT], verbose=False
+        )
+        assert exported is not None
+        proto = exported.model_proto
+    metadata = {SPEC: model.network.spec.without_local_paths().model_dump_json()}
+    if files := model.task.modality.preprocessor_files(model.network):
         encoded = {name: base64.b64encode(content).decode() for name, content in files.items()}
         metadata[PREPROCESSOR] = json.dumps(encoded)
-    onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.save(proto, path)

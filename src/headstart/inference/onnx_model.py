@@ -1,4 +1,4 @@
-"""The model in an exported ONNX file, at work."""
+"""The model in an exported ONNX file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.errors import RunError, first_line, needs_extra
+from headstart.models.preprocessor import Sample
 from headstart.models.spec import parse_spec
 from headstart.tasks import task_of
 
@@ -19,21 +19,21 @@ OUTPUT = "probabilities"
 
 
 class OnnxModel:
-    """The model in an ONNX file that `write_onnx` wrote, run by onnxruntime on the processor."""
+    """The model in an ONNX file that `write_onnx` wrote, run by onnxruntime on the CPU.
+
+    Raises:
+        HeadstartError: onnxruntime or the file is missing, or the file is damaged or not by
+            headstart.
+    """
 
     def __init__(self, path: Path) -> None:
-        """
-        Raises:
-            HeadstartError: onnxruntime is missing, or the file is, or it is damaged or from
-                elsewhere.
-        """
         with needs_extra("export", f"{path}: an ONNX file"):
             import onnxruntime as ort
         self.source = str(path)
         try:
             options = ort.SessionOptions()
             options.log_severity_level = 3
-            # others have use for the cores
+            # idle threads leave the cores to others
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._session = ort.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
@@ -49,28 +49,21 @@ class OnnxModel:
             self.preprocessor = self.task.modality.preprocessor(
                 self.spec, {name: base64.b64decode(content) for name, content in files.items()}
             )
-            self._names = [stated.name for stated in self._session.get_inputs()]
-            self._try_out()
+            self._names = [tensor.name for tensor in self._session.get_inputs()]
+            example = self.preprocessor(self.task.modality.example())
+            count = self.probabilities([example] * 2).shape[1]
+            if count != self.spec.classes:
+                raise ValueError(f"{count} probabilities for {self.spec.classes} labels")
         except FileNotFoundError:
-            raise HeadstartError(f"{path}: no such file; expected an exported model") from None
-        except Exception as error:  # onnxruntime's are as manifold as damaged files
-            raise HeadstartError(f"{path}: no exported model ({first_line(error)})") from None
+            raise RunError(f"{path}: no such file; expected an exported model") from None
+        except Exception as error:  # onnxruntime raises many types
+            raise RunError(f"{path}: no exported model ({first_line(error)})") from None
 
-    def _try_out(self) -> None:
-        """
-        Raises:
-            Exception: the network does not fit the preprocessing or the labels.
-        """
-        example = self.preprocessor(self.task.modality.example())
-        shape = self.probabilities([example] * 2).shape
-        if shape != (2, self.spec.classes):
-            raise ValueError(f"{shape[-1]} probabilities for {self.spec.classes} labels")
-
-    def probabilities(self, samples: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Of a batch that the preprocessor made, shape (n, classes)."""
+    def probabilities(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Probabilities of preprocessed examples, shape (n, classes)."""
         batch = self.preprocessor.collate(list(samples))
         inputs = {name: batch[name].numpy() for name in self._names}
         probabilities: np.ndarray = self._session.run([OUTPUT], inputs)[0]
         if not np.isfinite(probabilities).all():
-            raise HeadstartError(f"{self.source}: its probabilities are no numbers")
+            raise RunError(f"{self.source}: its probabilities are no numbers")
         return probabilities

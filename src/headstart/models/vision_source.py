@@ -34,6 +34,7 @@ OFFLINE = (
 class TimmModel(nn.Module):
     """What type checkers know of timm's networks."""
 
+    num_classes: int
     num_features: int
     head_hidden_size: int
     pretrained_cfg: dict[str, object]
