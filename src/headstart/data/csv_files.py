@@ -89,10 +89,9 @@ class CsvFile:
 def detect_csv(path: Path) -> tuple[CsvFile, str]:
     """How to read a CSV file, and a note if another quoting would give other rows ("" if not).
 
-    Quotes enclose fields if that gives well-formed records of one width. If reading quotes as plain
-    characters gives one width too, and more rows, then a quote that opens one text and one that
-    ends a later one may only seem to enclose what lies between: the plain reading is chosen if
-    those lines look like rows.
+    Quotes enclose fields if that gives well-formed records of one width. If quotes as plain
+    characters give one width too, and more rows, that is chosen if the lines within quoted fields
+    look like rows.
     """
     delimiter, skipped = _detect_delimiter(path)
     enclosing = CsvFile(path, delimiter, quoted=True, skipped=skipped)
@@ -159,17 +158,12 @@ def _quoted_lines_are_rows(enclosing: CsvFile, plain: CsvFile) -> bool:
     lines = np.fromiter((line for line, _ in plain.records()), np.int64)
     record = np.searchsorted(starts, lines, "right")
     inside = np.bincount(record)[record] > 1  # lines of a record of several lines
-    outside_values: list[set[str]] = [set() for _ in range(plain.width)]
-    inside_values: list[set[str]] = [set() for _ in range(plain.width)]
+    # by column: the values outside of such records, and inside
+    values = [(set[str](), set[str]()) for _ in range(plain.width)]
     rows = islice(plain.records(), 1, None)
     for is_inside, (_, fields) in zip(inside[1:].tolist(), rows, strict=True):
-        for values, value in zip(
-            inside_values if is_inside else outside_values, fields, strict=True
-        ):
-            if len(values) <= MAX_VALUES:
-                values.add(value)
+        for column, value in zip(values, fields, strict=True):
+            if len(column[is_inside]) <= MAX_VALUES:
+                column[is_inside].add(value)
     max_repeating = min(int((~inside).sum()) // 2, MAX_VALUES)
-    return any(
-        len(outside) <= max_repeating and within <= outside
-        for outside, within in zip(outside_values, inside_values, strict=True)
-    )
+    return any(len(outside) <= max_repeating and within <= outside for outside, within in values)

@@ -10,10 +10,10 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from headstart.data.cache import cache_folder, cache_lock
 from headstart.data.unicode import printable
@@ -53,15 +53,13 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
                 f"data.source: {url} is not in the cache ({folder}) and HF_HUB_OFFLINE is set, "
                 "so nothing is downloaded; unset it, or give a folder"
             )
-        resumed = part.exists()
-        _receive(url, part)
-        wrong = _wrong(part, checksums)
-        if wrong and resumed:  # what lay there may have been of another version of the file
-            part.unlink()
+        # what is there may be of another version of the file
+        for _ in range(1 + part.exists()):
             _receive(url, part)
-            wrong = _wrong(part, checksums)
-        if wrong:
+            if not (wrong := _wrong(part, checksums)):
+                break
             part.unlink()
+        if wrong:
             raise HeadstartError(
                 f"data.source: {url} has another checksum than the recipe: {wrong}. The file has "
                 "changed or was damaged on its way, so it was deleted unopened; if its publisher "
@@ -114,14 +112,10 @@ def _receive(url: str, part: Path) -> None:
             if _size(part) > before and attempt < ATTEMPTS:
                 continue
             reason = getattr(error, "reason", None) or error or type(error).__name__
-            kept = (
-                f"; {_size(part):,} bytes are kept, and the same command goes on from there"
-                if _size(part)
-                else ""
-            )
-            raise HeadstartError(
-                f"data.source: {url} could not be received ({reason}){kept}"
-            ) from None
+            problem = f"data.source: {url} could not be received ({reason})"
+            if size := _size(part):
+                problem += f"; {size:,} bytes are kept, and the same command goes on from there"
+            raise HeadstartError(problem) from None
 
 
 def _continue(url: str, part: Path, start: int) -> None:
@@ -154,7 +148,7 @@ def _continue(url: str, part: Path, start: int) -> None:
             raise ConnectionError(f"broke off after {_size(part):,} of {total:,} bytes")
 
 
-def _copy(source: http.client.HTTPResponse, target: BinaryIO, show: Any) -> None:
+def _copy(source: http.client.HTTPResponse, target: BinaryIO, show: Callable[[int], None]) -> None:
     while chunk := source.read1(CHUNK):
         target.write(chunk)
         show(len(chunk))
@@ -163,21 +157,14 @@ def _copy(source: http.client.HTTPResponse, target: BinaryIO, show: Any) -> None
 def _opener() -> urllib.request.OpenerDirector:
     """http and https only, wherever a redirect leads."""
     opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.UnknownHandler,
-        urllib.request.HTTPRedirectHandler,
-    ):
-        opener.add_handler(handler())
+    for kind in ("Proxy", "HTTP", "HTTPS", "HTTPDefaultError", "Unknown", "HTTPRedirect"):
+        opener.add_handler(getattr(urllib.request, f"{kind}Handler")())
+    opener.add_handler(urllib.request.HTTPErrorProcessor())
     return opener
 
 
 @contextmanager
-def _shown(url: str, begin: int, total: int | None) -> Iterator[Any]:
+def _shown(url: str, begin: int, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal, one line elsewhere; both on standard error."""
     if not sys.stderr.isatty():
         size = f" ({total:,} bytes, from byte {begin:,})" if total else ""
@@ -193,14 +180,8 @@ def _shown(url: str, begin: int, total: int | None) -> Iterator[Any]:
         TransferSpeedColumn,
     )
 
-    columns = (
-        "downloading",
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    details = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    with Progress("downloading", BarColumn(), *details, console=Console(stderr=True)) as bar:
         task = bar.add_task(url, total=total, completed=begin)
         yield lambda count: bar.advance(task, count)
 

@@ -21,20 +21,15 @@ from headstart.runtime.private import content_id
 
 @contextmanager
 def hub() -> Iterator[bool]:
-    """While it lasts the hub client keeps quiet, and where the hub's name does not resolve it uses
-    its cache only.
-
-    Left alone it tries again for most of a minute before it gives up on a machine without a
-    network. The value is whether there is a hub to ask.
-    """
+    """In this context the hub client is quiet, and uses its cache only where the hub's name does
+    not resolve, in place of trying for a minute. The value is whether the hub can be asked."""
     constants = huggingface_hub.constants
     log = logging.getLogger("huggingface_hub")
     before = (constants.HF_HUB_OFFLINE, log.level)
     log.setLevel(logging.ERROR)
     host = constants.ENDPOINT.partition("://")[2].partition("/")[0].partition(":")[0]
-    proxied = any(
-        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    )
+    proxies = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    proxied = any(map(os.environ.get, proxies))
     if not constants.HF_HUB_OFFLINE and not proxied:
         try:
             socket.getaddrinfo(host, 443)
@@ -60,12 +55,16 @@ def hub_tables(name: str) -> Path:
     with needs_extra("hub", f"data.source: hub:{name}"):
         import datasets
 
-    where, configuration = _parted(name)
+    path, configuration = name, None
+    if not Path(name).is_dir():
+        organisation, _, rest = name.partition("/")
+        dataset, _, configuration = rest.partition("/")
+        path = "/".join(filter(None, [organisation, dataset]))
     logging.getLogger("datasets").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     try:
         with hub():
-            found: Any = datasets.load_dataset(where, configuration)
+            found: Any = datasets.load_dataset(path, configuration or None)
     # the hub client's errors are many, and none of them tells our user what to do
     except Exception as error:
         raise HeadstartError(
@@ -78,31 +77,19 @@ def hub_tables(name: str) -> Path:
 
     def fill(draft: Path) -> None:
         for role, split in found.items():
-            named = {
-                key: feature
-                for key, feature in split.features.items()
-                if isinstance(feature, datasets.ClassLabel)
-            }
-            for key, feature in named.items():
+            for key, feature in list(split.features.items()):
+                if not isinstance(feature, datasets.ClassLabel):
+                    continue
+
+                def named(numbers: list[int | None], key: str = key, feature: Any = feature) -> Any:
+                    known = (None if n is None or n < 0 else n for n in numbers)
+                    return {key: [n if n is None else feature.int2str(n) for n in known]}
+
                 features = datasets.Features({**split.features, key: datasets.Value("string")})
-                split = split.cast_column(key, datasets.Value("int64"))
-                split = split.map(
-                    lambda values, key=key, feature=feature: {key: [_label(value,
-                    feature) for value in values]},
-                    input_columns=[key], batched=True, features=features,
+                split = split.cast_column(key, datasets.Value("int64")).map(
+                    named, input_columns=[key], batched=True, features=features,
                     load_from_cache_file=False,
                 )  # fmt: skip
             split.to_parquet(draft / f"{role}.parquet")
 
     return make_once(folder, fill)
-
-
-def _parted(name: str) -> tuple[str, str | None]:
-    if Path(name).is_dir():
-        return name, None
-    parts = name.split("/")
-    return ("/".join(parts[:2]), "/".join(parts[2:]) or None)
-
-
-def _label(value: int | None, feature: Any) -> str | None:
-    return None if value is None or value < 0 else feature.int2str(value)

@@ -24,7 +24,7 @@ from headstart.runtime.bars import Bar
 FORMAT = 3  # raise it when what is kept changes
 SIDE, COLOUR_SIDE = 32, 8  # of a thumbnail's grey values and of its two colour channels, pixels
 BYTES = SIDE**2 + 2 * COLOUR_SIDE**2
-SOME = 500  # files or rows at a time
+CHUNK = 500  # files or rows at a time
 FIELDS = (
     "fault TEXT, width INTEGER, height INTEGER, mode TEXT, thumbnail BLOB, low REAL, high REAL, "
     "brightest INTEGER"
@@ -32,9 +32,9 @@ FIELDS = (
 
 
 class Picture(NamedTuple):
-    """What is wrong with an image file ("" if nothing), its size in pixels and mode, a thumbnail:
-    grey values row by row, then the two colour differences (YCbCr); of greys of more than 8 bits
-    the range of values; and the largest value of any other picture, 0 to 255."""
+    """What is wrong with an image file ("" if nothing), its size in pixels and Pillow mode, a
+    thumbnail (grey values row by row, then the two colour differences of YCbCr), the range of
+    values of high bit depth greys, and the largest value of others (0 to 255)."""
 
     fault: str
     width: int
@@ -57,11 +57,8 @@ def digests(paths: Sequence[str]) -> list[bytes]:
 
 
 def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
-    """What is known of the files with these digests; those that nothing is known of are decoded, to
-    their last line.
-
-    A file without a digest has a reason of its own not to be read.
-    """
+    """What the files with these digests hold; those not in the cache are decoded whole, and those
+    without a digest, which cannot be read."""
     with closing(_store()) as store, ThreadPoolExecutor(os.cpu_count()) as pool:
         known = dict(_known(store, list(set(contents))))
         missing = {
@@ -69,24 +66,17 @@ def pictures(paths: Sequence[str], contents: Sequence[bytes]) -> list[Picture]:
             for path, content in zip(paths, contents, strict=True)
             if content and content not in known
         }
-        places = list(missing.items())
-        with Bar("images read", len(places)) as bar:
-            for start in range(0, len(places), SOME):
-                some = places[start : start + SOME]
-                found = dict(
-                    zip(
-                        (content for content, _ in some),
-                        pool.map(look, (path for _, path in some)),
-                        strict=True,
-                    )
-                )
-                known |= found
+        digests = list(missing)
+        with Bar("images read", len(digests)) as bar:
+            for start in range(0, len(digests), CHUNK):
+                chunk = digests[start : start + CHUNK]
+                decoded = pool.map(look, map(missing.__getitem__, chunk))
+                known |= zip(chunk, decoded, strict=True)
                 with suppress(sqlite3.Error), store:
-                    rows = [(content, *picture) for content, picture in found.items()]
-                    store.executemany(
-                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-                    )
-                bar.advance(len(some))
+                    rows = [(content, *known[content]) for content in chunk]
+                    marks = ", ".join("?" * len(rows[0]))
+                    store.executemany(f"INSERT OR IGNORE INTO pictures VALUES ({marks})", rows)
+                bar.advance(len(chunk))
     return [
         known[content] if content else look(path)
         for path, content in zip(paths, contents, strict=True)
@@ -130,29 +120,26 @@ def _digest(path: str) -> bytes:
 
 
 def _store() -> sqlite3.Connection:
-    """The database in the cache, or one in memory where the cache cannot be written or holds
-    something else."""
-    place = (
-        cache_folder() / f"pictures-{FORMAT}-{PIL.__version__}-{heif_version() or 'no-heif'}.sqlite"
+    """The database in the cache, or one in memory where that cannot be used."""
+    name = f"pictures-{FORMAT}-{PIL.__version__}-{heif_version() or 'no-heif'}.sqlite"
+    with suppress(OSError, sqlite3.Error):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        return _connect(cache_folder() / name)
+    return _connect(":memory:")
+
+
+def _connect(name: str | Path) -> sqlite3.Connection:
+    store = sqlite3.connect(name, timeout=60)
+    store.execute(
+        f"CREATE TABLE IF NOT EXISTS pictures (content BLOB PRIMARY KEY, {FIELDS}) WITHOUT ROWID"
     )
-    for name in (place, ":memory:"):
-        try:
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
-            store = sqlite3.connect(name, timeout=60)
-            store.execute(
-                f"CREATE TABLE IF NOT EXISTS pictures (content BLOB PRIMARY KEY, {FIELDS}) "
-                "WITHOUT ROWID"
-            )
-        except (OSError, sqlite3.Error):
-            continue
-        return store
-    raise AssertionError("a database in memory can be had")
+    return store
 
 
 def _known(store: sqlite3.Connection, contents: list[bytes]) -> Iterator[tuple[bytes, Picture]]:
     with suppress(sqlite3.Error):
-        for start in range(0, len(contents), SOME):
-            some = contents[start : start + SOME]
-            asked = f"SELECT * FROM pictures WHERE content IN ({', '.join('?' * len(some))})"
-            for content, *fields in store.execute(asked, some):
+        for start in range(0, len(contents), CHUNK):
+            chunk = contents[start : start + CHUNK]
+            query = f"SELECT * FROM pictures WHERE content IN ({', '.join('?' * len(chunk))})"
+            for content, *fields in store.execute(query, chunk):
                 yield content, Picture(*fields)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 from headstart.data.archive import is_archive, is_archive_name, is_whole, notes_on, unpack
@@ -20,12 +20,7 @@ from headstart.data.file_tree import files_in, subfolders
 from headstart.data.hub import hub_tables
 from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import TABLE_FORMATS, has_table_extension, tables_in
-from headstart.data.train_test_folders import (
-    Parts,
-    find_parts,
-    innermost_folder,
-    innermost_folder_notes,
-)
+from headstart.data.train_test_folders import Parts, find_parts, innermost_folder
 from headstart.data.unicode import nfc, printable
 from headstart.errors import HeadstartError
 from headstart.recipe import Data, Recipe
@@ -80,41 +75,40 @@ def _parts_of_archive(folder: Path, kind: FileKind) -> Parts:
 
 
 def with_archive_names(read: Callable[[Recipe], Dataset]) -> Callable[[Recipe], Dataset]:
-    """Decorates a reader so that its messages and notes name the archive of a source instead of the
-    folder to which it is unpacked."""
+    """Decorates a reader: its messages and notes name the archive of a source, not the folder to
+    which it is unpacked."""
 
     @wraps(read)
     def read_source(recipe: Recipe) -> Dataset:
-        unpacked = re.compile(re.escape(f"{cache_folder() / UNPACKED}{os.sep}") + r"[0-9a-f-]+")
+        unpacked = re.escape(f"{cache_folder() / UNPACKED}{os.sep}") + r"[0-9a-f-]+"
         source = str(recipe.data.source)
 
-        def renamed(notes: Iterable[str]) -> tuple[str, ...]:
-            return tuple(unpacked.sub(lambda _: source, note) for note in notes)
+        def renamed(*notes: str) -> tuple[str, ...]:
+            return tuple(re.sub(unpacked, lambda _: source, note) for note in notes)
 
         try:
             dataset = read(recipe)
         except HeadstartError as error:
-            (message,) = renamed([str(error)])
+            (message,) = renamed(str(error))
             if message != str(error) and "data.train" in message:
                 message += f". To name what is in {source}, unpack it first"
             error.args = (message,)
             raise
-        notes_of = {role: renamed(notes) for role, notes in dataset.notes_of.items()}
-        return replace(dataset, notes=renamed(dataset.notes), notes_of=notes_of)
+        notes_of = {role: renamed(*notes) for role, notes in dataset.notes_of.items()}
+        return replace(dataset, notes=renamed(*dataset.notes), notes_of=notes_of)
 
     return read_source
 
 
 def _parent_of_class_folders(parts: Parts) -> Parts:
-    """The parts as the folders that hold the class folders, which may lie deeper; training says
-    which names are classes."""
+    """The parts as the folders that hold the class folders (of training, at first)."""
     classes: set[str] = set()
     paths, notes = dict(parts.paths), [*parts.notes]
     for role in sorted(paths, key=lambda role: role != "train"):
-        if (outer := paths[role]).is_dir():
-            paths[role] = innermost_folder(outer, classes.__contains__)
+        if paths[role].is_dir():
+            paths[role], passed = innermost_folder(paths[role], classes.__contains__)
             classes = classes or {nfc(inner.name) for inner in subfolders(paths[role])}
-            notes += innermost_folder_notes(outer, paths[role])
+            notes += passed
     return Parts(paths, notes)
 
 
@@ -159,16 +153,11 @@ def _download(data: Data) -> Path:
         unpack(archive, folder)
         archive.unlink()
 
-    return _cached_folder("-".join(checksums.values()), fill)
+    return make_once(cache_folder() / UNPACKED / "-".join(checksums.values()), fill, is_whole)
 
 
 def _unpack(archive: Path) -> Path:
     """The folder of a local archive, unpacked on first use and again when it has changed."""
     with archive.open("rb") as file:
         name = hashlib.file_digest(file, "sha256").hexdigest()
-    return _cached_folder(name, lambda folder: unpack(archive, folder))
-
-
-def _cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder of an archive's content in the cache."""
-    return make_once(cache_folder() / UNPACKED / name, fill, is_whole)
+    return make_once(cache_folder() / UNPACKED / name, partial(unpack, archive), is_whole)

@@ -25,11 +25,10 @@ Rows = Iterator[tuple[int, tuple[object, ...]]]
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its columns in order, and `rows(columns)`, the values of these columns with the
-    number of the line or row.
+    """A table: its columns in order, and `rows(columns)`, their values with the number of the line.
 
     Columns without a name, and those that share one (`duplicate_columns`), are left out; `notes`
-    name them and other decisions.
+    name them.
     """
 
     path: Path
@@ -51,10 +50,8 @@ class Table:
 
     def list_columns(self) -> str:
         """The names of the columns, for a message, and why others are left out."""
-        names = ", ".join(map(printable, self.columns[:20]))
-        return (names or "none with a name of its own") + "".join(
-            f" ({note})" for note in self.notes
-        )
+        names = _join(self.columns[:20]) or "none with a name of its own"
+        return names + "".join(f" ({note})" for note in self.notes)
 
 
 class RawTable(NamedTuple):
@@ -125,12 +122,8 @@ def _unnamed_notes(path: Path, raw: RawTable) -> list[str]:
         f"a column of {path.name} that has no name is not read (such as "
         f"{quoted(values[0][:40])}); to have it read, give it a name"
         for values in filled
-        if values and not _are_row_numbers(values)
+        if values and not (all(map(str.isdecimal, values)) and len({*values}) == len(values))
     ]
-
-
-def _are_row_numbers(values: Sequence[str]) -> bool:
-    return all(value.isdecimal() for value in values) and len(set(values)) == len(values)
 
 
 def _open_csv(path: Path, header: bool) -> RawTable:

@@ -25,6 +25,7 @@ FILLER_WORDS = (
     "set|sets|data|dataset|images?|imgs?|photos?|pictures?|pics?|texts?|files?|folder|split|part"
     "|samples?|examples?|seg"
 )
+_TRAIN_INSTEAD = 'write data.train = "{}" in place of data.source'
 SHARD = re.compile(r"-\d+-of-\d+$")  # how the hub ends the names of pieces of one table
 SHOWN = 10
 
@@ -55,8 +56,7 @@ def find_parts(folder: Path, kind: FileKind) -> Parts:
     Raises:
         HeadstartError: the parts are ambiguous, or there is no training part.
     """
-    outer, folder = folder, innermost_folder(folder, role_from_name)
-    notes = innermost_folder_notes(outer, folder)
+    folder, notes = innermost_folder(folder, role_from_name)
     folders, tables = subfolders(folder), tables_in(folder)
     by_role = _group_by_role([*folders, *tables])
     if not by_role:
@@ -78,35 +78,29 @@ def find_parts(folder: Path, kind: FileKind) -> Parts:
     return Parts(parts, [*notes, *_unused_notes(folder, paths, tables, counts, kind)])
 
 
-def innermost_folder(folder: Path, stop: Callable[[str], object]) -> Path:
+def innermost_folder(outer: Path, stop: Callable[[str], object]) -> tuple[Path, list[str]]:
     """Descend through folders that hold a single folder and no table, while that one holds more.
 
     Args:
         stop: whether to stop before a folder of a given name.
+
+    Returns:
+        The innermost folder, and a note on the descent and on files left out, if there was any.
     """
-    while (
-        len(inner := subfolders(folder)) == 1
-        and not tables_in(folder)
-        and not stop(nfc(inner[0].name))
-    ):
+    folder, files = outer, list[Path]()
+    while len(inner := subfolders(folder)) == 1 and not tables_in(folder):
         circular = folder.resolve().is_relative_to(inner[0].resolve())
-        if circular or not (subfolders(inner[0]) or tables_in(inner[0])):
+        is_last = circular or not (subfolders(inner[0]) or tables_in(inner[0]))
+        if is_last or stop(nfc(inner[0].name)):
             break
+        files = [*files_in(folder), *files]
         folder = inner[0]
-    return folder
-
-
-def innermost_folder_notes(outer: Path, inner: Path) -> list[str]:
-    """A note on the descent from a folder to its `innermost_folder`, and on files left out on the
-    way."""
-    if outer == inner:
-        return []
-    passed = [parent for parent in inner.parents if parent == outer or outer in parent.parents]
-    files = [path for parent in passed for path in files_in(parent)]
-    note = f"everything in {outer} is in its folder {printable(os.path.relpath(inner, outer))}"
+    if folder == outer:
+        return folder, []
+    note = f"everything in {outer} is in its folder {printable(os.path.relpath(folder, outer))}"
     if files:
         note += f"; files beside it, left out: {len(files)} (such as {printable(files[0].name)})"
-    return [note]
+    return folder, [note]
 
 
 def single_class_hints(files: ClassFiles) -> list[str]:
@@ -118,10 +112,7 @@ def single_class_hints(files: ClassFiles) -> list[str]:
     folder = files.folder / name
     nested = [Path(os.path.relpath(path, folder)).parts for path in files.nested]
     if not all(role_from_name(first) for first, *_ in nested):
-        advice = (
-            f'if the folders in it are the classes, write data.train = "{folder}" in place of '
-            "data.source"
-        )
+        advice = f"if the folders in it are the classes, {_TRAIN_INSTEAD.format(folder)}"
     elif all(len(path) > 1 for path in nested):
         advice = f'the folders in it are parts: write data.source = "{folder}"'
     else:
@@ -145,8 +136,7 @@ def check_classes_are_not_parts(folder: Path, unknown: Sequence[str]) -> None:
 
 
 def _group_by_role(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    """Folders and tables by the role in their names, less words that all names share
-    (`pets_train`)."""
+    """Folders and tables by the role in their names, less words that all share (`pets_train`)."""
     names = [path.stem if has_table_extension(path) else path.name for path in paths]
     shared = set.intersection(*(set(_words(name)) for name in names)) if len(names) > 1 else set()
     groups: dict[str, list[Path]] = {role: [] for role in ROLE_WORDS}
@@ -228,19 +218,18 @@ def _training_only(folder: Path, folders: list[Path], tables: list[Path], kind: 
             f'and data.test, such as data.train = "{tables[0]}"'
         )
     if len(shared := _shared_subfolders(folders, kind)) > 1:
+        names = ", ".join(printable(path.name) for path in folders[:SHOWN])
         raise HeadstartError(
-            f"data.source: folders in {folder} "
-            f"({', '.join(printable(path.name) for path in folders[:SHOWN])}) all hold folders of "
-            f"the same names ({', '.join(map(printable, sorted(shared)[:SHOWN]))}), so they look "
-            "like parts, not like classes; expected CLASS/file, or train/CLASS/file and "
-            f"test/CLASS/file. {_advice(folder)}"
+            f"data.source: folders in {folder} ({names}) all hold folders of the same names "
+            f"({', '.join(map(printable, sorted(shared)[:SHOWN]))}), so they look like parts, not "
+            "like classes; expected CLASS/file, or train/CLASS/file and test/CLASS/file. "
+            f"{_advice(folder)}"
         )
     return folder
 
 
 def _shared_subfolders(folders: Sequence[Path], kind: FileKind) -> set[str]:
-    """Names of subfolders that several folders have in common, unless one holds examples
-    directly."""
+    """Names of subfolders that folders have in common, unless one holds examples directly."""
     if any(kind.accepts(path) for folder in folders for path in files_in(folder)):
         return set()
     names = [inner for folder in folders if (inner := _subfolder_names(folder))]
@@ -252,13 +241,10 @@ def _subfolder_names(folder: Path) -> set[str]:
 
 
 def _is_flat(part: Path) -> bool:
-    """Whether a part is a folder without class folders: none, or only itself again
-    (`test/test/1.jpg`)."""
-    if not part.is_dir():
-        return False
-    inner = subfolders(part)
+    """Whether a part is a folder without class folders but itself again (`test/test/1.jpg`)."""
+    inner = subfolders(part) if part.is_dir() else []
     itself = [folder.name for folder in inner] == [part.name]
-    return not inner or (itself and not subfolders(inner[0]))
+    return part.is_dir() and (not inner or (itself and not subfolders(inner[0])))
 
 
 def _unused_notes(
@@ -269,30 +255,23 @@ def _unused_notes(
     kind: FileKind,
 ) -> list[str]:
     """A note on what lies beside the parts, except folders of files that tables name."""
-    if any(path.is_dir() for path in parts):
-        files = [path for path in files_in(folder) if path not in parts]
-    else:
-        files = [path for path in tables if path not in parts]
-        counts = {} if kind.named_in_tables else counts
-    unused = [
-        f"{printable(other.name)}/ ({_contents(other, count, kind)})"
-        for other, count in counts.items()
-    ] + [printable(path.name) for path in files]
-    if not unused:
-        return []
-    return [
-        f"beside the parts in {folder}, not used: {shorten(unused, shown=SHOWN)}. "
-        "data.validation and data.test name others"
-    ]
-
-
-def _contents(folder: Path, count: int, kind: FileKind) -> str:
-    tables = sum(has_table_extension(Path(path)) for path in walk(folder).files)
-    return f"{count or 'no'} {kind.noun}s" + (f", tables: {tables}" if tables else "")
+    has_folders = any(path.is_dir() for path in parts)
+    unused = []
+    for other, count in counts.items() if has_folders or not kind.named_in_tables else ():
+        in_it = sum(has_table_extension(Path(path)) for path in walk(other).files)
+        content = f"{count or 'no'} {kind.noun}s" + (f", tables: {in_it}" if in_it else "")
+        unused.append(f"{printable(other.name)}/ ({content})")
+    files = files_in(folder) if has_folders else tables
+    if unused := [*unused, *(printable(path.name) for path in files if path not in parts)]:
+        return [
+            f"beside the parts in {folder}, not used: {shorten(unused, shown=SHOWN)}. "
+            "data.validation and data.test name others"
+        ]
+    return []
 
 
 def _advice(folder: Path) -> str:
     return (
-        f'If the folders in it are the classes, write data.train = "{folder}" in place of '
-        "data.source; if not, name the parts with data.train, data.validation and data.test"
+        f"If the folders in it are the classes, {_TRAIN_INSTEAD.format(folder)}; if not, name the "
+        "parts with data.train, data.validation and data.test"
     )
