@@ -71,11 +71,11 @@ def make_room(keep: Path, wanted: int) -> bool:
     """
     limit = cache_limit()
     folders = [folder for folder in keep.parent.iterdir() if folder.is_dir()]
-    sizes = {folder: sum(_size(file) for file in folder.iterdir()) for folder in folders}
+    sizes = {folder: sum(_stat(file)[0] for file in folder.iterdir()) for folder in folders}
     if sizes.get(keep, 0) + wanted > limit:
         return False
     spare = limit - sum(sizes.values()) - wanted
-    for folder in sorted(set(folders) - {keep}, key=_last_used):
+    for folder in sorted(set(folders) - {keep}, key=lambda folder: _stat(folder)[1]):
         if spare >= 0:
             break
         remove(folder)
@@ -83,22 +83,17 @@ def make_room(keep: Path, wanted: int) -> bool:
     return spare >= 0
 
 
-def _size(file: Path) -> int:
+def _stat(path: Path) -> tuple[int, float]:
+    """(size, time of the last use); zeros of what another process has deleted."""
     with suppress(OSError):
-        return file.stat().st_size
-    return 0
+        return path.stat().st_size, path.stat().st_mtime
+    return 0, 0.0
 
 
 def mark_used(folder: Path) -> None:
     """Note that a folder of the cache was read; those used longest ago are deleted first."""
     with suppress(OSError):
         os.utime(folder)
-
-
-def _last_used(folder: Path) -> float:
-    with suppress(OSError):
-        return folder.stat().st_mtime
-    return 0.0
 
 
 @contextmanager

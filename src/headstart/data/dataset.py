@@ -22,8 +22,8 @@ class Examples:
     """Labelled examples of one part, in a fixed order.
 
     items: what a preprocessor reads (paths of images, texts). labels: class indices, shape (n,),
-    int64. names: how `predictions.csv` calls each example. digests: SHA-256 of the contents, 32
-    bytes each. keys: the group or time of each example, if the data is split by one.
+    int64. names: as in `predictions.csv`. digests: SHA-256 of the contents. keys: the group or time
+    of each example, if the data is split by one.
     """
 
     items: Sequence[str]
@@ -61,10 +61,9 @@ class Examples:
 
     def digest(self) -> str:
         """SHA-256 of contents and labels, in any order and whatever files they are in."""
-        rows = (
-            d + int(label).to_bytes(8) for d, label in zip(self.digests, self.labels, strict=True)
-        )
-        return hashlib.sha256(np.sort(np.fromiter(rows, "S40", len(self))).tobytes()).hexdigest()
+        pairs = zip(self.digests, self.labels, strict=True)
+        rows = np.fromiter((d + int(label).to_bytes(8) for d, label in pairs), "S40", len(self))
+        return hashlib.sha256(np.sort(rows).tobytes()).hexdigest()
 
     def sequence(self) -> str:
         """SHA-256 of contents, labels and names in their order."""
@@ -75,9 +74,9 @@ class Examples:
 
 
 def _take(values: Sequence[T], rows: np.ndarray) -> Sequence[T]:
-    return (
-        values.take(rows) if isinstance(values, ArrowColumn) else tuple(values[row] for row in rows)
-    )
+    if isinstance(values, ArrowColumn):
+        return values.take(rows)
+    return tuple(values[row] for row in rows)
 
 
 def _concatenate(first: Sequence[T], second: Sequence[T]) -> Sequence[T]:

@@ -1,8 +1,7 @@
 """Greyscale images of more than 8 bits: the range of their values, and how it is shown in 8 bits.
 
-Such files hold measurements rather than brightness: 12 bits of a detector in 16, heights in metres,
-floats from 0 to 1. One range for a whole data set keeps equal values equal; a range for each image
-would not.
+They hold measurements (12 bits of a detector in 16, heights in metres, floats from 0 to 1). One
+range for a data set keeps equal values equal; a range for each image would not.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ NODATA_TAG = 42113  # TIFF tag in which GDAL states the value of pixels without 
 NODATA = (-9999.0, -32768.0, -99999.0)  # usual values of pixels without data
 HUGE = 1e30  # magnitude from which on a value is no data, such as the lowest float
 BITS_TAG, PHOTOMETRIC_TAG, WHITE_IS_ZERO = 258, 262, 0  # TIFF
-# how Pillow reads a PNG of 16-bit grey and alpha: the upper 8 bits of each
-RAW_GREY_ALPHA = "LA;16B"
+RAW_GREY_ALPHA = "LA;16B"  # how Pillow reads 16-bit grey and alpha: the upper 8 bits of each
 ALPHA = "alpha"  # key of the transparency in the info of an image
 
 
@@ -45,8 +43,7 @@ def loads_high_bit_depth(file: Image.Image) -> bool:
 
 
 def load_pixels(file: Image.Image) -> Image.Image:
-    """Decode an opened image; a PNG of 16-bit grey and alpha keeps its 16 bits, which Pillow would
-    cut to 8.
+    """Decode an opened image; a PNG of 16-bit grey and alpha keeps all bits, unlike in Pillow.
 
     Raises:
         OSError, ValueError, SyntaxError: the pixels are damaged.
@@ -63,8 +60,7 @@ def load_pixels(file: Image.Image) -> Image.Image:
 
 
 def value_range(image: Image.Image) -> GreyRange | None:
-    """The range of a high bit depth image's values, without a thousandth of its pixels at either
-    end; None if it holds no value."""
+    """The range of a high bit depth image's values without a thousandth at either end, if any."""
     values = _valid_values(image)
     if not values.size:
         return None

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,13 @@ def hub_tables(name: str) -> Path:
 
     path, configuration = name, None
     if not Path(name).is_dir():
-        organisation, _, rest = name.partition("/")
-        dataset, _, configuration = rest.partition("/")
-        path = "/".join(filter(None, [organisation, dataset]))
+        parts = name.split("/")
+        path, configuration = "/".join(parts[:2]), "/".join(parts[2:])
     logging.getLogger("datasets").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     try:
         with hub():
-            found: Any = datasets.load_dataset(path, configuration or None)
+            splits: Any = datasets.load_dataset(path, configuration or None)
     # the hub client's errors are many, and none of them tells our user what to do
     except Exception as error:
         raise HeadstartError(
@@ -72,24 +72,24 @@ def hub_tables(name: str) -> Path:
             f"{first_line(error)}). Expected hub:org/name or hub:org/name/configuration of a "
             "data set made of plain tables; without a network give a local table instead"
         ) from None
-    state = "-".join(content_id(split) for split in found.values())
+    state = "-".join(content_id(split) for split in splits.values())
     folder = cache_folder() / "data" / hashlib.sha256(f"{name} {state}".encode()).hexdigest()
 
     def fill(draft: Path) -> None:
-        for role, split in found.items():
+        for role, split in splits.items():
             for key, feature in list(split.features.items()):
-                if not isinstance(feature, datasets.ClassLabel):
-                    continue
-
-                def named(numbers: list[int | None], key: str = key, feature: Any = feature) -> Any:
-                    known = (None if n is None or n < 0 else n for n in numbers)
-                    return {key: [n if n is None else feature.int2str(n) for n in known]}
-
-                features = datasets.Features({**split.features, key: datasets.Value("string")})
-                split = split.cast_column(key, datasets.Value("int64")).map(
-                    named, input_columns=[key], batched=True, features=features,
-                    load_from_cache_file=False,
-                )  # fmt: skip
+                if isinstance(feature, datasets.ClassLabel):
+                    features = datasets.Features({**split.features, key: datasets.Value("string")})
+                    split = split.cast_column(key, datasets.Value("int64")).map(
+                        partial(_label_names, key=key, names=feature.names), input_columns=[key],
+                        batched=True, features=features, load_from_cache_file=False,
+                    )  # fmt: skip
             split.to_parquet(draft / f"{role}.parquet")
 
     return make_once(folder, fill)
+
+
+def _label_names(
+    numbers: list[int | None], *, key: str, names: list[str]
+) -> dict[str, list[str | None]]:
+    return {key: [None if n is None or n < 0 else names[n] for n in numbers]}

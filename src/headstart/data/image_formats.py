@@ -17,15 +17,13 @@ ImageFile = str | Path | BinaryIO
 HEIF_EXTENSIONS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 # ISO/IEC 23008-12, annex B
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-# formats that the first bytes of a file tell
+# formats that first bytes tell
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000")
 RARE = ("EPS", "ICNS", "ICO", "PPM", "PSD")
 FIRST_BYTES = 16
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-# transparency, orientation and animation
-PNG_DISPLAYED = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}
-PNG_CHECKSUM = 4  # bytes
+PNG_DISPLAYED = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}  # transparency, turn, animation
 
 
 class HeifError(UnidentifiedImageError):
@@ -51,14 +49,9 @@ def may_be_image(path: Path) -> bool:
 
 def is_image(path: Path) -> bool:
     """Whether a file should be read as an image: by its extension, or without one by its first
-    bytes.
-
-    A file that cannot be opened counts as an image, so that reading it gives the reason.
-    """
-    if has_image_extension(path):
-        return True
-    if not may_be_image(path):
-        return False
+    bytes. One that cannot be opened counts as an image, so that reading it gives the reason."""
+    if has_image_extension(path) or not may_be_image(path):
+        return has_image_extension(path)
     try:
         start = first_bytes(path)
     except OSError:
@@ -67,8 +60,7 @@ def is_image(path: Path) -> bool:
 
 
 def detect_format(start: bytes, formats: Sequence[str] = COMMON + RARE) -> str:
-    """Pillow's name of the format that a file with these first bytes has; "" if none of
-    `formats`."""
+    """Pillow's name of the format of a file with these first bytes; "" if none of `formats`."""
     Image.init()
     for name in formats:
         accepts = Image.OPEN[name][1] if name in Image.OPEN else None
@@ -78,10 +70,8 @@ def detect_format(start: bytes, formats: Sequence[str] = COMMON + RARE) -> str:
 
 
 def open_image(source: ImageFile, formats: list[str] | None = None) -> Image.Image:
-    """Open an image file or binary stream without decoding it.
-
-    A PNG with damaged or very large ancillary chunks (texts, colour profile) is opened without
-    them.
+    """Open an image file or binary stream without decoding it; a PNG with damaged or very large
+    ancillary chunks (texts, colour profile) without them.
 
     Args:
         formats: formats to accept, by Pillow's names; None for all.
@@ -149,9 +139,9 @@ def _displayed_chunks(file: BinaryIO) -> bytes:
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
         if name not in PNG_CRITICAL | PNG_DISPLAYED:
-            file.seek(length + PNG_CHECKSUM, os.SEEK_CUR)
+            file.seek(length + 4, os.SEEK_CUR)
             continue
-        body, checksum = file.read(length), file.read(PNG_CHECKSUM)
-        if name in PNG_CRITICAL or zlib.crc32(name + body).to_bytes(PNG_CHECKSUM) == checksum:
+        body, checksum = file.read(length), file.read(4)
+        if name in PNG_CRITICAL or zlib.crc32(name + body).to_bytes(4) == checksum:
             png += [head, body, checksum]
     return b"".join(png)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
@@ -44,22 +43,21 @@ class ImagePathResolver:
             HeadstartError: the cell is not a path, but the image itself.
         """
         name = str(cell.get("path") or "") if isinstance(cell, dict) else cell
-        not_a_path = isinstance(name, bytes | bytearray | list)
-        if not_a_path or (isinstance(name, str) and not _may_be_path(name)):
-            raise self._not_a_path(cell)
-        path, problem = self._resolve(_strip_file_url(str(name)))
-        if isinstance(cell, dict) and not os.path.isfile(path):
-            raise self._not_a_path(cell)
+        is_path = not isinstance(name, bytes | bytearray | list)
+        if isinstance(name, str):
+            is_path = 0 < len(name) <= MAX_PATH_LENGTH and "\0" not in name
+        path, problem = self._resolve(str(name)) if is_path else ("", "")
+        if not is_path or (isinstance(cell, dict) and not os.path.isfile(path)):
+            content = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
+            raise HeadstartError(
+                f"{self.column} holds {content}, not paths of existing files; write each image to "
+                "a file, and the paths of the files into a column of their own"
+            )
         return path, problem
 
-    def _not_a_path(self, cell: object) -> HeadstartError:
-        content = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
-        return HeadstartError(
-            f"{self.column} holds {content}, not paths of existing files; write each image to a "
-            "file, and the paths of the files into a column of their own"
-        )
-
     def _resolve(self, name: str) -> tuple[str, str]:
+        if name.lower().startswith("file://"):
+            name = unquote(urlsplit(name).path)
         path = self.folder / name
         if "\\" in name and not path.exists():
             path = self.folder / name.replace("\\", "/")
@@ -99,14 +97,6 @@ def not_relative(path: str) -> str:
             "of the table"
         )
     return ""
-
-
-def _strip_file_url(name: str) -> str:
-    return unquote(urlsplit(name).path) if name.lower().startswith("file://") else name
-
-
-def _may_be_path(name: str) -> bool:
-    return bool(name) and len(name) <= MAX_PATH_LENGTH and "\0" not in name
 
 
 def images_folder(folder: str | None, table: Table) -> Path:
@@ -160,19 +150,17 @@ def list_image_table(
         if columns.key:
             keys[path] = row.key
     files = [path for by_label in parts.values() for paths in by_label.values() for path in paths]
-    _check_any_exists(files, first, table, folder)
+    if files and not any(map(os.path.exists, files)):
+        reason = not_relative(first)
+        advice = reason and f"{printable(first)}: {reason}"
+        raise HeadstartError(
+            f"{table.path}: none of its files exists, such as "
+            + (
+                advice
+                or f"{printable(files[0])}; expected paths relative to {quoted(str(folder))}. Name "
+                "the folder that they are relative to with data.images, such as data.images = "
+                '"photos"'
+            )
+        )
     parts = parts or {"": {}}
     return {role: ClassFiles(folder, part, keys=keys) for role, part in parts.items()}, skipped
-
-
-def _check_any_exists(paths: Sequence[str], name: str, table: Table, folder: Path) -> None:
-    """Check that some file exists; `name` is how the table names the first."""
-    if not paths or any(map(os.path.exists, paths)):
-        return
-    start = f"{table.path}: none of its files exists, such as "
-    if reason := not_relative(name):
-        raise HeadstartError(f"{start}{printable(name)}: {reason}")
-    raise HeadstartError(
-        f"{start}{printable(paths[0])}; expected paths relative to {quoted(str(folder))}. "
-        'Name the folder that they are relative to with data.images, such as data.images = "photos"'
-    )
