@@ -17,6 +17,7 @@ import pytest
 from headstart.catalogue import read_recipe
 from headstart.cli import main
 from headstart.commands.run import run
+from headstart.evaluate.events import Event
 from headstart.report.folder import checkpoints_of
 from headstart.report.progress import Progress
 from headstart.report.report import Report
@@ -116,10 +117,11 @@ def test_a_stopped_run_says_what_the_same_command_will_do(
 ) -> None:  # fmt: skip
     told, path = Progress.tell, recipe("texts")
 
-    def tell(self: Progress, found: dict[str, Any]) -> None:
-        told(self, found)
-        if found["event"] == event and (
-            event == "strategy" or (found["phase"], found["epoch"]) == (2, 2)
+    def tell(self: Progress, happened: Event) -> None:
+        told(self, happened)
+        line = happened.to_json()
+        if line["event"] == event and (
+            event == "strategy" or (line["phase"], line["epoch"]) == (2, 2)
         ):
             raise stop
 

@@ -38,7 +38,7 @@ def bare_loop(context: Context, losses: list[float] | None = None, ready: bool =
     network = context.network.to(device).train()
     blocks = Blocks(network)
     blocks.open(phase)
-    steps = optimizer(blocks.groups(phase, recipe.train.weight_decay), recipe.train)
+    steps = optimizer(blocks, phase, recipe.train)
     sizes = context.augmenting_preprocessor.sizes(context.train.items)
     batches = Batches(len(context.train), context.batch_size, 1, recipe.seed, 0, sizes=sizes)
     loader: Iterable[dict[str, Any]] = loader_of(context, batches)

@@ -13,18 +13,18 @@ import json
 import os
 import sys
 import time
-from typing import Any
 
 import psutil
 
+from headstart.evaluate.events import Event
 from headstart.report.progress import Progress
 
 
 class Until(Progress):
     """Ends the process at the first step."""
 
-    def tell(self, event: dict[str, Any]) -> None:
-        if event["event"] in ("step", "extracting"):
+    def tell(self, event: Event) -> None:
+        if event.passing:
             said()
 
 

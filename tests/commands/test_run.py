@@ -16,7 +16,6 @@ from safetensors.numpy import save_file
 import headstart
 from headstart.catalogue import read_recipe
 from headstart.commands import outcome
-from headstart.commands import run as run_module
 from headstart.errors import HeadstartError
 from headstart.evaluate.paired_tests import holm, sign_flip_test
 from headstart.evaluate.results import Epoch
@@ -145,9 +144,11 @@ def test_a_full_disk_leaves_nothing_half_written(
     ids=["tensors", "text"],
 )
 def test_a_write_beyond_the_size_limit_is_one_sentence(
-    write: Callable[[Path], object], write_recipe: WriteRecipe, tmp_path: Path
+    write: Callable[[Path], object], write_recipe: WriteRecipe
 ) -> None:
     import resource
+
+    from headstart.report.folder import run_directory
 
     recipe = read_recipe(write_recipe())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -155,9 +156,9 @@ def test_a_write_beyond_the_size_limit_is_one_sentence(
     try:
         with (
             pytest.raises(HeadstartError, match="could not be written: file too large"),
-            run_module._writable(recipe),
+            run_directory(recipe) as folder,
         ):
-            write(tmp_path / "file")
+            write(folder / "file")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
 
 import pytest
 
+from headstart.evaluate.events import BestSoFar, EpochDone, StepDone, StrategyStarted
+from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.report.progress import Progress
 from headstart.runtime import bars
 from headstart.runtime.bars import Bar
@@ -30,26 +31,19 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def step(phase: int, epoch: int, seen: int) -> dict[str, Any]:
-    return {
-        "event": "step",
-        "phase": phase,
-        "epoch": epoch,
-        "epochs": 2,
-        "seen": seen,
-        "of": 40,
-        "examples_per_second": 9,
-    }
+def step(phase: int, epoch: int, seen: int) -> StepDone:
+    return StepDone(phase, epoch, epochs=2, seen=seen, of=40, examples_per_second=9)
 
 
-def ended(phase: int, epoch: int) -> dict[str, Any]:
-    scores = {"selection_accuracy": 0.75, "metric": "accuracy", "best": 0.75}
-    return {"event": "epoch", "phase": phase, "epoch": epoch, "epochs": 2, "loss": 0.5, **scores}
+def ended(phase: int, epoch: int) -> EpochDone:
+    record = EpochRecord(phase=phase, epoch=epoch, loss=0.5, selection_accuracy=0.75)
+    best = BestSoFar("accuracy", 0.75, Epoch(phase=phase, epoch=epoch))
+    return EpochDone(2, record, best)
 
 
 def test_a_phase_is_a_bar_with_the_time_left_and_then_a_line(terminal: Terminal) -> None:
     progress = Progress(terminal)
-    progress.tell({"event": "strategy", "name": "fine_tune"})
+    progress.tell(StrategyStarted("fine_tune"))
     for event in (step(1, 1, 20), step(1, 1, 40), ended(1, 1), step(1, 2, 40), ended(1, 2)):
         progress.tell(event)
     lines = terminal.shown()
@@ -61,7 +55,7 @@ def test_a_phase_is_a_bar_with_the_time_left_and_then_a_line(terminal: Terminal)
 
 def test_a_phase_that_stops_early_leaves_its_line_too(terminal: Terminal) -> None:
     progress = Progress(terminal)
-    progress.tell({"event": "strategy", "name": "lp_ft"})
+    progress.tell(StrategyStarted("lp_ft"))
     for event in (step(1, 1, 40), ended(1, 1), step(2, 1, 20)):
         progress.tell(event)
     progress.text("done")

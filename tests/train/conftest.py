@@ -11,6 +11,7 @@ import torch
 
 from headstart.checks.leaks import Leaks
 from headstart.data.dataset import Dataset, Examples
+from headstart.evaluate.events import OnEvent, ignore
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.preprocessor import stack
@@ -18,7 +19,7 @@ from headstart.models.vision import vision_network
 from headstart.recipe import Augment, Data, Model, Preprocessing, Recipe, Train, Transfer
 from headstart.runtime.machine import Machine
 from headstart.tasks import task_for
-from headstart.train.context import Context, OnEvent, ignore
+from headstart.train.context import Context
 from headstart.transfer.plan import Phase, Plan
 
 

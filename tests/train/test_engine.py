@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import Event
 from headstart.evaluate.results import Epoch
 from headstart.models.blocks import Blocks
 from headstart.models.image_preprocessor import POLICIES, ImagePreprocessor
@@ -61,7 +62,7 @@ def test_each_phase_opens_its_blocks_and_no_others(make_context: MakeContext) ->
         tune(make_context(network, Plan("one", (phase,)), selection=None))
         states.append(state(network))
     twice = small_network("test_vit")
-    rows: list[dict[str, Any]] = []
+    rows: list[Event] = []
     plan = Plan("two", (Phase("head", {"head": 0.1}, 1), Phase("stem", {"stem": 0.1}, 1)))
     history = tune(make_context(twice, plan, selection=None, on_event=rows.append))
     assert moved(states[0], states[1]) == set(network.partition["head"])
@@ -137,7 +138,7 @@ def test_the_best_epoch_is_kept(make_context: MakeContext) -> None:
             Phase("bad", {"head": 50.0}, 1),
         ),
     )
-    rows: list[dict[str, Any]] = []
+    rows: list[Event] = []
     context = make_context(network, plan, train=60, selection=30, on_event=rows.append)
     history = tune(context)
     accuracies = [row.selection("accuracy") for row in history.epochs]
@@ -149,7 +150,7 @@ def test_the_best_epoch_is_kept(make_context: MakeContext) -> None:
     again = logits(context, context.selection)
     assert np.mean(again.argmax(1) == context.selection.labels) == pytest.approx(accuracies[0])
     assert history.examples_per_second
-    assert {row["event"] for row in rows} == {"step", "epoch"}
+    assert {row.kind for row in rows} == {"step", "epoch"}
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make_context: MakeContext) -> None:

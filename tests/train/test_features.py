@@ -18,6 +18,7 @@ import torch
 from headstart.data.cache import STALE_SECONDS
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import Event, FeaturesDone
 from headstart.models.network import Network
 from headstart.models.spec import Origin
 from headstart.train.context import Context
@@ -58,9 +59,9 @@ class LastChanged(Pixels):
         return super().fingerprint("99" if item == "19" else item)
 
 
-class Log(list[dict[str, Any]]):
+class Log(list[Event]):
     def computed(self) -> list[int]:
-        return [event["computed"] for event in self if event["event"] == "features"]
+        return [event.computed for event in self if isinstance(event, FeaturesDone)]
 
 
 def test_each_example_passes_through_the_network_once(
@@ -85,7 +86,8 @@ def test_exact_copies_are_computed_once(make_context: MakeContext) -> None:
     twice = replace(examples(6), digests=DIGESTS[:3] * 2)
     found = rows(pretrained(), "train", twice, make_context(on_event=log.append))
     assert log.computed() == [3]
-    assert log[-1]["cached"] == 0
+    assert isinstance(log[-1], FeaturesDone)
+    assert log[-1].cached == 0
     np.testing.assert_array_equal(found[:3], found[3:])
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from headstart.data.dataset import Dataset, Examples
+from headstart.evaluate.events import Event, Extracting
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.models.text import text_network
@@ -75,13 +76,13 @@ def last(network: Network, blocks: int, epochs: int = 2) -> Phase:
 def test_the_weights_are_those_of_the_whole_network(
     name: str, blocks: int, bert: Path, unvaried: MakeContext
 ) -> None:
-    told: list[dict[str, Any]] = []
+    told: list[Event] = []
     entered, whole = made(name, bert), made(name, bert)
     phase = last(entered, blocks)
     plan = Plan("p", (phase,))
     context = unvaried(entered, plan, selection=None, on_event=told.append)
     tune(context)
-    assert any(event["event"] == "extracting" for event in told)
+    assert any(isinstance(event, Extracting) for event in told)
     assert frozen_prefix(context, phase) is not None
     tune(varied(unvaried(whole, plan, selection=None)))
     for (key, one), other in zip(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
-import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +13,17 @@ import numpy as np
 from headstart.catalogue import read_recipe
 from headstart.commands.plan import describe
 from headstart.data.dataset import concatenate
-from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import Note, ResultScored, StrategyStarted
 from headstart.evaluate.results import Result, Scores
 from headstart.models.baselines import baselines, majority
 from headstart.recipe import Baseline, Recipe
-from headstart.recipe.training import NO_EFFECT_ON_RESULT
-from headstart.report.folder import SPLIT, check_free, checkpoints_of, run_directory
+from headstart.report.folder import (
+    check_free,
+    checkpoints_of,
+    note_on_other_data,
+    run_directory,
+)
 from headstart.report.progress import Progress
 from headstart.report.report import Report
 from headstart.report.trackers import check_trackers, tracked
@@ -50,8 +50,8 @@ def run(
         HeadstartError: anything the user can mend; no run directory is left half-written.
     """
     recipe = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, overrides)
-    check_free(recipe)
     check_trackers(recipe.train.trackers)
+    check_free(recipe)
     machine = start()
     is_main = machine.rank == 0
     progress = progress if progress is not None and is_main else Progress(io.StringIO())
@@ -59,13 +59,12 @@ def run(
     from headstart.commands.outcome import report_of, write_run
     from headstart.runtime.processes import wait
 
-    context = _note_changes(prepare(recipe, machine, on_event=progress.tell))
+    context = prepare(recipe, machine, on_event=progress.tell)
+    if note := note_on_other_data(recipe, context.dataset):
+        context = context.with_notes(note)
     rivals = [_rival(other, context) for other in context.recipe.evaluate.baselines]
     progress.text(describe(context))
-    with (
-        _writable(recipe),
-        run_directory(recipe) if is_main else nullcontext(Path(recipe.output)) as folder,
-    ):
+    with run_directory(recipe, is_main) as folder:
         if is_main:
             progress.log_to(folder / "log.jsonl")
         trackers = recipe.train.trackers if is_main else ()
@@ -80,33 +79,6 @@ def run(
     wait()
     progress.text(report.summary())
     return report
-
-
-def _note_changes(context: Context) -> Context:
-    """The same with a note if the run takes the place of one on other data.
-
-    Raises:
-        HeadstartError: it would learn from examples that the earlier run was tested on.
-    """
-    folder = Path(context.recipe.output)
-    if not (folder / SPLIT).is_file():
-        return context
-    changes = changes_since(context.dataset, folder / SPLIT)
-    if changes.leaked:
-        raise HeadstartError(
-            f"output: {folder} is a run of this recipe on other data ({changes.difference}), and "
-            f"{len(changes.leaked)} of its {changes.tested} test examples (such as "
-            f"{changes.leaked[0]}) would now be learned from, so that the figures of both could "
-            f"not be compared. Keep its parts with data.split.file={folder / SPLIT} "
-            f"data.split.new=train output={folder}-2; or split anew with output={folder}-2; or "
-            f"move {folder} away"
-        )
-    if not changes.difference:
-        return context
-    return context.with_notes(
-        f"the run in {folder}, whose place this one takes, had other data: {changes.difference}; "
-        "its test examples stay unseen"
-    )
 
 
 def _rival(other: Baseline, context: Context) -> Context | str:
@@ -140,7 +112,7 @@ def _beside(context: Context, rivals: list[Context | str]) -> tuple[list[Scored]
         except HeadstartError as error:
             name = rival.recipe.transfer.strategy if isinstance(rival, Context) else rival
             failed.append(f"evaluate.baselines: {name} gave no result: {error}")
-            context.on_event({"event": "note", "note": failed[-1]})
+            context.on_event(Note(failed[-1]))
     return results, failed
 
 
@@ -157,21 +129,15 @@ def _train(context: Context, name: str) -> Scored:
     from headstart.train.learn import learn, merge_adapters, probabilities
 
     strategy, network = context.recipe.transfer.strategy, context.network
-    context.on_event({"event": "strategy", "name": strategy})
+    context.on_event(StrategyStarted(strategy))
     checkpoints = None
     if context.plan.tuned:
-        checkpoints = Checkpoints(
-            checkpoints_of(context.recipe) / name,
-            _depends_on(context),
-            context.recipe.train.checkpoint_seconds,
-            context.on_event,
-        )
+        checkpoints = Checkpoints(context, checkpoints_of(context.recipe) / name)
         done = checkpoints.latest()
         if done and RESULT in done.state:
             merge_adapters(context)
             network.net.load_state_dict(done.tensors["network"])
-            note = f"{strategy} was finished before the interruption"
-            context.on_event({"event": "note", "note": note})
+            context.on_event(Note(f"{strategy} was finished before the interruption"))
             rows = done.tensors["probabilities"]["rows"].numpy()
             return Result.model_validate(done.state[RESULT]), rows
     history = learn(context, checkpoints)
@@ -195,21 +161,8 @@ def _train(context: Context, name: str) -> Scored:
             "probabilities": {"rows": torch.from_numpy(test)},
         }
         checkpoints.save(RESULT, {RESULT: result.model_dump(mode="json")}, tensors)
-    accuracy = result.test.accuracy.value
-    context.on_event({"event": "result", "name": strategy, "test_accuracy": accuracy})
+    context.on_event(ResultScored(strategy, result.test.accuracy.value))
     return result, test
-
-
-def _depends_on(context: Context) -> dict[str, str | None]:
-    """What the checkpoints of a training hold for: others do not serve it."""
-    recipe = context.recipe.model_copy(update={"search": None})
-    origin = context.network.spec.pretrained
-    return {
-        "the recipe": recipe.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
-        **{f"the {role} part": part.sequence() for role, part in context.dataset.parts().items()},
-        "the weights": origin.sha256 if origin else None,
-        "the number format": context.precision,
-    }
 
 
 def _held_out(context: Context) -> np.ndarray | None:
@@ -233,7 +186,7 @@ def _baseline(name: str, context: Context) -> Scored:
     probabilities = from_main(baselines.get(name))(dataset, context.recipe.seed)
     seconds = time.perf_counter() - started
     test = _score(context, probabilities)
-    context.on_event({"event": "result", "name": name, "test_accuracy": test.accuracy.value})
+    context.on_event(ResultScored(name, test.accuracy.value))
     return Result(name=name, test=test, seconds=seconds), probabilities
 
 
@@ -243,29 +196,3 @@ def _score(context: Context, probabilities: np.ndarray) -> Scores:
 
     dataset, resamples = context.dataset, context.recipe.evaluate.bootstrap
     return score(dataset.test.labels, probabilities, dataset.labels, resamples, majority(dataset))
-
-
-@contextmanager
-def _writable(recipe: Recipe) -> Iterator[None]:
-    """Turn a write that the system stopped (a full disk, a quota, a size limit) into one
-    sentence."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        code = error.errno if isinstance(error, OSError) else _system_code(error)
-        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise HeadstartError(
-            f"output: {recipe.output} could not be written: {os.strerror(code).lower()}. Free "
-            "some space or raise the limit and run it again, or give another place with "
-            "output=NAME"
-        ) from error
-
-
-def _system_code(error: Exception) -> int | None:
-    """The system's error number that safetensors quotes, as in "I/O error: File too large (os error
-    27)"."""
-    quoted = re.search(r"os error (\d+)", str(error))
-    return int(quoted[1]) if quoted else None

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tomli_w
 
 from headstart.catalogue import read_recipe
 from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.evaluate.events import EpochDone, Event, ProbeScored
 from headstart.files import lock, write_text
 from headstart.recipe import Recipe
 from headstart.recipe.search import Range, Search, Values
@@ -227,9 +228,9 @@ def _score(
     metric = recipe.train.metric
     scores: list[float] = []
 
-    def on_event(event: dict[str, Any]) -> None:
-        if event["event"] in ("epoch", "probe") and f"selection_{metric}" in event:
-            scores.append(score_of(event[f"selection_{metric}"], metric))
+    def on_event(event: Event) -> None:
+        if isinstance(event, EpochDone | ProbeScored) and event.selection(metric) is not None:
+            scores.append(score_of(event.selection(metric), metric))
             trial.report(max(scores), len(scores))
             if trial.should_prune():
                 raise optuna.TrialPruned

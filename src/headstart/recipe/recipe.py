@@ -122,6 +122,13 @@ class Recipe(Section):
             }
         )
 
+    def with_strategy(self, strategy: str) -> Recipe:
+        """A copy with another strategy, and without a classifier that only frozen features have."""
+        head = self.model.head
+        if head.is_estimator and strategy != FROZEN:
+            head = head.model_copy(update={"classifier": None, "options": {}})
+        return self.with_changes(transfer={"strategy": strategy}, model={"head": head})
+
     @property
     def rivals(self) -> tuple[Baseline, ...]:
         """What stands beside the recipe's own strategy, which never stands beside itself."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
+from headstart.data.dataset import Dataset
+from headstart.data.split_file import changes_since
 from headstart.errors import HeadstartError
 from headstart.files import atomic, beside, remove, try_lock
 from headstart.recipe import Recipe
-from headstart.recipe.renamed import with_current_names, without_warnings
+from headstart.recipe.differences import differences
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
 
 # what lies in it under these names
@@ -40,12 +42,11 @@ def check_free(recipe: Recipe) -> None:
         return
     way_out = "Give another place with output=NAME, or move this one away"
     try:
-        theirs = _read_recipe(folder)
+        differing = differences(folder / RECIPE, recipe)
     except (OSError, ValueError):
         raise HeadstartError(
             f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}"
         ) from None
-    differing = _differences(theirs, recipe.resolved())
     if differing:
         raise HeadstartError(
             f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}"
@@ -82,27 +83,17 @@ def _check_unfinished(recipe: Recipe) -> None:
             f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it "
             "away, or give another place with output=NAME"
         )
+    ignored = ("output", *(f"train.{key}" for key in NO_EFFECT_ON_RESULT))
     try:
-        theirs = _read_recipe(folder)
+        differing = differences(folder / RECIPE, recipe, ignored)
     except (OSError, ValueError):  # then the checkpoints themselves tell whose they are
         return
-    ours = recipe.resolved()
-    if not isinstance(theirs.get("train"), dict):
-        return
-    for key in NO_EFFECT_ON_RESULT:
-        theirs["train"].pop(key, None)
-        ours["train"].pop(key, None)
-    if differing := _differences(theirs, ours):
+    if differing:
         raise HeadstartError(
             f"output: an unfinished run of {recipe.output} was begun with another recipe "
             f"({_few(differing)}). Undo the change to go on with that run; or begin anew: delete "
             f"{folder}, or give another place with output=NAME"
         )
-
-
-def _read_recipe(folder: Path) -> dict[str, Any]:
-    with without_warnings():
-        return with_current_names(tomllib.loads((folder / RECIPE).read_text(encoding="utf-8")))
 
 
 def _few(differing: list[str]) -> str:
@@ -111,44 +102,81 @@ def _few(differing: list[str]) -> str:
     )
 
 
-def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted({*theirs, *ours} - ({"output"} if not prefix else set())):
-        there, here = theirs.get(key), ours.get(key)
-        if isinstance(there, dict) and isinstance(here, dict):
-            found += _differences(there, here, f"{prefix}{key}.")
-        elif there != here:
-            found.append(f"{prefix}{key}: {_shown(there)} there, {_shown(here)} here")
-    return found
+def note_on_other_data(recipe: Recipe, dataset: Dataset) -> str | None:
+    """A note, if the run takes the place of one on other data.
 
-
-def _shown(value: Any) -> str:
-    return "unset" if value is None else repr(value)
+    Raises:
+        HeadstartError: it would learn from examples that the earlier run was tested on.
+    """
+    folder = Path(recipe.output)
+    if not (folder / SPLIT).is_file():
+        return None
+    changes = changes_since(dataset, folder / SPLIT)
+    if changes.leaked:
+        raise HeadstartError(
+            f"output: {folder} is a run of this recipe on other data ({changes.difference}), and "
+            f"{len(changes.leaked)} of its {changes.tested} test examples (such as "
+            f"{changes.leaked[0]}) would now be learned from, so that the figures of both could "
+            f"not be compared. Keep its parts with data.split.file={folder / SPLIT} "
+            f"data.split.new=train output={folder}-2; or split anew with output={folder}-2; or "
+            f"move {folder} away"
+        )
+    return changes.difference and (
+        f"the run in {folder}, whose place this one takes, had other data: {changes.difference}; "
+        "its test examples stay unseen"
+    )
 
 
 @contextmanager
-def run_directory(recipe: Recipe) -> Iterator[Path]:
+def run_directory(recipe: Recipe, is_main: bool = True) -> Iterator[Path]:
     """Yield a new folder to write a run into. It becomes the run directory when the block ends, in
     place of an earlier run of the same recipe, and is removed if the block fails.
 
     Checkpoints beside it stay if the block is interrupted. They are removed when it ends, and after
     an error that would come again.
 
+    Args:
+        is_main: whether this process writes the run; the others get the name of the run directory.
+
     Raises:
-        HeadstartError: another process is writing the same run, or the folder cannot be made.
+        HeadstartError: another process is writing the same run, the folder cannot be made, or the
+            system stopped a write.
     """
     place = Path(recipe.output)
     old = beside(place, "old")
-    with _locked(place):
-        check_free(recipe)  # another run may have ended there meanwhile
-        with _checkpoints(recipe), atomic(place, exclusive=True) as draft:
-            draft.mkdir()
-            shutil.copyfile(checkpoints_of(recipe) / RECIPE, draft / RECIPE)
-            yield draft
+    with _explained_write_errors(place):
+        if not is_main:
+            yield place
+            return
+        with _locked(place):
+            check_free(recipe)  # another run may have ended there meanwhile
+            with _checkpoints(recipe), atomic(place, exclusive=True) as draft:
+                draft.mkdir()
+                shutil.copyfile(checkpoints_of(recipe) / RECIPE, draft / RECIPE)
+                yield draft
+                remove(old)
+                if place.exists():
+                    place.rename(old)
             remove(old)
-            if place.exists():
-                place.rename(old)
-        remove(old)
+
+
+@contextmanager
+def _explained_write_errors(place: Path) -> Iterator[None]:
+    """Turn a write that the system stopped (a full disk, a quota, a size limit) into one
+    sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        quoted = re.search(r"os error (\d+)", str(error))  # how safetensors states the number
+        code = error.errno if isinstance(error, OSError) else quoted and int(quoted[1])
+        if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise HeadstartError(
+            f"output: {place} could not be written: {os.strerror(code).lower()}. Free some space "
+            "or raise the limit and run it again, or give another place with output=NAME"
+        ) from error
 
 
 @contextmanager

@@ -7,26 +7,34 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
+from headstart.evaluate.events import (
+    EpochDone,
+    Event,
+    Extracting,
+    FeaturesDone,
+    Note,
+    OnEvent,
+    StepDone,
+    StrategyStarted,
+)
 from headstart.runtime.bars import Bar
 
 QUIET_SECONDS = 30.0  # between two lines about steps when the output is no terminal
-PASSING = ("step", "extracting")  # events that come by the hundred
 
 
 class Progress:
-    """Takes events (plain dicts with an "event") and plain text."""
+    """Takes events and plain text."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._live = self._out.isatty()
         self._log: Path | None = None
-        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._listeners: list[OnEvent] = []
         self._title = ""
-        self._epoch: dict[str, Any] = {}
+        self._epoch: EpochDone | None = None
         self._bar: Bar | None = None
         self._epoch_line = ""
         self._printed = time.monotonic()
@@ -35,7 +43,7 @@ class Progress:
         """Also write every event but passing ones to this file, as JSON lines."""
         self._log = path
 
-    def also(self, on_event: Callable[[dict[str, Any]], None]) -> None:
+    def also(self, on_event: OnEvent) -> None:
         """Also send every event there."""
         self._listeners.append(on_event)
 
@@ -44,22 +52,20 @@ class Progress:
         self._end_bar()
         self._print(text)
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def tell(self, event: Event) -> None:
         """An event of the engine or the runner."""
         for on_event in self._listeners:
             on_event(event)
-        if event["event"] not in PASSING and self._log is not None:
+        if not event.passing and self._log is not None:
+            line = {"time": round(time.time(), 3), **event.to_json()}
             with self._log.open("a", encoding="utf-8") as file:
-                file.write(
-                    json.dumps({"time": round(time.time(), 3), **event}, ensure_ascii=False) + "\n"
-                )
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         if self._live:
             self._draw(event)
-        elif event["event"] not in PASSING or time.monotonic() - self._printed > QUIET_SECONDS:
-            shown = {
-                key: value for key, value in event.items() if key != "lr"
-            }  # a rate for each block fills the screen
-            self._print(json.dumps(_short(shown), ensure_ascii=False))
+        elif not event.passing or time.monotonic() - self._printed > QUIET_SECONDS:
+            line = event.to_json()
+            line.pop("lr", None)  # a rate for each block fills the screen
+            self._print(json.dumps(_short(line), ensure_ascii=False))
             self._printed = time.monotonic()
 
     def _print(self, line: str) -> None:
@@ -68,50 +74,43 @@ class Progress:
         except BrokenPipeError:  # nobody reads on; the run is worth more than its lines
             self._out = io.StringIO()
 
-    def _draw(self, event: dict[str, Any]) -> None:
-        match event["event"]:
-            case "strategy":
+    def _draw(self, event: Event) -> None:
+        match event:
+            case StrategyStarted():
                 self._end_bar()
-                self._title, self._epoch = event["name"], {}
-            case "step":
-                if self._epoch.get("phase", event["phase"]) != event["phase"]:
+                self._title, self._epoch = event.name, None
+            case StepDone():
+                if self._epoch and self._epoch.record.phase != event.phase:
                     self._end_bar()
-                done = (event["epoch"] - 1) * event["of"] + event["seen"]
-                self._progress(done, event["epochs"] * event["of"], self._about(event))
-            case "epoch":
-                self._epoch = event
-                self._epoch_line = self._about(event)
-                if event["epoch"] == event["epochs"]:
+                done = (event.epoch - 1) * event.of + event.seen
+                title = self._about(event.phase, event.epoch, event.epochs)
+                self._progress(done, event.epochs * event.of, title)
+            case EpochDone():
+                self._epoch, record = event, event.record
+                self._epoch_line = self._about(record.phase, record.epoch, event.epochs)
+                if record.epoch == event.epochs:
                     self._end_bar()
-            case "extracting":
-                self._progress(
-                    event["seen"], event["of"], f"{self._title}  features of {event['part']}"
-                )
-            case "features":
+            case Extracting():
+                title = f"{self._title}  features of {event.part}"
+                self._progress(event.seen, event.of, title)
+            case FeaturesDone():
                 self.text(
-                    f"{self._title}  features of {event['part']}: {event['cached']} of "
-                    f"{event['of']} from the cache, {event['computed']} computed in "
-                    f"{event['seconds']:.1f} s"
+                    f"{self._title}  features of {event.part}: {event.cached} of {event.of} from "
+                    f"the cache, {event.computed} computed in {event.seconds:.1f} s"
                 )
-            case "note":
-                self.text(event["note"])
+            case Note():
+                self.text(event.note)
 
-    def _about(self, event: dict[str, Any]) -> str:
+    def _about(self, phase: int, epoch: int, epochs: int) -> str:
         """Where training stands, and what the last epoch came to."""
-        parts = [
-            self._title,
-            f"phase {event['phase']}",
-            f"epoch {event['epoch']}/{event['epochs']}",
-        ]
-        epoch = self._epoch
-        if "loss" in epoch:
-            parts.append(f"loss {epoch['loss']:.3f}")
-        if "selection_accuracy" in epoch:
-            metric = epoch["metric"]
+        parts = [self._title, f"phase {phase}", f"epoch {epoch}/{epochs}"]
+        if self._epoch:
+            parts.append(f"loss {self._epoch.record.loss:.3f}")
+        if self._epoch and self._epoch.best:
+            metric, best = self._epoch.best.metric, self._epoch.best.best
             named = "" if metric == "accuracy" else f" {metric.replace('_', ' ')}"
-            parts.append(
-                f"validation{named} {epoch[f'selection_{metric}']:.3f}, best {epoch['best']:.3f}"
-            )
+            value = self._epoch.selection(metric)
+            parts.append(f"validation{named} {value:.3f}, best {best:.3f}")
         return "  ".join(parts)
 
     def _progress(self, done: int, total: int, title: str) -> None:
@@ -129,7 +128,7 @@ class Progress:
             self._epoch_line = ""
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     """Floats cut to five figures, for reading."""
     if isinstance(value, float):
         return float(f"{value:.5g}")

@@ -7,19 +7,26 @@ first tracker that fails.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.errors import RecipeError, first_line
+from headstart.evaluate.events import (
+    EpochDone,
+    Event,
+    OnEvent,
+    ProbeScored,
+    ResultScored,
+    StrategyStarted,
+)
 from headstart.registry import unknown
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
 FOLDER = "trackers"  # in the run directory, for those that write files
-TRACKED = ("epoch", "probe", "result")  # events
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -45,9 +52,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def tracked(
-    names: Sequence[str], config: Mapping[str, object], folder: Path
-) -> Iterator[Callable[[dict[str, Any]], None]]:
+def tracked(names: Sequence[str], config: Mapping[str, object], folder: Path) -> Iterator[OnEvent]:
     """A function that takes the events of a run; their numbers arrive at each tracker under
     `strategy/key`, one step an event.
 
@@ -60,17 +65,17 @@ def tracked(
     trackers = [_open(name, config, folder) for name in names]
     strategy, steps = "", Counter[str]()
 
-    def on_event(event: dict[str, Any]) -> None:
+    def on_event(event: Event) -> None:
         nonlocal strategy
-        if event["event"] == "strategy":
-            strategy = event["name"]
-        if event["event"] not in TRACKED:
+        if isinstance(event, StrategyStarted):
+            strategy = event.name
+        if not isinstance(event, EpochDone | ProbeScored | ResultScored):
             return
-        prefix = event.get("name") or strategy
+        prefix = event.name if isinstance(event, ResultScored) else strategy
         steps[prefix] += 1
         numbers = {
             f"{prefix}/{key}": value
-            for key, value in event.items()
+            for key, value in event.to_json().items()
             if isinstance(value, int | float)
         }
         for tracker in trackers:

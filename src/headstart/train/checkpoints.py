@@ -11,18 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from headstart.evaluate.events import Note
 from headstart.files import atomic, remove
+from headstart.recipe.training import NO_EFFECT_ON_RESULT
 from headstart.runtime.processes import from_main, rank_and_world
+from headstart.train.context import Context
 
 STATE = "state.json"
 FORMAT = 2  # raise it when what a checkpoint holds changes
@@ -34,28 +36,16 @@ Tensors = dict[str, dict[str, Tensor]]
 class Checkpoint:
     """A state as plain JSON values, and tensors in named groups."""
 
-    state: dict[str, Any]
+    state: dict[str, object]
     tensors: Tensors
 
 
 class Checkpoints:
-    """The checkpoints of one training in a folder of their own; they belong to `key` and serve no
-    other.
+    """The checkpoints of one training, in a folder of their own."""
 
-    Args:
-        key: what the training depends on.
-        seconds: least time between two of them.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        key: Mapping[str, Any],
-        seconds: float,
-        tell: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self._folder, self._seconds, self._tell = folder, seconds, tell
-        self._key = {"the format of checkpoints": FORMAT, **key}
+    def __init__(self, context: Context, folder: Path) -> None:
+        self._folder, self._key, self._on_event = folder, _key(context), context.on_event
+        self._seconds = context.recipe.train.checkpoint_seconds
         self._saved = time.monotonic()
 
     @from_main
@@ -64,7 +54,7 @@ class Checkpoints:
         return time.monotonic() - self._saved >= self._seconds
 
     def save(
-        self, name: str, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
+        self, name: str, state: Mapping[str, object], tensors: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
         """Write a checkpoint; names sort in the order of time.
 
@@ -73,7 +63,7 @@ class Checkpoints:
         if rank_and_world()[0] == 0:
             try:
                 with atomic(self._folder / name, exclusive=True) as draft:
-                    self._write(draft, dict(state), tensors)
+                    self._write(draft, state, tensors)
                 for old in self._whole()[KEPT:]:
                     remove(old)
             except (OSError, SafetensorError) as error:
@@ -122,7 +112,7 @@ class Checkpoints:
         return Checkpoint(saved["state"], groups)
 
     def _note(self, note: str) -> None:
-        self._tell({"event": "note", "note": note})
+        self._on_event(Note(note))
 
     def _whole(self) -> list[Path]:
         """Folders that were renamed, the newest first."""
@@ -133,7 +123,7 @@ class Checkpoints:
         return []
 
     def _write(
-        self, draft: Path, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]
+        self, draft: Path, state: Mapping[str, object], tensors: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
         draft.mkdir(parents=True)
         files = {}
@@ -147,6 +137,19 @@ class Checkpoints:
             {"key": self._key, "files": files, "state": state}, ensure_ascii=False
         ).encode()
         (draft / STATE).write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def _key(context: Context) -> dict[str, object]:
+    """What the checkpoints of a training depend on: they serve no other."""
+    recipe = context.recipe.model_copy(update={"search": None})
+    pretrained = context.network.spec.pretrained
+    return {
+        "the format of checkpoints": FORMAT,
+        "the recipe": recipe.with_changes(train=NO_EFFECT_ON_RESULT).digest(),
+        **{f"the {role} part": part.sequence() for role, part in context.dataset.parts().items()},
+        "the weights": pretrained.sha256 if pretrained else None,
+        "the number format": context.precision,
+    }
 
 
 def _digest(path: Path) -> str:

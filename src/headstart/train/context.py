@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.checks.leaks import Leaks
 from headstart.data.dataset import Dataset, Examples, concatenate
+from headstart.evaluate.events import OnEvent, ignore
 from headstart.evaluate.results import PhaseRecord
 from headstart.recipe import Recipe
 from headstart.runtime.machine import Machine
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from headstart.models.preprocessor import Preprocessor
     from headstart.train.decoded_cache import DecodedCache
 
-OnEvent = Callable[[dict[str, Any]], None]
 DECODED_SHARE = 0.25  # of the free memory may hold decoded training examples
-
-
-def ignore(event: dict[str, Any]) -> None:
-    """The listener of those who want no events."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +139,9 @@ class Context:
         )
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The settings that this run has, those that the recipe left open among them."""
-        settings: dict[str, Any] = {"precision": self.precision}
+        settings: dict[str, object] = {"precision": self.precision}
         if self.chooses_an_epoch:
             settings |= {"optimizer": self.recipe.train.optimizer, "batch_size": self.batch_size}
             settings |= self.recipe.non_defaults()

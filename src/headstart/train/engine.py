@@ -16,6 +16,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import Note, ProbeScored
 from headstart.evaluate.results import Epoch
 from headstart.runtime.processes import share_buffers
 from headstart.train.average import MovingAverage, towards_start
@@ -93,7 +94,7 @@ def _probe(context: Context, phase: Phase, state: TrainState) -> None:
             epoch,
             context.network.net.state_dict(),
         )
-        context.on_event({"event": "probe", "phase": state.phase + 1, **scores})
+        context.on_event(ProbeScored(state.phase + 1, scores))
     state.over = True
 
 
@@ -113,8 +114,7 @@ def _resume(context: Context, state: TrainState, checkpoints: Checkpoints) -> No
     if checkpoint is None:
         return
     state.restore(checkpoint, context.network, context.machine.rank)
-    note = f"going on from phase {state.phase + 1}, step {state.step}"
-    context.on_event({"event": "note", "note": note})
+    context.on_event(Note(f"going on from phase {state.phase + 1}, step {state.step}"))
 
 
 def _finish(context: Context, state: TrainState, start: dict[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from headstart.evaluate.events import BestSoFar
 from headstart.evaluate.metrics import metrics
 from headstart.evaluate.results import Epoch, EpochRecord
 
@@ -68,15 +69,9 @@ class BestEpoch:
         shown = {f"selection_{name}": value for name, value in scores.items()}
         return {**shown, "selection_loss": -minus_loss}
 
-    def so_far(self) -> dict[str, object]:
-        """For events: the best score and its epoch, once there is one."""
-        if self.epoch is None:
-            return {}
-        return {
-            "metric": self.metric,
-            "best": abs(self.score),
-            "best_at": self.epoch.model_dump(),
-        }
+    def so_far(self) -> BestSoFar | None:
+        """The best value and its epoch, once there is one."""
+        return BestSoFar(self.metric, abs(self.score), self.epoch) if self.epoch else None
 
 
 def epochs_since_best(epochs: Sequence[EpochRecord], metric: str) -> int:

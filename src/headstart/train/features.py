@@ -18,7 +18,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -27,6 +26,7 @@ from safetensors.numpy import save
 from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room, mark_used
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import Event, Extracting, FeaturesDone
 from headstart.files import atomic, remove
 from headstart.models.network import Network
 from headstart.runtime.bars import Bar
@@ -90,16 +90,8 @@ def extract(context: Context, part: str, examples: Examples) -> tuple[np.ndarray
     share = examples.take([missing[number] for number in mine])
     computed = _compute(context, part, share, len(missing), cache)
     parts = gather_to_main((mine, computed))
-    context.on_event(
-        {
-            "event": "features",
-            "part": part,
-            "of": len(examples),
-            "cached": cached,
-            "computed": len(missing),
-            "seconds": time.perf_counter() - started,
-        }
-    )
+    seconds = time.perf_counter() - started
+    context.on_event(FeaturesDone(part, len(examples), cached, len(missing), seconds))
     if not parts:
         return None, cached
     computed = assemble(parts)
@@ -127,9 +119,9 @@ def extract_with_bar(context: Context, part: str, examples: Examples) -> np.ndar
     title = f"features of {part}"
     with Bar(title, len(examples)) as bar:
 
-        def show(event: dict[str, Any]) -> None:
-            if event["event"] == "extracting":
-                bar.update(event["seen"], title)
+        def show(event: Event) -> None:
+            if isinstance(event, Extracting):
+                bar.update(event.seen, title)
 
         return extract(replace(context, on_event=show), part, examples)[0]
 
@@ -144,7 +136,7 @@ def _compute(
     context.network.to(context.device)
     try:
         for batch in features(context, examples.items):
-            _check(context, batch, examples.take(range(done, done + len(batch))))
+            _check(context, batch, examples, done)
             if not done:
                 rows = np.empty((len(examples), batch.shape[1]), np.float32)
             rows[done : done + len(batch)] = batch
@@ -154,24 +146,20 @@ def _compute(
                 kept = done
             seen = min(done * rank_and_world()[1], count)
             speed = seen / (time.perf_counter() - started)
-            context.on_event(
-                {
-                    "event": "extracting",
-                    "part": part,
-                    "seen": seen,
-                    "of": count,
-                    "examples_per_second": speed,
-                }
-            )
+            context.on_event(Extracting(part, seen, count, speed))
     finally:  # an interrupted extraction goes on from here
         if done > kept:
             cache.write(examples.digests[kept:done], rows[kept:done])
     return rows
 
 
-def _check(context: Context, batch: np.ndarray, examples: Examples) -> None:
-    """Refuse features that are not finite, and examples that have changed since they were read."""
-    for row, values in enumerate(batch):
+def _check(context: Context, batch: np.ndarray, examples: Examples, first: int) -> None:
+    """Refuse features that are not finite, and examples that have changed since they were read.
+
+    Args:
+        first: the row of the batch's first example.
+    """
+    for row, values in enumerate(batch, first):
         assert_unchanged(examples, row, context.preprocessor)
         if not np.isfinite(values).all():
             raise HeadstartError(

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import transformers
@@ -17,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl
 
 from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import EpochDone, StepDone
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
 from headstart.runtime.private import undo_compile
@@ -88,9 +88,7 @@ class PhaseRun(TrainerCallback):
         self._schedule.plateau |= state.plateau
         state.plateau = self._schedule.plateau
         self._first = state.step
-        self._optimizer = optimizer(
-            blocks.groups(phase, options.weight_decay, l2_sp is not None), options
-        )
+        self._optimizer = optimizer(blocks, phase, options, head_only=l2_sp is not None)
         if phase.carries or state.step:
             set_moments(self._optimizer, network.net, state.moments)
         self._penalty = l2_sp.of(blocks.pretrained(phase)) if l2_sp else None
@@ -156,18 +154,20 @@ class PhaseRun(TrainerCallback):
         factor = self._dry_run.factor if self._dry_run else None
         return (factor or self._schedule)(self._first + taken)
 
-    def on_epoch_begin(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_begin(self, *_: object, **__: object) -> None:
         self._batches.epoch, self._batches.start = divmod(self._state.step, self._batches.steps)
         if not self._batches.start:
             self._trainer.seen_loss.zero_()
         self._epoch_started = time.perf_counter()
         self._state.meter.start()
 
-    def on_step_begin(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(self, *_: object, **__: object) -> None:
         recipe, rank = self._context.recipe, self._context.machine.rank
         torch.manual_seed(seed_for(recipe.seed, self._state.phase, self._state.step, rank, 1))
 
-    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: object, state: object, control: TrainerControl, **_: object
+    ) -> None:
         count, steps, epoch = len(self._context.train), self._batches.steps, self._epoch
         self._state.step += 1
         done = (self._state.step - 1) % steps + 1
@@ -181,34 +181,28 @@ class PhaseRun(TrainerCallback):
         if done % max(steps // 10, 1) == 0:
             self._check_loss(done)
         self._context.on_event(
-            {
-                "event": "step",
-                "phase": self._state.phase + 1,
-                "epoch": epoch + 1,
-                "epochs": self._phase.epochs,
-                "seen": round(done * count / steps),
-                "of": count,
-                "examples_per_second": self._state.meter.examples_per_second,
-            }
+            StepDone(
+                phase=self._state.phase + 1,
+                epoch=epoch + 1,
+                epochs=self._phase.epochs,
+                seen=round(done * count / steps),
+                of=count,
+                examples_per_second=self._state.meter.examples_per_second,
+            )
         )
         if done < steps and done % CHECK_STEPS == 0:
             self._save_if_due()
 
-    def on_epoch_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(
+        self, args: object, state: object, control: TrainerControl, **_: object
+    ) -> None:
         self._trainer.seen_loss.item()  # waits for a GPU to have done it all
         self._state.meter.stop()
         if self._dry_run:
             return
         record = self._record()
         self._state.history.epochs.append(record)
-        self._context.on_event(
-            {
-                "event": "epoch",
-                "epochs": self._phase.epochs,
-                **record.model_dump(),
-                **self._state.best.so_far(),
-            }
-        )
+        self._context.on_event(EpochDone(self._phase.epochs, record, self._state.best.so_far()))
         self._state.over = self._epoch == self._phase.epochs
         if not self._state.over and self._out_of_patience():
             self._state.over = control.should_training_stop = True

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import psutil
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from headstart.evaluate.events import Extracting
 from headstart.models.network import Network
 from headstart.runtime.machine import free_memory
 from headstart.train.context import Context
@@ -118,13 +118,7 @@ def frozen_prefix(context: Context, phase: Phase) -> FrozenPrefix | None:
                     return None
                 seen = done * BATCH + len(some)
                 speed = seen / (time.perf_counter() - started)
-                about = {
-                    "part": f"below {first}",
-                    "seen": seen,
-                    "of": len(items),
-                    "examples_per_second": speed,
-                }
-                context.on_event({"event": "extracting", **about})
+                context.on_event(Extracting(f"below {first}", seen, len(items), speed))
             return prefix if _agrees(context, prefix, [*rows[:4], *rows[-4:]]) else None
     # as manifold as networks
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError):
@@ -172,5 +166,5 @@ def _batch(made: list[Tensor], given: Tensor) -> Tensor:
     return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
 
 
-def _pass_on(given: Any, *_: Any, **__: Any) -> Any:
+def _pass_on(given: Tensor, *_: object, **__: object) -> Tensor:
     return given

@@ -13,6 +13,7 @@ from headstart.checks.sanity_checks import check_classes
 from headstart.data.dataset import Dataset, concatenate
 from headstart.data.unicode import quoted
 from headstart.errors import HeadstartError
+from headstart.evaluate.events import OnEvent, ignore
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
 from headstart.modalities import Modality
@@ -24,7 +25,7 @@ from headstart.recipe.transfer import AUTO
 from headstart.registry import unknown
 from headstart.runtime.machine import Machine
 from headstart.tasks import task_for
-from headstart.train.context import Context, OnEvent, ignore
+from headstart.train.context import Context
 from headstart.transfer.choice import choose
 from headstart.transfer.strategies import head_of, plan, strategies
 
@@ -138,10 +139,10 @@ def _choose_strategy(
     fit, tested = frozen_fit(frozen), len(frozen.dataset.test)
     low, high = wilson(round(fit.accuracy * tested), tested)
     choice = choose(len(frozen.dataset.train), fit, (high - low) / 2)
-    chosen = _with(recipe, choice.strategy)
+    chosen = recipe.with_strategy(choice.strategy)
     if choice.table == FROZEN:
         return chosen, choice.reason
-    seconds = training_seconds(prepare(_with(recipe, choice.table), machine, read))
+    seconds = training_seconds(prepare(recipe.with_strategy(choice.table), machine, read))
     return chosen, (
         f"{choice.reason}; {choice.table} would train for about {seconds:,.0f} s on this machine"
     )
@@ -204,13 +205,13 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
     head, strategy = head_of(recipe), strategies.get(recipe.transfer.strategy)
     model = recipe.with_changes(model={"head": head}).model
     network, notes = modality.network(model, dataset, strategy.pretrained)
+    if strategy.adapted:
+        adapters = recipe.transfer.adapters
+        add_adapters(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
     if head.is_estimator:
         if recipe.train.class_weights is not None or recipe.train.sampling == "balanced":
             sklearn_head.check_weights(head)
         sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
-    if strategy.adapted:
-        adapters = recipe.transfer.adapters
-        add_adapters(network, adapters.rank, adapters.alpha, adapters.dropout, adapters.targets)
     if recipe.transfer.freeze_statistics and not network.statistics:
         raise HeadstartError(
             f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
@@ -222,14 +223,6 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
             f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
         )
     return network, notes
-
-
-def _with(recipe: Recipe, strategy: str) -> Recipe:
-    """The recipe with another strategy, and no classifier that only frozen features have."""
-    head = recipe.model.head
-    if head.is_estimator and strategy != FROZEN:
-        head = head.model_copy(update={"classifier": None, "options": {}})
-    return recipe.with_changes(transfer={"strategy": strategy}, model={"head": head})
 
 
 def _check_metric(context: Context) -> None:

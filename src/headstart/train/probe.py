@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.errors import HeadstartError, first_line
+from headstart.evaluate.events import EpochDone
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
 from headstart.models.sklearn_head import fitted as fitted_classifier
@@ -208,10 +209,10 @@ def _by_gradient(
     balance = context.train.labels if options.sampling == "balanced" else None
     batches = Batches(len(targets), context.batch_size, 1, context.recipe.seed, 0, balance=balance)
     network.to(device)
+    schedule = LearningRate(options, batches.steps, phase.epochs)
     blocks = Blocks(network)
     blocks.open(phase)
-    steps = optimizer(blocks.groups(phase, options.weight_decay), options)
-    schedule = LearningRate(options, batches.steps, phase.epochs)
+    steps = optimizer(blocks, phase, options)
     scheduler = torch.optim.lr_scheduler.LambdaLR(steps, schedule)
     layers = sum(isinstance(layer, nn.Linear) for layer in network.head.modules())
     history = History(fitted=f"{'linear head' if layers == 1 else f'{layers} layers'} by gradient")
@@ -253,9 +254,7 @@ def _by_gradient(
             **scores,
         )
         history.epochs.append(record)
-        context.on_event(
-            {"event": "epoch", "epochs": phase.epochs, **record.model_dump(), **best.so_far()}
-        )
+        context.on_event(EpochDone(phase.epochs, record, best.so_far()))
         if (
             options.early_stopping
             and best.epoch
