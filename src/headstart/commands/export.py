@@ -1,12 +1,10 @@
-"""headstart export: a finished run as a file for other programs, kept only if it says what the run
-says."""
+"""headstart export: a finished run as a file for other programs, checked against the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,16 +14,19 @@ from headstart.inference.agreement import Agreement
 from headstart.inference.finished import finished
 from headstart.inference.loaded_model import NetworkModel
 from headstart.inference.predict import Predictor, load
+from headstart.models.preprocessor import Item
 from headstart.report.report import Report
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "hf": ".hf"}
 CHECKED, CALIBRATED, TRACED = 1_000, 256, 2  # examples
 BATCH = 32
+Items = Sequence[Item]
+Answers = dict[str, np.ndarray]  # probabilities of the checked examples by how to get them
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Where it lies, how it was checked and how to use it."""
+    """An exported file, how it agrees with the run, sizes, and how to load it."""
 
     path: Path
     agreement: Agreement
@@ -73,39 +74,39 @@ def export(
         raise HeadstartError(
             f"--out: {path} is there already; move it away, or give another name with --out"
         )
-    before = load(run)
-    (member,) = before.members
+    predictor = load(run)
+    (member,) = predictor.members
     if not isinstance(member, NetworkModel):
         raise HeadstartError(f"{run}: is an exported file already; expected the folder of a run")
-    checked, labels, calibrated = _examples(run, before, examples)
-    precision, own = member.precision, before.probabilities(checked)
-    exact = own
+    items, labels, calibration = _examples(run, predictor, examples)
+    precision, of_run = member.precision, predictor.probabilities(items)
+    exact = of_run
     if not member.in_float32:
         member.to_float32()
-        exact = before.probabilities(checked)
+        exact = predictor.probabilities(items)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path, exclusive=True) as draft:
-        answers = WRITERS[to](member, draft, path, checked, calibrated if int8 else [])
-        found = [Agreement(answer, exact, own, precision, labels) for answer in answers.values()]
-        for agreement in found:
+        answers = WRITERS[to](member, draft, path, items, calibration if int8 else [])
+        agreements = [
+            Agreement(answer, exact, of_run, precision, labels) for answer in answers.values()
+        ]
+        for agreement in agreements:
             agreement.check(run, f"{to} int8" if int8 else to, int8)
-        sizes = [_bytes(draft), _bytes(Path(run) / "model")]
-    return Exported(
-        path, max(found, key=lambda one: one.largest), sizes[0], sizes[1], tuple(answers)
-    )
+        sizes = _bytes(draft), _bytes(Path(run) / "model")
+    worst = max(agreements, key=lambda agreement: agreement.largest)
+    return Exported(path, worst, *sizes, tuple(answers))
 
 
 def _examples(
-    run: str, model: Predictor, given: Sequence[str]
-) -> tuple[list[Any], np.ndarray | None, list[Any]]:
-    """(Examples to check an export with, their classes if they are known, others to calibrate it
-    with)."""
+    run: str, predictor: Predictor, given: Sequence[str]
+) -> tuple[Items, np.ndarray | None, Items]:
+    """(examples to check an export with, their classes if known, others to calibrate it with)."""
     if given:
-        inputs = model.inputs_from_paths(list(given))
-        found = [example.item for example in inputs if not example.fault]
-        if len(found) < TRACED:
-            raise HeadstartError(f"--examples: found {len(found)}; expected at least {TRACED}")
-        return found[:CHECKED], None, found[:CALIBRATED]
+        inputs = predictor.inputs_from_paths(given)
+        items = [example.item for example in inputs if not example.fault]
+        if len(items) < TRACED:
+            raise HeadstartError(f"--examples: found {len(items)}; expected at least {TRACED}")
+        return items[:CHECKED], None, items[:CALIBRATED]
     try:
         dataset = finished(run).dataset
     except HeadstartError as error:
@@ -113,85 +114,61 @@ def _examples(
             f"{run}: its examples, which an export is checked with, cannot be read ({error}); "
             "give others with --examples"
         ) from None
-    test, train = dataset.test, dataset.train
-    rows = _spread(len(test), CHECKED)
-    checked, calibrated = (
-        [test.items[row] for row in rows],
-        [train.items[row] for row in _spread(len(train), CALIBRATED)],
+    test, train = (
+        part.take(np.unique(np.linspace(0, len(part) - 1, min(len(part), count)).round()))
+        for part, count in ((dataset.test, CHECKED), (dataset.train, CALIBRATED))
     )
-    return checked, test.labels[rows], calibrated
-
-
-def _spread(n: int, count: int) -> list[int]:
-    """Up to `count` of n rows, evenly spaced."""
-    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int)).tolist()
-
-
-# probabilities of the checked examples by the line that tells how to get them
-Answers = dict[str, np.ndarray]
+    return list(test.items), test.labels, list(train.items)
 
 
 def _onnx(
-    member: NetworkModel, draft: Path, path: Path, checked: list[Any], calibrated: list[Any]
+    member: NetworkModel, draft: Path, path: Path, items: Items, calibration: Items
 ) -> Answers:
+    from headstart.inference.exportable import inputs_of
     from headstart.inference.onnx_file import write_onnx
 
-    write_onnx(member, checked[:TRACED], draft)
-    if calibrated:
+    write_onnx(member, items[:TRACED], draft)
+    if calibration:
         from headstart.inference.int8 import QUANTIZERS
 
         whole = draft.with_stem(f"{draft.stem}-float")
         draft.rename(whole)
+        starts = range(0, len(calibration), BATCH)
+        batches = (inputs_of(member, calibration[start : start + BATCH]) for start in starts)
+        arrays = ({name: value.numpy() for name, value in batch.items()} for batch in batches)
         try:
-            quantize = QUANTIZERS[member.task.modality.name]
-            quantize(whole, draft, _batches(member, calibrated))
+            QUANTIZERS[member.task.modality.name](whole, draft, arrays)
         finally:
             remove(whole)
-    return {
-        f"headstart predict {path} …; headstart serve {path}": load(draft).probabilities(checked)
-    }
+    use = f"headstart predict {path} …; headstart serve {path}"
+    return {use: load(draft).probabilities(items)}
 
 
-def _batches(member: NetworkModel, items: list[Any]) -> Iterator[dict[str, np.ndarray]]:
-    from headstart.inference.exportable import inputs_of
-
-    for start in range(0, len(items), BATCH):
-        yield {
-            name: value.numpy()
-            for name, value in inputs_of(member, items[start : start + BATCH]).items()
-        }
-
-
-def _torch_export(
-    member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]
-) -> Answers:
+def _torch_export(member: NetworkModel, draft: Path, path: Path, items: Items, _: Items) -> Answers:
     from headstart.inference.torch_file import read_torch_file, write_torch_file
 
-    write_torch_file(member, checked[:TRACED], draft)
-    return {f'torch.export.load("{path}").module()': read_torch_file(draft, member, checked)}
+    write_torch_file(member, items[:TRACED], draft)
+    return {f'torch.export.load("{path}").module()': read_torch_file(draft, member, items)}
 
 
-def _hf(member: NetworkModel, draft: Path, path: Path, checked: list[Any], _: list[Any]) -> Answers:
+def _hf(member: NetworkModel, draft: Path, path: Path, items: Items, _: Items) -> Answers:
     from headstart.inference.hub_folder import write_hub_folder
     from headstart.inference.model_card import model_card
 
     labels, answers = member.spec.labels, {}
     modality = member.task.modality
     for call in write_hub_folder(member, draft):
-        opened = (modality.opened(member.preprocessor, item) for item in checked)
+        opened = (modality.opened(member.preprocessor, item) for item in items)
         try:
             answers[call.line(path)] = call.probabilities(draft, opened, labels)
-        except Exception as error:  # as manifold as what timm and transformers do not expect
+        except Exception as error:  # timm and transformers raise many types
             raise HeadstartError(
                 f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); "
                 "export to onnx or torch_export instead"
             ) from None
-    (draft / "README.md").write_text(
-        model_card(
-            Report.read(member.source), member.spec.without_local_paths(), modality, list(answers)
-        ),
-        encoding="utf-8",
-    )
+    spec = member.spec.without_local_paths()
+    card = model_card(Report.read(member.source), spec, modality, list(answers))
+    (draft / "README.md").write_text(card, encoding="utf-8")
     return answers
 
 

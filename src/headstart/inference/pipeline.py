@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from headstart.data.images import describe_error
 from headstart.data.inputs import Input
-from headstart.models.preprocessor import Preprocessor
+from headstart.models.preprocessor import Preprocessor, Sample
 from headstart.runtime.threads import readers
 from headstart.train.forward import in_order
 
 AHEAD = 2  # batches that are read while one is computed
 # the views of one example, as each way of preprocessing makes them
-Preprocessed: TypeAlias = dict[str, list[dict[str, Any]]]
+Preprocessed: TypeAlias = dict[str, list[Sample]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Pipeline:
     chunk, batch: how many examples are sorted by size, and computed, at a time.
     """
 
-    preprocess: Callable[[Any], Preprocessed]
+    preprocess: Callable[[object], Preprocessed]
     classify: Callable[[Sequence[Preprocessed]], np.ndarray]
     preprocessor: Preprocessor
     chunk: int
@@ -74,7 +74,7 @@ class Pipeline:
             compute_oldest()
         return outcomes
 
-    def _read(self, item: Any) -> Preprocessed | str:
+    def _read(self, item: object) -> Preprocessed | str:
         try:
             return self.preprocess(item)
         # Pillow's decoders raise about ten different types on broken files

@@ -1,4 +1,4 @@
-"""A finished run, or several, put to work: load them, give them examples, get labels."""
+"""Predictions of one or several finished runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Prediction:
     """The most probable label of one example, and the probability of every label in the model's
-    fixed order. An example that is `refused`, for its most probable label is not probable enough,
-    has an empty label."""
+    fixed order. `label` is empty where the example is `refused`: its probability is too low."""
 
     name: str
     label: str
@@ -53,11 +52,10 @@ class Unreadable:
 
 
 class Predictor:
-    """One or several finished models; of several the probabilities are averaged, by `weights` if
-    they are given.
+    """One or several finished models, whose probabilities are averaged by `weights`.
 
     `labels` are in the order of the training split. With a `refusal`, probabilities are at its
-    temperature, and what is less probable than it asks for gets no label.
+    temperature, and examples below its threshold get no label.
     """
 
     def __init__(
@@ -86,16 +84,15 @@ class Predictor:
     def predict(
         self, items: Iterator[Example], tta: bool = False
     ) -> Iterator[Prediction | Unreadable]: ...
-    def predict(self, items: Any, tta: bool = False) -> Any:
+    def predict(self, items: object, tta: bool = False) -> object:
         """Predictions of examples, in order.
 
         Args:
-            items: one example, or a list, tuple, array or Series of them. Of a model of texts:
-                texts; a string that is the path of a file (.txt or a table), or any `Path`, stands
-                for what it holds; bytes are UTF-8. Of a model of images: paths of files, folders or
-                tables, images opened with Pillow, or the bytes of files. An iterator of these is
-                worked through as it comes, in constant memory, and what cannot be read is an
-                `Unreadable` among the predictions.
+            items: one example, or a list, tuple, array or Series of them. For a model of texts:
+                strings, UTF-8 bytes, or paths of .txt files and tables. For a model of images:
+                paths of files, folders or tables, Pillow images, or the bytes of files. An
+                iterator of these is predicted as it comes, in constant memory; examples that cannot
+                be read are `Unreadable` among the predictions.
             tta: average over ten views of each image (its corners and its middle, also mirrored).
 
         Raises:
@@ -112,12 +109,11 @@ class Predictor:
         return predictions
 
     def inputs_from_paths(self, paths: Sequence[str]) -> Iterator[Input]:
-        """The examples that arguments of the command line stand for: files, folders, tables, "-"
-        for standard input, texts."""
+        """Examples from arguments: files, folders, tables, texts, "-" for standard input."""
         return self.modality.from_paths(paths, self.spec.column)
 
-    def inputs_from_objects(self, items: Iterable[Any]) -> Iterator[Input]:
-        """The examples that items in Python stand for."""
+    def inputs_from_objects(self, items: Iterable[object]) -> Iterator[Input]:
+        """Examples from Python objects."""
         return self.modality.from_objects(items, self.spec.column)
 
     def stream(
@@ -131,14 +127,14 @@ class Predictor:
                 yield self.prediction(example.name, outcome)
 
     def prediction(self, name: str, probabilities: np.ndarray) -> Prediction:
-        """What probabilities of shape (classes,) say of an example."""
+        """The prediction for probabilities of shape (classes,)."""
         best = int(probabilities.argmax())
         probability = float(probabilities[best])
         refused = self.refusal is not None and probability < self.refusal.least
         named = dict(zip(self.labels, probabilities.tolist(), strict=True))
         return Prediction(name, "" if refused else self.labels[best], probability, named, refused)
 
-    def probabilities(self, items: Iterable[Any], tta: bool = False) -> np.ndarray:
+    def probabilities(self, items: Iterable[object], tta: bool = False) -> np.ndarray:
         """Probabilities of shape (n, classes) for examples in their order.
 
         Raises:
@@ -151,7 +147,7 @@ class Predictor:
             rows.append(outcome)
         return np.array(rows).reshape(len(rows), len(self.labels))
 
-    def preprocess(self, item: Any, tta: bool = False) -> Preprocessed:
+    def preprocess(self, item: object, tta: bool = False) -> Preprocessed:
         """What the models read of one example.
 
         Raises:
@@ -197,7 +193,7 @@ class Predictor:
         if tta:
             self.check_views()
 
-        def preprocess(item: Any) -> Preprocessed:
+        def preprocess(item: object) -> Preprocessed:
             self._print_note(item)
             return self.preprocess(item, tta)
 
@@ -206,19 +202,17 @@ class Predictor:
             preprocess, self.classify, self.members[0].preprocessor, self.modality.chunk, batch
         ).outcomes(inputs)
 
-    def _print_note(self, item: Any) -> None:
-        """Say once, on standard error, that the models read such an example wrongly."""
+    def _print_note(self, item: object) -> None:
+        """Print once, on standard error, that the models read such an example wrongly."""
         find_note = self.modality.input_note
         if find_note is None or not self._note_pending:
             return
-        for member in self._distinct.values():
-            note = find_note(item, member.spec)
-            if note is not None:
-                with self._note_lock:  # several threads read
-                    if self._note_pending:
-                        print(f"note: {note}", file=sys.stderr)
-                    self._note_pending = False
-                return
+        notes = (find_note(item, member.spec) for member in self._distinct.values())
+        if note := next(filter(None, notes), None):
+            with self._note_lock:  # several threads read
+                if self._note_pending:
+                    print(f"note: {note}", file=sys.stderr)
+                self._note_pending = False
 
 
 def load(
@@ -265,27 +259,22 @@ def _check_same_classes(first: LoadedModel, other: LoadedModel) -> None:
             f"{first.spec.task}; only models of one task can be averaged"
         )
     if other.spec.labels != first.spec.labels:
-        raise HeadstartError(
-            f"{other.source}: has other classes than {first.source} ({_first_labels(other)}; "
-            f"{_first_labels(first)}); only models with the same classes can be averaged"
+        few, others = (
+            ", ".join([*model.spec.labels[:4], *(["…"] if model.spec.classes > 4 else [])])
+            for model in (other, first)
         )
-
-
-def _first_labels(member: LoadedModel) -> str:
-    labels = member.spec.labels
-    return ", ".join(labels[:4]) + (", …" if len(labels) > 4 else "")
+        raise HeadstartError(
+            f"{other.source}: has other classes than {first.source} ({few}; {others}); only models "
+            "with the same classes can be averaged"
+        )
 
 
 def _normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
-    """The weights of an average, shape (count,), with the sum 1; equal ones without."""
+    """The weights of an average, shape (count,), with the sum 1; equal ones by default."""
     shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
-    if (
-        shares.shape != (count,)
-        or not np.isfinite(shares.sum())
-        or (shares < 0).any()
-        or shares.sum() <= 0
-    ):
+    total = shares.sum()
+    if shares.shape != (count,) or not np.isfinite(total) or (shares < 0).any() or total <= 0:
         raise HeadstartError(
             f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0"
         )
-    return shares / shares.sum()
+    return np.asarray(shares / total)

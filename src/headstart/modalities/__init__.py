@@ -45,7 +45,7 @@ class Upload:
     """
 
     media_type: str
-    open: Callable[[bytes], Any]
+    open: Callable[[bytes], object]
     size: Callable[[Any], tuple[int, ...]]
     unit: str
     too_large: type[Exception]
@@ -100,7 +100,7 @@ class Modality:
     files: FileKind
     read: Callable[[Recipe], Dataset]
     from_paths: Callable[[Sequence[str], str | None], Iterator[Input]]
-    from_objects: Callable[[Iterable[Any], str | None], Iterator[Input]]
+    from_objects: Callable[[Iterable[object], str | None], Iterator[Input]]
     duplicates: Callable[[Examples], Duplicates]
     notes: Callable[[Examples], list[str]]
     network: Callable[[Model, Dataset, bool], tuple[Network, list[str]]]
@@ -119,7 +119,7 @@ class Modality:
     pipeline: str = ""
     tunable: bool = True
     describe_paths: Callable[[Sequence[str]], str] | None = None
-    input_note: Callable[[Any, Spec], str | None] | None = None
+    input_note: Callable[[object, Spec], str | None] | None = None
     upload: Upload | None = None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,7 +22,7 @@ from headstart.data.unicode import printable
 from headstart.modalities import Defaults, Modality, UnsupportedFormatError, Upload, modalities
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.models.network import Network
-from headstart.models.preprocessor import Preprocessor
+from headstart.models.preprocessor import Item, Preprocessor
 from headstart.models.spec import ImageSpec, Spec
 from headstart.models.vision import load_vision_network, vision_network
 from headstart.recipe import Model
@@ -64,7 +63,7 @@ def _open(content: bytes) -> Image.Image:
         raise
 
 
-def _input_note(item: Any, spec: Spec) -> str | None:
+def _input_note(item: Item, spec: Spec) -> str | None:
     assert isinstance(spec, ImageSpec)
     if spec.preprocessing.grey_range is not None or not is_high_bit_depth(item):
         return None
