@@ -132,8 +132,7 @@ def _unpack_members(archive: Path, folder: Path) -> None:
 
 
 def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """(a name in a zip, whether it may be garbled): without the flag of UTF-8 it is read as UTF-8
-    where that is possible, else as cp437."""
+    """(a name in a zip, read as UTF-8 where possible and else as cp437, whether the latter)."""
     if info.flag_bits & UTF8:
         return info.filename, False
     try:

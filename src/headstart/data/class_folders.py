@@ -46,8 +46,8 @@ class ClassFiles:
     """The files of one part by class name.
 
     skipped: other paths, by reason. empty: folders without examples, and what they hold instead.
-    nested: folders within class folders; their files belong to the class. merged: names that
-    several folders have in different Unicode forms. keys: group or time of each file, if any.
+    nested: folders within class folders. merged: names that several folders have in different
+    Unicode forms. keys: group or time of each file, if any.
     """
 
     folder: Path

@@ -147,11 +147,8 @@ def _has_quotes(path: Path) -> bool:
 
 
 def _quoted_lines_are_rows(enclosing: CsvFile, plain: CsvFile) -> bool:
-    """Whether the lines inside quoted fields are rows of their own.
-
-    They are if the delimiter is a tab, which texts rarely contain; or if some column repeats its
-    values, as labels do, and has no other values in those lines.
-    """
+    """Whether the lines inside quoted fields are rows: if the delimiter is a tab, which is rare in
+    texts; or if some column repeats its values, as labels do, and has no others in those lines."""
     if plain.delimiter == "\t":
         return True
     starts = np.fromiter((line for line, _ in enclosing.records()), np.int64)

@@ -130,11 +130,8 @@ def open_png_pixels(source: ImageFile, error: Exception) -> Image.Image:
 
 
 def _displayed_chunks(file: BinaryIO) -> bytes:
-    """A PNG file, opened after its signature, reduced to the displayed chunks.
-
-    As in libpng, an ancillary chunk with a wrong checksum is dropped; a critical one is kept for
-    the decoder to judge.
-    """
+    """A PNG file, opened after its signature, reduced to the displayed chunks. As in libpng, those
+    with a wrong checksum are dropped, unless they are critical."""
     png = [PNG_SIGNATURE]
     while len(head := file.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)

@@ -74,7 +74,7 @@ def texts_at(arguments: Sequence[str], column: str | None = None) -> Iterator[In
             all.
     """
     for text in arguments:
-        if _is_path(text):
+        if is_path(text):
             _check_regular(text)
         elif _looks_like_path(text):
             raise HeadstartError(
@@ -163,7 +163,7 @@ def _texts_of(argument: str, column: str | None) -> Iterator[Input]:
         return (text_of(line, name) for name, line in _stdin_lines())
     return (
         texts_in(Path(argument), column)
-        if _is_path(argument)
+        if is_path(argument)
         else iter([text_of(argument, argument)])
     )
 
@@ -235,7 +235,8 @@ def _exists(path: str | Path) -> bool:
         return False
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether a text is the path of something that exists."""
     return bool(text.strip()) and len(text) < MAX_PATH_LENGTH and _exists(text)
 
 
@@ -254,7 +255,7 @@ def taken_for(arguments: Sequence[str]) -> str:
 
 
 def _taken_for(text: str) -> str:
-    if text == STDIN or not _is_path(text):
+    if text == STDIN or not is_path(text):
         return STDIN_NAME if text == STDIN else "text"
     path = Path(text)
     return "folder" if path.is_dir() else "table" if has_table_extension(path) else "file"

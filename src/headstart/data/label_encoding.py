@@ -85,7 +85,7 @@ def check_class_sizes(
 
     Args:
         labels: class indices of the training examples, shape (n,). names: of the classes. noun:
-            what examples are called. unreadable: examples left out. hints: sentences for messages.
+            what examples are called. hints: sentences for messages.
     """
     if len(names) < 2:
         content = f"one class only ({printable(names[0])})" if names else "no label"

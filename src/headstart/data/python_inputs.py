@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from headstart.data.inputs import MAX_PATH_LENGTH, Input, images_in, require_any, text_of, texts_in
+from headstart.data.inputs import Input, images_in, is_path, require_any, text_of, texts_in
 from headstart.data.tables import TABLE_FORMATS
 from headstart.data.unicode import printable
 from headstart.errors import HeadstartError
@@ -39,9 +39,8 @@ def as_items(examples: object) -> list[object]:
 
 def text_inputs(items: Iterable[object], column: str | None) -> Iterator[Input]:
     """Inputs of a text model: a string is a text, unless it is the path of an existing .txt or
-    table file; a `Path` is a file, a folder of .txt files or a table; bytes are UTF-8.
-
-    What cannot be read becomes an input with a fault.
+    table file; a `Path` is a file, a folder of .txt files or a table; bytes are UTF-8. What cannot
+    be read becomes an input with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -61,9 +60,7 @@ def text_inputs(items: Iterable[object], column: str | None) -> Iterator[Input]:
 
 def image_inputs(items: Iterable[object], column: str | None) -> Iterator[Input]:
     """Inputs of an image model: strings and `Path`s are files, folders or tables, bytes the content
-    of a file.
-
-    What cannot be read becomes an input with a fault.
+    of a file. What cannot be read becomes an input with a fault.
 
     Args:
         column: of the tables that the model was trained on, if it was.
@@ -96,12 +93,7 @@ def _flatten(
 
 
 def _is_text_file(text: str) -> bool:
-    if len(text) > MAX_PATH_LENGTH or not text.lower().endswith(TEXT_FILE_EXTENSIONS):
-        return False
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # not a possible file name
-        return False
+    return text.lower().endswith(TEXT_FILE_EXTENSIONS) and is_path(text) and Path(text).is_file()
 
 
 def _unknown(item: object, index: int, expected: str) -> Input:

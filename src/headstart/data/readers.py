@@ -189,8 +189,8 @@ def _check_images_key(recipe: Recipe, kind: FileKind, paths: Mapping[str, Path])
 def _select_columns(
     table: Table, columns: Columns, kind: str, recipe: Recipe, role: str
 ) -> SelectedColumns:
-    """The columns of a part's table; a column may name the parts in the training table only, and
-    only if the recipe says nothing about the test."""
+    """The columns of a part's table; the training table may have one that names parts, unless the
+    recipe states the test."""
     if role != "train":
         return select_columns(table, columns.model_copy(update={"split": None}), kind)
     data = recipe.data
@@ -228,18 +228,15 @@ def _parts_of_split_column(
 def _label_notes(
     encoder: LabelEncoder, labels: Sequence[str], role: str, path: Path, hints: Sequence[str]
 ) -> list[str]:
-    """A note on labels of a part that are spelled differently from their class.
-
-    Raises:
-        HeadstartError: the part has classes that training lacks.
-    """
+    """A note on labels that are spelled differently from their class; HeadstartError if training
+    lacks some."""
     if unknown := list(map(printable, encoder.unknown(labels))):
         check_classes_are_not_parts(path, unknown)
+        known = ", ".join(map(printable, encoder.labels[:10]))
         raise HeadstartError(
-            f"{path}: the {role} part has classes that training lacks: "
-            f"{', '.join(unknown[:5])}; expected some of "
-            f"{', '.join(map(printable, encoder.labels[:10]))}. Remove those examples or add "
-            "training examples of them" + "".join(f". But {hint}" for hint in hints)
+            f"{path}: the {role} part has classes that training lacks: {', '.join(unknown[:5])}; "
+            f"expected some of {known}. Remove those examples or add training examples of them"
+            + "".join(f". But {hint}" for hint in hints)
         )
     return encoder.spelling_notes(labels, role)
 
@@ -266,28 +263,20 @@ def _read_images(files: ClassFiles, encoder: LabelEncoder) -> tuple[Examples, Sk
 def _unreadable_notes(
     unreadable: Mapping[str, Skipped], policy: str, readable: Mapping[str, Examples]
 ) -> dict[str, str]:
-    """A sentence on the unreadable images of each part that has some.
-
-    Raises:
-        HeadstartError: there are some and the recipe's data.unreadable (`policy`) is "error", or
-            none can be read.
-    """
+    """A note on the unreadable images of each part; HeadstartError if none can be read, or the
+    recipe's data.unreadable (`policy`) is "error"."""
     notes = {}
     for role, skipped in unreadable.items():
-        count = sum(count for count, _ in skipped.values())
         part = f" of the {role} part" if len(unreadable) > 1 else ""
-        if count:
+        if count := sum(count for count, _ in skipped.values()):
             notes[role] = (
                 f"{count} of {count + len(readable[role])} images{part} cannot be read: "
                 f"{describe_skipped(skipped)}"
             )
-    summary = ". ".join(notes.values())
-    if notes and not any(map(len, readable.values())):
-        raise HeadstartError(
-            f"{summary}. Expected at least two readable images of two classes; replace the files"
-        )
-    if notes and policy == "error":
-        raise HeadstartError(
-            f'{summary}. Replace or remove them, or set data.unreadable = "drop" to leave them out'
-        )
+    advice = 'Replace or remove them, or set data.unreadable = "drop" to leave them out'
+    is_none_left = not any(map(len, readable.values()))
+    if is_none_left:
+        advice = "Expected at least two readable images of two classes; replace the files"
+    if notes and (is_none_left or policy == "error"):
+        raise HeadstartError(f"{'. '.join(notes.values())}. {advice}")
     return {role: f"{note}. They are left out" for role, note in notes.items()}

@@ -38,8 +38,7 @@ def sample(name: str) -> Path:
 
 
 def _patches(folder: Path) -> None:
-    """Random grey patches of 17 photographs: the left half of each for training, the right half as
-    test."""
+    """Random grey patches of 17 photographs: left halves for training, right halves as test."""
     random = np.random.default_rng(0)
     for package, names in PHOTOGRAPHS.items():
         for name in names:
@@ -58,8 +57,7 @@ def _patches(folder: Path) -> None:
 
 
 def _digits(folder: Path) -> None:
-    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (training 0.8, test 0.2,
-    stratified)."""
+    """scikit-learn's 1,797 handwritten digits of 8 × 8 pixels (test 0.2, stratified)."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -113,11 +113,7 @@ def _parent_of_class_folders(parts: Parts) -> Parts:
 
 
 def _existing(name: str, key: str) -> Path:
-    """The folder, table or archive of a name in the recipe.
-
-    Raises:
-        HeadstartError: there is none.
-    """
+    """The folder, table or archive of a name in the recipe; HeadstartError if there is none."""
     path = Path(os.path.expanduser(name))
     if path.is_dir() or (path.is_file() and has_table_extension(path)):
         return path

@@ -170,13 +170,10 @@ def _extended_roles(
     saved: Sequence[SavedExample],
     by: str,
 ) -> dict[int, str]:
-    """The role of each row where the data has changed.
+    """The role of each row where the data has changed; HeadstartError for a split by time.
 
     A known example keeps its role. A copy of one, or a member of its group, gets the last role (in
     the order of PARTS) of its copies or group. Any other keeps the role in which the data has it.
-
-    Raises:
-        HeadstartError: the split is by time, so new examples would be later than the test.
     """
     if by == "time":
         raise HeadstartError(

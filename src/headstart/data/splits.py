@@ -158,8 +158,7 @@ def _ranks(examples: Examples, seed: int) -> tuple[NDArray[np.int64], NDArray[np
 
 
 def _random_numbers(digests: Sequence[bytes], seed: int) -> np.ndarray:
-    """A random number for each content, shape (n,), uint64: the finaliser of SplitMix64 over digest
-    and seed."""
+    """A uint64 for each content, shape (n,): the finaliser of SplitMix64 over digest and seed."""
     contents = np.fromiter(digests, "S32", len(digests)).view(np.uint64).reshape(-1, 4)
     random = np.random.default_rng(seed).integers(2**64, dtype=np.uint64)
     mixed = contents[:, 0] ^ contents[:, 1] ^ random

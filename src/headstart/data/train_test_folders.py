@@ -163,11 +163,11 @@ def _check_roles(folder: Path, by_role: Mapping[str, Sequence[Path]]) -> None:
                 f'one table. Texts are read from pieces with data.source = "hub:{folder}"; or '
                 f"join these to {role}{paths[0].suffix} and move them away"
             )
-        has_table = any(map(has_table_extension, paths))
-        advice = "A table of images is data.train, and data.images their folder"
+        advice = _advice(folder)
+        if any(map(has_table_extension, paths)):
+            advice = "A table of images is data.train, and data.images their folder"
         raise HeadstartError(
-            f"data.source: {folder} has more than one {role} part: {names}; keep one. "
-            f"{advice if has_table else _advice(folder)}"
+            f"data.source: {folder} has more than one {role} part: {names}; keep one. {advice}"
         )
     if "train" not in by_role:
         names = " and ".join(path.name for paths in by_role.values() for path in paths)
@@ -179,11 +179,8 @@ def _check_roles(folder: Path, by_role: Mapping[str, Sequence[Path]]) -> None:
 def _are_classes(
     folder: Path, by_role: Mapping[str, Sequence[Path]], others: Sequence[Path]
 ) -> bool:
-    """Whether folders named like parts are classes; `others` are folders of examples beside them.
-
-    Raises:
-        HeadstartError: they may be either.
-    """
+    """Whether folders named like parts are classes; HeadstartError if that cannot be told.
+    `others` are folders of examples beside them."""
     parts = [path for paths in by_role.values() for path in paths]
     if all(path.is_dir() and not subfolders(path) for path in parts):
         if len(by_role) == 1:
