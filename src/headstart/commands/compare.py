@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing.process import BaseProcess
@@ -37,6 +37,10 @@ from headstart.report.progress import Progress
 from headstart.report.report import FILE, Report
 from headstart.tasks import task_for
 
+FIXED = {  # keys that cannot be varied, and what to do
+    "seed": "give how many with --seeds",
+    "output": "all runs lie beside the first one's",
+}
 COST, FAILED, CLAIM, DATA = "cost.json", "failed.txt", "claim", "data.json"
 POLL_SECONDS = 2.0  # while other processes work on all runs that are left
 PRELOADED = [
@@ -75,8 +79,7 @@ class PlannedRun:
             return "not finished"
 
     def cost(self) -> Cost:
-        """What the finished run took.
-
+        """
         Raises:
             HeadstartError: the file is damaged.
         """
@@ -121,12 +124,10 @@ def compare(
         progress.text("stopped; the same command goes on")
         raise
     finished: dict[str, dict[int, tuple[Path, Cost]]] = {}
-    failed = []
     for run in planned:
         if run.is_done:
             finished.setdefault(run.name, {})[run.seed] = run.run, run.cost()
-        else:
-            failed.append(f"{run.name}, seed {run.seed}: {run.failure}")
+    failed = [f"{run.name}, seed {run.seed}: {run.failure}" for run in planned if not run.is_done]
     if not finished:
         raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
     recipe = planned[0].recipe
@@ -144,23 +145,13 @@ def _plan(
     recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]], seeds: int
 ) -> tuple[list[PlannedRun], Path]:
     """All runs, on one split, and the folder of the comparison."""
-    _check_varied(vary)
-    variants = list(_variants(recipes, overrides, vary))
-    if not variants:
-        raise HeadstartError(
-            "compare: found no recipe; expected one or more TOML files before any KEY=VALUE"
-        )
-    name, count = Counter(name for name, _ in variants).most_common(1)[0]
-    if count > 1:
-        raise HeadstartError(
-            f"compare: two rows would be called {name!r}; give each recipe file and value once"
-        )
-    first_name, first = variants[0]
+    variants = _variants(recipes, overrides, vary)
+    first_name, first = next(iter(variants.items()))
     if first.seed + seeds > 2**31:
         raise HeadstartError(
             f"--seeds: found {seeds} from seed {first.seed} on; a seed is less than 2147483648"
         )
-    for name, recipe in variants:
+    for name, recipe in variants.items():
         if recipe.data != first.data:
             raise HeadstartError(
                 f"compare: {name} has other [data] than {first_name}; runs compare on one split "
@@ -169,13 +160,13 @@ def _plan(
     folder = Path(first.output).with_name(f"{Path(first.output).name}.compare")
     split = Split(file=str(_split_file(first, folder)))
     planned = []
-    for name, recipe in variants:
-        for seed in range(first.seed, first.seed + seeds):
-            changed = recipe.with_changes(data={"split": split}, evaluate={"baselines": ()})
-            changed = changed.model_copy(update={"seed": seed, "search": None})
-            place = folder / "cells" / f"{_file_name(name)}-seed{seed}-{changed.digest()[:8]}"
-            changed = changed.model_copy(update={"output": str(place / "run")})
-            planned.append(PlannedRun(name, seed, changed, place))
+    for (name, recipe), seed in product(variants.items(), range(first.seed, first.seed + seeds)):
+        changed = recipe.with_changes(data={"split": split}, evaluate={"baselines": ()})
+        changed = changed.model_copy(update={"seed": seed, "search": None})
+        file_name = re.sub(r"[^\w-]", "_", name)[:60]
+        place = folder / "cells" / f"{file_name}-seed{seed}-{changed.digest()[:8]}"
+        changed = changed.model_copy(update={"output": str(place / "run")})
+        planned.append(PlannedRun(name, seed, changed, place))
     return planned, folder
 
 
@@ -202,30 +193,33 @@ def parse_varied(given: Sequence[str]) -> dict[str, list[str]]:
     return varied
 
 
-def _check_varied(vary: Mapping[str, Sequence[str]]) -> None:
-    for key, way_out in {
-        "seed": "give how many with --seeds",
-        "output": "all runs lie beside the first one's",
-    }.items():
-        if key in vary:
-            raise HeadstartError(f"--vary: {key} cannot be varied; {way_out}")
+def _variants(
+    recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]]
+) -> dict[str, Recipe]:
+    """Each recipe with each combination of values, by the name of its row."""
+    if not recipes:
+        raise HeadstartError(
+            "compare: found no recipe; expected one or more TOML files before any KEY=VALUE"
+        )
     for key, values in vary.items():
+        if key in FIXED:
+            raise HeadstartError(f"--vary: {key} cannot be varied; {FIXED[key]}")
         if not values:
             raise HeadstartError(
                 f"--vary: found no values for {key}; expected some with commas between them, such "
                 f"as {key}=A,B"
             )
-
-
-def _variants(
-    recipes: Sequence[str], overrides: Sequence[str], vary: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[str, Recipe]]:
-    """Each recipe with each combination of values, by the name of its row."""
-    for path in recipes:
-        for values in product(*vary.values()):
-            changes = [f"{key}={value}" for key, value in zip(vary, values, strict=True)]
-            stem = [Path(path).stem] if len(recipes) > 1 or not vary else []
-            yield ", ".join([*stem, *values]), read_recipe(path, [*overrides, *changes])
+    variants: dict[str, Recipe] = {}
+    for path, values in product(recipes, product(*vary.values())):
+        changes = [f"{key}={value}" for key, value in zip(vary, values, strict=True)]
+        stem = [Path(path).stem] if len(recipes) > 1 or not vary else []
+        name = ", ".join([*stem, *values])
+        if name in variants:
+            raise HeadstartError(
+                f"compare: two rows would be called {name!r}; give each recipe file and value once"
+            )
+        variants[name] = read_recipe(path, [*overrides, *changes])
+    return variants
 
 
 def _split_file(recipe: Recipe, folder: Path) -> Path:
@@ -249,10 +243,6 @@ def _split_file(recipe: Recipe, folder: Path) -> Path:
     return split
 
 
-def _file_name(name: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in name)[:60]
-
-
 def _run_all(planned: Sequence[PlannedRun], progress: Progress) -> None:
     """Make all runs that are not done, sharing them with other processes that do the same."""
     waiting = list(planned)
@@ -272,12 +262,8 @@ def _run_all(planned: Sequence[PlannedRun], progress: Progress) -> None:
 
 
 def _run_apart(run: PlannedRun) -> str:
-    """Make a run in a process of its own, whose memory is measured and whose crash ends nothing
-    else.
-
-    Returns:
-        Its accuracy, or why it failed.
-    """
+    """Make a run in a process of its own, so that its memory can be measured and a crash ends only
+    this run: its accuracy, or why it failed."""
     remove(run.folder / FAILED)
     child = _process(run)
     child.start()
