@@ -81,6 +81,22 @@ def test_the_report_is_made_of_results_alone(path: Path) -> None:
     assert not list(filter(banned.match, modules))
 
 
+@pytest.mark.parametrize("path", SOURCE.rglob("*.py"), ids=lambda path: path.stem)
+def test_an_import_changes_no_state_of_others(path: Path) -> None:
+    """The top level of a module calls nothing but its own registries, and sets nobody's items or
+    attributes."""
+    calls, assigned = [], []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            calls.append(ast.unparse(node.value.func))
+        elif isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            assigned += [t for t in targets if isinstance(t, ast.Attribute | ast.Subscript)]
+    registering = re.compile(r"\w+\.register\(.*\)")
+    assert path.stem == "__main__" or all(map(registering.fullmatch, calls))
+    assert not assigned
+
+
 NAMES = {
     "vision", "image", "images", "text", "texts", "word", "words", "word_vectors",
     "image_classification", "text_classification", "embedding_classification",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Sequence
 from functools import cache
@@ -81,6 +82,7 @@ def open_image(source: ImageFile, formats: list[str] | None = None) -> Image.Ima
         OSError, ValueError, SyntaxError, Image.DecompressionBombError: it holds no readable image.
     """
     heif_version()
+    _ignore_warnings()
     try:
         return Image.open(source, formats=formats)
     except Exception as error:
@@ -88,6 +90,13 @@ def open_image(source: ImageFile, formats: list[str] | None = None) -> Image.Ima
         if unidentified and not heif_version() and _is_heif(first_bytes(source)):
             raise HeifError from None
         return open_png_pixels(source, error)
+
+
+@cache
+def _ignore_warnings() -> None:
+    """Ignore what Pillow warns of: large images (it raises beyond twice its limit), and odd
+    metadata, which is not used here."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from contextlib import suppress
 
 from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
@@ -29,9 +28,6 @@ ANIMATED_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 MIN_VISIBLE = 0.01  # share of opaque pixels in a frame that shows something
 MAX_FRAMES, MAX_FRAME_PIXELS = 8, 20_000_000  # decoded in search of a visible frame
 Source = ImageFile | Image.Image
-# Pillow warns of large images (it raises beyond twice its limit) and of odd metadata, which is not
-# used here
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_rgb(

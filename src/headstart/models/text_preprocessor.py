@@ -19,8 +19,6 @@ from headstart.models.preprocessor import Sample
 if TYPE_CHECKING:
     from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-# the threads of tokenizers would deadlock in forked loader processes
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 SAMPLED, CHUNK = 5_000, 500  # texts
 # characters; a tokenizer takes 300 bytes for each character of a text, also of those cut off
 LONGEST_TOKEN = 100
@@ -47,6 +45,8 @@ class TextPreprocessor:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int, keep: str) -> None:
+        # the threads of tokenizers would deadlock in forked loader processes
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._tokenizer, self._max_length, self._keep = tokenizer, max_length, keep
         tokenizer.truncation_side = "left" if keep == "end" else "right"
         self._names = [name for name in tokenizer.model_input_names if name != "attention_mask"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 OPS = torch.ops.aten
 
 
-def fp32_depthwise_gradients(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def fp32_depthwise_gradients(
+    device: torch.device, precision: str
+) -> AbstractContextManager[object]:
     """What a forward pass that wants gradients runs in."""
     return DepthwiseGradients() if device.type == "cpu" and precision == "bf16" else nullcontext()
 
@@ -25,14 +28,26 @@ class DepthwiseGradients(TorchFunctionMode):
     EfficientNet-Lite0, batches of 32 on 2 cores with AVX512-BF16: 14 → 27 images/s (fp32: 21).
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, object] | None = None,
+    ) -> object:
         if func is torch.conv2d and not kwargs and len(args) == 7 and _is_slow(*args):
             return _Convolution.apply(*args)
         return func(*args, **(kwargs or {}))
 
 
 def _is_slow(
-    inputs: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...] | str,
+    dilation: tuple[int, ...],
+    groups: int,
 ) -> bool:
     gentle = weight.shape[2:] == (3, 3) and tuple(stride) == (1, 1)
     return (
@@ -54,7 +69,7 @@ class _Convolution(torch.autograd.Function):
         return torch.conv2d(inputs, weight, bias, *how)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.how
         biases = [weight.shape[0]] if ctx.biased else None
@@ -69,8 +84,8 @@ class _Convolution(torch.autograd.Function):
                 gradient.float(), inputs.float(), weight.float(), biases, *shape, wanted
             )
         like = (inputs, weight, weight)
-        found = [
-            None if value is None else value.to(one.dtype)
-            for value, one in zip(made, like, strict=True)
+        gradients = [
+            None if value is None else value.to(tensor.dtype)
+            for value, tensor in zip(made, like, strict=True)
         ]
-        return (*found, *(None for _ in ctx.how))
+        return (*gradients, *(None for _ in ctx.how))

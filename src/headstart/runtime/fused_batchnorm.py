@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,27 +34,25 @@ def _pairs(net: nn.Module, inputs: Tensor) -> tuple[list[tuple[str, str]], Tenso
     """The names of convolutions, each with that of the one BatchNorm that reads what it makes; and
     the network's output."""
     made: dict[int, tuple[str, Tensor]] = {}
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
 
-    def remember(name: str) -> Any:
-        return lambda module, given, output: made.update({id(output): (name, output)})
+    def after_convolution(name: str, _: nn.Module, inputs: object, output: Tensor) -> None:
+        made[id(output)] = name, output
 
-    def meet(name: str) -> Any:
-        return lambda module, given: found.extend(
-            (made[id(one)][0], name) for one in given if id(one) in made
-        )
+    def before_norm(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        pairs.extend((made[id(value)][0], name) for value in inputs if id(value) in made)
 
     hooks = []
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(remember(name)))
+            hooks.append(module.register_forward_hook(partial(after_convolution, name)))
         elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            hooks.append(module.register_forward_pre_hook(meet(name)))
+            hooks.append(module.register_forward_pre_hook(partial(before_norm, name)))
     whole = net(inputs)
     for hook in hooks:
         hook.remove()
-    read = Counter(name for pair in found for name in pair)
-    return [pair for pair in found if read[pair[0]] == read[pair[1]] == 1], whole
+    read = Counter(name for pair in pairs for name in pair)
+    return [pair for pair in pairs if read[pair[0]] == read[pair[1]] == 1], whole
 
 
 def _joined(net: nn.Module, pairs: list[tuple[str, str]]) -> nn.Module:

@@ -58,11 +58,11 @@ def free_memory(device: torch.device) -> int:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return int(torch.cuda.mem_get_info(device)[0])
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # a container's own limit, where there is one
         limit, used = (
             int(Path(f"/sys/fs/cgroup/memory.{name}").read_bytes()) for name in ("max", "current")
         )
         free = min(free, limit - used)
-    return free // local_processes()
+    return int(free // local_processes())

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import atexit
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
+    from sklearn.base import BaseEstimator
+    from sklearn.neighbors import KNeighborsClassifier
     from torch import nn
     from transformers import TrainingArguments
 
@@ -53,7 +55,7 @@ def run_uncompiled_on_errors() -> None:
     torch._dynamo.config.suppress_errors = True
 
 
-def check_parameters(estimator: Any) -> None:
+def check_parameters(estimator: BaseEstimator) -> None:
     """Validate a scikit-learn estimator's parameters, which otherwise happens when it is fitted.
 
     Raises:
@@ -71,7 +73,7 @@ class Neighbours(NamedTuple):
     tree: object
 
 
-def neighbours_of(classifier: Any) -> Neighbours:
+def neighbours_of(classifier: KNeighborsClassifier) -> Neighbours:
     return Neighbours(classifier._y, classifier._fit_X, classifier._tree)
 
 
@@ -85,7 +87,7 @@ class SupportVectors(NamedTuple):
     intercepts: np.ndarray
 
 
-def support_vectors_of(classifier: Any) -> SupportVectors | None:
+def support_vectors_of(classifier: BaseEstimator) -> SupportVectors | None:
     """None for an estimator of another kind."""
     if not hasattr(classifier, "_n_support"):
         return None

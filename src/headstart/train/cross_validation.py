@@ -4,13 +4,16 @@ probabilities."""
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.results import Estimate
 from headstart.runtime.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 FOLDS = 5
 STRENGTH = 0.01  # C of the logistic regression on standardised features
@@ -63,7 +66,7 @@ def accuracy_on_learned(features: np.ndarray, labels: np.ndarray) -> float:
         return float(_classifier().fit(features, labels).score(features, labels))
 
 
-def _classifier() -> Any:
+def _classifier() -> Pipeline:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

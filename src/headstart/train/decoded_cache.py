@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import mmap
 import multiprocessing
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class DecodedCache:
         )
         self._lock = multiprocessing.Lock()
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type[DecodedCache], tuple[int, int]]:
         return DecodedCache, (0, 0)  # a process that was not forked shares no memory
 
     def get(self, row: int) -> np.ndarray | None:

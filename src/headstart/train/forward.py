@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from headstart.data.dataset import Examples
 from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
-from headstart.models.preprocessor import Preprocessor
+from headstart.models.preprocessor import Preprocessor, Sample
 from headstart.runtime.processes import from_all, rank_and_world
 from headstart.runtime.threads import readers
 from headstart.train.context import Context
@@ -49,7 +48,7 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         HeadstartError: they are no numbers, or the classifier cannot give them.
     """
     try:
-        probabilities = (
+        probabilities: np.ndarray = (
             softmax(outputs)
             if network.estimator is None
             else network.estimator.predict_proba(outputs)
@@ -79,7 +78,7 @@ def head_outputs(network: Network, features: np.ndarray) -> np.ndarray:
     was_training = network.head.training
     network.head.eval()
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    outputs = network.head(torch.from_numpy(features).to(device)).cpu().numpy()
+    outputs: np.ndarray = network.head(torch.from_numpy(features).to(device)).cpu().numpy()
     network.head.train(was_training)
     return outputs
 
@@ -139,7 +138,7 @@ def assemble(parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
 def batches(items: Sequence[str], preprocessor: Preprocessor) -> Iterator[dict[str, Tensor]]:
     """The examples as the network reads them, BATCH at a time; threads decode ahead."""
     with readers() as pool:
-        waiting: deque[list[Future[dict[str, Tensor]]]] = deque()
+        waiting: deque[list[Future[Sample]]] = deque()
         for start in range(0, len(items), BATCH):
             waiting.append(
                 [pool.submit(_read, preprocessor, item) for item in items[start : start + BATCH]]
@@ -150,6 +149,6 @@ def batches(items: Sequence[str], preprocessor: Preprocessor) -> Iterator[dict[s
             yield preprocessor.collate([future.result() for future in waiting.popleft()])
 
 
-def _read(preprocessor: Preprocessor, item: str) -> dict[str, Any]:
+def _read(preprocessor: Preprocessor, item: str) -> Sample:
     with reading(str(item)[:200]):
         return preprocessor(item)

@@ -4,7 +4,6 @@ steps."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from headstart.data.dataset import Examples
-from headstart.models.preprocessor import DecodesOnce, Mixer, Preprocessor
+from headstart.models.preprocessor import DecodesOnce, Mixer, Preprocessor, Sample
 from headstart.runtime.threads import cores_per_process, readers
 from headstart.train.context import Context
 from headstart.train.decoded_cache import DecodedCache
@@ -23,7 +22,7 @@ MOST_WORKERS = 16
 PREFETCHED = 4  # batches that each worker has ready
 
 
-def loader_of(context: Context, batches: Batches) -> DataLoader[Any]:
+def loader_of(context: Context, batches: Batches) -> DataLoader[TrainingSample]:
     """A phase's batches, made by processes ahead of the network, or without them by threads between
     two steps.
 
@@ -59,10 +58,13 @@ def loader_workers(wanted: int | str, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(max(cores_per_process() - 1, 1), MOST_WORKERS)
 
 
-Sample = tuple[dict[str, Any], Any, float, int]
+TrainingSample = tuple[Sample, int | np.ndarray, float, int]
+
+Key = tuple[int, int]  # the row of an example and the seed of its augmentation
+Make = Callable[[Key], Sample]
 
 
-class TrainingSet(Dataset[Sample]):
+class TrainingSet(Dataset[TrainingSample]):
     """Examples as the engine reads them: asked for SampleSpecs, gives inputs, label, weight and
     row of each.
 
@@ -78,18 +80,18 @@ class TrainingSet(Dataset[Sample]):
         self._examples, self._preprocessor = examples, preprocessor
         self._classes, self._decoded = classes, decoded
         # that of a pool of threads, where there is one
-        self.map: Callable[..., Iterable[Any]] = map
+        self.map: Callable[[Make, Iterable[Key]], Iterable[Sample]] = map
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitems__(self, specs: list[SampleSpec]) -> list[Sample]:
+    def __getitems__(self, specs: list[SampleSpec]) -> list[TrainingSample]:
         keys = {(spec.row, spec.seed) for spec in specs}
         keys |= {(spec.partner.row, spec.partner.seed) for spec in specs if spec.partner}
         made = dict(zip(keys, self.map(self._make, keys), strict=True))
         return [self._sample(spec, made) for spec in specs]
 
-    def _make(self, key: tuple[int, int]) -> dict[str, Any]:
+    def _make(self, key: Key) -> Sample:
         row, seed = key
         if not isinstance(self._preprocessor, DecodesOnce):
             return self._preprocessor(self._examples.items[row], seed)
@@ -101,7 +103,7 @@ class TrainingSet(Dataset[Sample]):
             self._decoded.put(row, array)
         return self._preprocessor(array, seed)
 
-    def _sample(self, spec: SampleSpec, made: dict[tuple[int, int], dict[str, Any]]) -> Sample:
+    def _sample(self, spec: SampleSpec, made: dict[Key, Sample]) -> TrainingSample:
         inputs, label = made[spec.row, spec.seed], int(self._examples.labels[spec.row])
         if spec.partner is None:
             return inputs, label, spec.weight, spec.row
@@ -115,7 +117,7 @@ class TrainingSet(Dataset[Sample]):
         shares[int(self._examples.labels[row])] += 1 - share
         return inputs, shares, spec.weight, spec.row
 
-    def collate(self, samples: list[Sample]) -> dict[str, Tensor]:
+    def collate(self, samples: list[TrainingSample]) -> dict[str, Tensor]:
         """A batch: the network's inputs, labels, weights and rows."""
         inputs, labels, weights, rows = zip(*samples, strict=True)
         targets = torch.from_numpy(np.stack(labels))

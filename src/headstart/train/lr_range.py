@@ -52,7 +52,7 @@ def lr_range(context: Context) -> Sweep:
         return not math.isfinite(loss) or smooth[-1] > WORSE * min(smooth)
 
     def factor(step: int) -> float:
-        return LOWEST * growth**step / context.recipe.train.lr
+        return float(LOWEST * growth**step / context.recipe.train.lr)
 
     dry_run(context, context.plan.tuned[-1], DryRun(STEPS, factor, on_loss))
     losses = [loss for loss in smooth if math.isfinite(loss)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +32,8 @@ def batch_size(wanted: int | str, examples: int) -> int:
     """
     if isinstance(wanted, int):
         return wanted
-    return min(max(2 ** (max(examples // STEPS_AN_EPOCH, 1).bit_length() - 1), SMALLEST), LARGEST)
+    power = max(examples // STEPS_AN_EPOCH, 1).bit_length() - 1
+    return min(max(1 << power, SMALLEST), LARGEST)
 
 
 def accumulation(context: Context) -> int:
@@ -101,7 +101,7 @@ def _bytes(network: Network, batch: dict[str, Tensor], device: torch.device, pre
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def measure(module: nn.Module, inputs: Any, output: Any) -> None:
+    def measure(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal largest
         if isinstance(output, Tensor):
             largest = max(largest, output.nbytes)

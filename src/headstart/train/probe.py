@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from headstart.errors import HeadstartError, first_line
 from headstart.evaluate.events import EpochDone
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
+from headstart.models.sklearn_head import Classifier
 from headstart.models.sklearn_head import fitted as fitted_classifier
 from headstart.recipe import Head
 from headstart.runtime.processes import from_main
@@ -55,10 +55,10 @@ def probe(context: Context, phase: Phase) -> History:
     train, cached = extract(context, "train", context.train)
     held_out, _ = extract(context, "selection", selection) if selection else (None, 0)
     history, fitted = _fit(context, phase, train, held_out)
-    if head.is_estimator:
-        network.estimator = fitted
-    else:
+    if isinstance(fitted, dict):
         network.head.load_state_dict(fitted)
+    else:
+        network.estimator = fitted
     history.cached = cached
     history.seconds = time.perf_counter() - started
     return history
@@ -67,7 +67,7 @@ def probe(context: Context, phase: Phase) -> History:
 @from_main
 def _fit(
     context: Context, phase: Phase, train: np.ndarray | None, held_out: np.ndarray | None
-) -> tuple[History, Any]:
+) -> tuple[History, dict[str, Tensor] | Classifier]:
     """The head as the recipe fits it: its state or the classifier in its place."""
     assert train is not None
     head = context.network.spec.head
@@ -178,7 +178,9 @@ def _some_of_each(targets: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def _estimator(context: Context, head: Head, features: np.ndarray) -> tuple[History, Any]:
+def _estimator(
+    context: Context, head: Head, features: np.ndarray
+) -> tuple[History, dict[str, Tensor] | Classifier]:
     """A scikit-learn classifier."""
     each, targets = _class_weights(context), context.train.labels
     weights = None if each is None else each[targets]

@@ -46,15 +46,14 @@ class LearningRate:
         schedule = self._schedule
         match schedule.name:
             case "step":
-                return schedule.factor ** (
-                    step // max(round(schedule.every * self._steps_per_epoch), 1)
-                )
+                every = max(round(schedule.every * self._steps_per_epoch), 1)
+                return float(schedule.factor ** (step // every))
             case "exponential":
-                return schedule.factor ** (step / self._steps_per_epoch)
+                return float(schedule.factor ** (step / self._steps_per_epoch))
             case "linear":
                 return max(1 - progress, 0.0)
             case "cosine":
                 return (1 + math.cos(math.pi * min(progress, 1.0))) / 2
             case "plateau":
-                return schedule.factor ** self.plateau["drops"]
+                return float(schedule.factor ** self.plateau["drops"])
         return 1.0

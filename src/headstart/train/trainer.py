@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from headstart.runtime.depthwise import fp32_depthwise_gradients
 from headstart.runtime.private import use_one_gpu
 from headstart.train.context import Context
+from headstart.train.loader import TrainingSample
 from headstart.train.loss import Loss
 from headstart.train.prefix_cache import FrozenPrefix
 
@@ -31,7 +31,7 @@ class PhaseTrainer(Trainer):
         self,
         context: Context,
         arguments: TrainingArguments,
-        loader: DataLoader[Any],
+        loader: DataLoader[TrainingSample],
         optimizer: torch.optim.Optimizer,
         factor: Callable[[int], float],
         penalty: Callable[[], Tensor] | None,
@@ -56,7 +56,7 @@ class PhaseTrainer(Trainer):
         # this process's part of the sum over the batches
         self.seen_loss = torch.zeros((), device=arguments.device)
 
-    def get_train_dataloader(self) -> DataLoader[Any]:
+    def get_train_dataloader(self) -> DataLoader[TrainingSample]:
         return self._loader
 
     def create_scheduler(
@@ -66,16 +66,16 @@ class PhaseTrainer(Trainer):
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._factor)  # type: ignore[arg-type]
         return self.lr_scheduler
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+    def _get_grad_norm(self, model: nn.Module, grad_norm: float | None = None) -> float | None:
         # the Trainer would measure it at every step to log it: 4 % of a ResNet-18 step at batch 16
         return grad_norm
 
     def compute_loss(
         self,
-        model: Any,
+        model: nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+        num_items_in_batch: object = None,
     ) -> Tensor:
         """The loss, weighted so that the sum over processes and micro-batches is the mean over the
         whole batch.
@@ -89,7 +89,8 @@ class PhaseTrainer(Trainer):
         part = (self._loss(outputs, labels) * weights).sum()
         self.seen_loss += part.detach()
         parts = self.accelerator.num_processes * self.current_gradient_accumulation_steps
-        return part * parts + (self._penalty() if self._penalty else 0.0)
+        loss: Tensor = part * parts + (self._penalty() if self._penalty else 0.0)
+        return loss
 
 
 def training_arguments(context: Context, steps: int, phase: int, folder: str) -> TrainingArguments:
