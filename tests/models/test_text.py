@@ -22,8 +22,7 @@ from headstart.models.network import build_head
 from headstart.models.pooled_encoder import POOLINGS
 from headstart.models.spec import TextSpec, read_spec
 from headstart.models.text import load_text_network, text_network
-from headstart.models.text_backbone import features, random_backbone
-from headstart.models.text_blocks import text_blocks
+from headstart.models.text_backbone import features, random_backbone, text_blocks
 from headstart.models.text_preprocessor import LONGEST_TOKEN
 from headstart.recipe import Head, Model, Preprocessing
 from headstart.transfer.plan import Phase
@@ -274,7 +273,7 @@ def test_gpt2_needs_a_pad_token_and_pools_the_last_one(tmp_path: Path) -> None:
         ({"preprocessing": {"size": 32}},
         "model.preprocessing.size: this backbone has no use for it"),
         ({"preprocessing": {"pooling": "tfidf"}}, "tfidf weighs word vectors"),
-        ({"weights": "w.safetensors"}, "text backbones bring their own weights"),
+        ({"weights": "w.safetensors"}, "text backbones bring their own"),
         ({"backbone": "packaged:efficientnet_lite0"},
         "is of the kind 'vision'.*such as packaged:minilm_l6"),
         ({"backbone": "no/such"}, "could not be had from the hub.*packaged:minilm_l6"),

@@ -1,5 +1,4 @@
-"""LoRA (Hu et al. 2022) by peft: low-rank matrices that train beside the frozen layers of a
-network."""
+"""LoRA (Hu et al. 2022) by peft: low-rank matrices that train beside frozen layers."""
 
 from __future__ import annotations
 
@@ -49,8 +48,7 @@ def add_adapters(
     targets: Iterable[str] = (),
     layers: Iterable[str] = (),
 ) -> None:
-    """Add adapters to layers of the blocks between the first one and the head; they become the
-    block "adapters".
+    """Add adapters between the first block and the head, as the block "adapters".
 
     They start at zero, so the outputs stay as they are. Seed torch first.
 

@@ -1,5 +1,4 @@
-"""What in an example speaks for a class: Grad-CAM on the last feature map, integrated gradients on
-token embeddings."""
+"""What in an example speaks for a class: Grad-CAM for images, integrated gradients for texts."""
 
 from __future__ import annotations
 
@@ -20,15 +19,12 @@ BLOCK_LISTS = (nn.Sequential, nn.ModuleList)
 
 @torch.enable_grad()
 def grad_cam(net: TimmModel, pixels: Tensor, targets: Tensor) -> Tensor:
-    """Where an image speaks for a class (Selvaraju et al. 2017), shape (n, height, width), from 0
-    to 1.
+    """Where an image speaks for a class (Selvaraju et al. 2017), shape (n, height, width), 0 to 1.
 
-    For a vision transformer the input tokens of its last block are the feature map, as not all of
-    the output tokens reach the head.
+    The feature map of a transformer is the input of its last block, as not all outputs are used.
 
     Args:
-        net: a network of timm. pixels: shape (n, 3, height, width). targets: a class for each
-            image, shape (n,).
+        net: a network of timm. pixels: shape (n, 3, height, width). targets: classes, shape (n,).
     """
     maps = torch.empty(0)
 
@@ -68,12 +64,11 @@ def integrated_gradients(
     logits: Callable[..., Tensor], embeddings: nn.Module, inputs: dict[str, Tensor], targets: Tensor
 ) -> Tensor:
     """How much each token speaks for a class, below 0 against it (Sundararajan et al. 2017), shape
-    (n, tokens): the mean gradient of the logit on the line from zero to the token embeddings, times
-    these embeddings.
+    (n, tokens): token embeddings times the mean gradient on the line from zero to them.
 
     Args:
-        logits: from the inputs by name, shape (n, classes). embeddings: the module that turns
-            `input_ids` into vectors. targets: a class for each text, shape (n,).
+        logits: of inputs by name, shape (n, classes). embeddings: the module that turns
+            `input_ids` into vectors. targets: classes, shape (n,).
     """
     vectors: Tensor = embeddings(inputs["input_ids"]).detach()
     total = torch.zeros_like(vectors)

@@ -27,8 +27,7 @@ class Blocks:
     """The blocks of a network, in forward order: stem, block 1 … N, neck, head.
 
     Raises:
-        ValueError: the partition leaves a parameter out, names one twice, or names one that is not
-            there.
+        ValueError: it is no partition of the parameters.
     """
 
     def __init__(self, network: Partitioned) -> None:

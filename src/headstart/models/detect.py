@@ -38,20 +38,15 @@ def kind_of(backbone: str, kinds: Sequence[str] = KINDS) -> str:
         config = _config(folder)
         if config is None:
             raise BackboneError(
-                f"model.backbone: {folder} has no readable config.json; expected the folder of a "
-                "timm or transformers model"
+                f"model.backbone: {folder} has no readable config.json of timm or transformers"
             )
         return "vision" if "architecture" in config else "text"
     return "vision" if is_timm_model(backbone) else "text"
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm knows a model of that name, if need be after the entry point of that name in the
-    group `headstart.backbones`, whose module registers it with timm, is loaded.
-
-    Raises:
-        HeadstartError: the module cannot be imported.
-    """
+    """Whether timm has a model of that name, or an entry point of `headstart.backbones` adds it;
+    HeadstartError if its module cannot be imported."""
     import timm
 
     model = name.split(".")[0]
@@ -75,8 +70,7 @@ def local_folder(backbone: str) -> Path | None:
     if path.suffix in EXPORTED and path.is_file():
         raise BackboneError(
             f"model.backbone: {path} is an exported file, which cannot be trained; expected a "
-            "folder of weights, such as headstart export RUN --to hf writes from the run that "
-            "the file comes from"
+            "folder of weights, as its run gives with headstart export RUN --to hf"
         )
     for run, model in ((path, path / "model"), (path.parent, path)):
         if {"kind", "preprocessing", "head"} <= (_config(model) or {}).keys():

@@ -1,5 +1,4 @@
-"""What a sentence embedder does after its encoder, as the files of sentence-transformers or of
-`headstart export --to hf` say."""
+"""What a sentence embedder does after its encoder, by its files."""
 
 from __future__ import annotations
 
@@ -19,22 +18,10 @@ from headstart.models.spec import DenseLayer
 from headstart.models.weights import WEIGHTS, folder_weights
 
 JsonObject = dict[str, Any]
-MODES = {  # names of sentence-transformers
-    "cls": "cls",
-    "max": "max",
-    "mean": "mean",
-    "mean_sqrt_len_tokens": "mean_sqrt_len",
-    "weightedmean": "weightedmean",
-    "lasttoken": "last",
-}
-OLD_MODES = {  # keys of its versions before 5.4
-    "cls_token": "cls",
-    "max_tokens": "max",
-    "mean_tokens": "mean",
-    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "weightedmean_tokens": "weightedmean",
-    "lasttoken": "lasttoken",
-}
+# poolings by their names in sentence-transformers
+MODES = {name: name for name in ("cls", "max", "mean", "weightedmean")}
+MODES |= {"mean_sqrt_len_tokens": "mean_sqrt_len", "lasttoken": "last"}
+OLD_ENDINGS = ("", "_token", "_tokens")  # of these names in its versions before 5.4
 DEFAULT_LENGTH = 128  # tokens
 LONGEST_DEFAULT = 512  # tokens; time and memory of attention grow with their square
 ENCODER_ALONE = "model.preprocessing.pooling takes its encoder alone"
@@ -59,14 +46,14 @@ class Embedder:
 
 
 def read_embedder(name: str, source: str, pooling: str | None) -> Embedder:
-    """The settings of a folder or a name on the hub; the defaults for a bare encoder.
+    """The settings that sentence-transformers or `headstart export --to hf` wrote, if any.
 
     Args:
-        name: the backbone in the recipe. pooling: the recipe's, which takes the encoder without the
-            layers that follow it.
+        name: the backbone. source: its folder or name on the hub. pooling: the recipe's, which
+            takes the encoder without the layers that follow it.
 
     Raises:
-        BackboneError: a part that headstart does not support, or a damaged file.
+        BackboneError: it has a part that is not supported, or a damaged file.
     """
     if name.startswith("packaged:"):  # only files with a known checksum are read
         return Embedder(pooling)
@@ -80,35 +67,28 @@ def read_embedder(name: str, source: str, pooling: str | None) -> Embedder:
         return _from_modules(name, source, modules, pooling)
     except (TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
         raise BackboneError(
-            f"model.backbone: {name} has a damaged modules.json, or a damaged config.json beside "
-            f"it ({first_line(error)}); expected files of sentence-transformers. Fetch them anew"
+            f"model.backbone: {name} has a damaged modules.json or config.json "
+            f"({first_line(error)}); expected files of sentence-transformers. Fetch them anew"
         ) from None
 
 
 def load_dense(source: str, embedder: Embedder) -> nn.Sequential:
-    """The layers after the pooling, with their weights.
-
-    Raises:
-        BackboneError: the weights are missing or do not fit.
-    """
+    """The layers after the pooling; BackboneError if their weights are missing or do not fit."""
     layers = dense_layers([layer.model_dump() for layer in embedder.dense])
     for layer, (folder, prefix) in zip(layers[::2], embedder.places, strict=True):
         try:
             layer.load_state_dict(prefixed_weights(source, folder, prefix))
         except RuntimeError as error:
+            fault = f"do not fit its config.json: {str(error).splitlines()[-1].strip()}"
             raise BackboneError(
-                f"model.backbone: the weights of {source}/{folder} do not fit its config.json: "
-                f"{str(error).splitlines()[-1].strip()}"
+                f"model.backbone: the weights of {source}/{folder} {fault}"
             ) from None
     return layers
 
 
 def prefixed_weights(source: str, folder: str, prefix: str) -> dict[str, Tensor]:
-    """The tensors in a folder of a model whose names have a prefix, by the rest of their names.
-
-    Raises:
-        BackboneError: there is no weights file, or a damaged one.
-    """
+    """The tensors in a folder of a model whose names have a prefix, by the rest of their names;
+    BackboneError if they cannot be read."""
     files = (_file(source, f"{folder}/{name}") for name in WEIGHTS)
     state = folder_weights(next(filter(None, files), Path(source) / folder / WEIGHTS[0]).parent)
     return {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
@@ -136,16 +116,12 @@ def _from_modules(
         notes += _left_out(name, rest, ENCODER_ALONE)
         return Embedder(pooling, max_length=length, lower=lower, notes=notes)
     _check_order(name, kinds)
-    configs = {
-        wanted: {path: _required_config(source, path) for kind, path in parts if kind == wanted}
-        for wanted in ("Pooling", "Dense")
-    }
-    modes = [_pooling(name, config) for config in configs["Pooling"].values()]
-    dense = tuple(_dense(name, config) for config in configs["Dense"].values())
-    normalize = [kind for kind in kinds if kind == "Normalize"]
-    notes += _left_out(name, normalize, "the head reads vectors of any length")
-    places = tuple((path, "linear.") for path in configs["Dense"])
-    return Embedder(next(iter(modes), None), dense, places, length, lower, notes)
+    pools, denses = ([path for kind, path in parts if kind == k] for k in ("Pooling", "Dense"))
+    mode = _pooling(name, _required_config(source, pools[0])) if pools else None
+    dense = tuple(_dense(name, _required_config(source, path)) for path in denses)
+    if "Normalize" in kinds:
+        notes += _left_out(name, ["Normalize"], "the head reads vectors of any length")
+    return Embedder(mode, dense, tuple((p, "linear.") for p in denses), length, lower, notes)
 
 
 def _check_order(name: str, kinds: list[str]) -> None:
@@ -159,13 +135,12 @@ def _check_order(name: str, kinds: list[str]) -> None:
 
 def _pooling(name: str, config: JsonObject) -> str:
     modes = config.get("pooling_mode") or [
-        mode for key, mode in OLD_MODES.items() if config.get(f"pooling_mode_{key}")
+        mode for mode in MODES if any(config.get(f"pooling_mode_{mode}{e}") for e in OLD_ENDINGS)
     ]
     modes = [modes] if isinstance(modes, str) else modes or ["mean"]
     if len(modes) > 1 or modes[0] not in MODES:
         raise BackboneError(
-            f"model.backbone: {name} pools by {' and '.join(map(str, modes))}; expected one of "
-            f"{', '.join(MODES)}. Choose one: "
+            f"model.backbone: {name} pools by {' and '.join(map(str, modes))}; choose one, such as "
             f'model.preprocessing.pooling = "{MODES.get(modes[0], "mean")}"'
         )
     return MODES[modes[0]]
@@ -181,8 +156,7 @@ def _dense(name: str, config: JsonObject) -> DenseLayer:
         or config.get("module_input_name", "sentence_embedding") != "sentence_embedding"
     ):
         raise BackboneError(
-            f"model.backbone: {name} has a Dense layer of another kind (activation {function}, "
-            f"residual {bool(config.get('use_residual'))}); expected one of "
+            f"model.backbone: {name} has a Dense layer of another kind ({config}); expected one of "
             f"{', '.join(ACTIVATIONS)} on the pooled vector. {MEAN_ALONE}"
         )
     return DenseLayer(
@@ -251,6 +225,6 @@ def _file(source: str, name: str) -> Path | None:
             return None
         except Exception as error:  # the hub's client raises many types
             raise BackboneError(
-                f"model.backbone: {name} of {source!r} could not be had from the hub "
+                f"model.backbone: {source}/{name} could not be had from the hub "
                 f"({first_line(error)}); try again"
             ) from None

@@ -49,8 +49,7 @@ class ImagePreprocessor:
         return {"pixel_values": self._augmented(torch.from_numpy(array).permute(2, 0, 1), seed)}
 
     def decoded(self, item: Source) -> np.ndarray:
-        """The image to augment, shape (height, width, 3), uint8, of at most four times the
-        network's input."""
+        """The image to augment, shape (height, width, 3), uint8, up to four times the input."""
         return np.array(self.opened(item, self._min_side))
 
     def opened(self, item: Source, min_side: int | None = None) -> Image.Image:
@@ -60,15 +59,10 @@ class ImagePreprocessor:
     def views(self, item: Source) -> list[dict[str, Tensor]]:
         """Ten views of an image: its centre and four corners of the network's input size, each also
         mirrored (Krizhevsky et al. 2012); where no border is left, the centre and its mirror image.
-
-        Of a thin image these are the corners of its middle part, THIN times as long as wide.
-        """
+        Thin images are cut first."""
         steps = self._plain.transforms
-        number = next(
-            number
-            for number, step in enumerate(steps)
-            if isinstance(step, CenterCrop | CenterCropOrPad)
-        )
+        centre = CenterCrop | CenterCropOrPad
+        number = next(number for number, step in enumerate(steps) if isinstance(step, centre))
         image = self.opened(item)
         resized = v2.Compose(steps[:number])(image) if number else image
         size = steps[number].size
@@ -78,11 +72,8 @@ class ImagePreprocessor:
         else:
             crops = [steps[number](resized)]
         rest = v2.Compose(steps[number + 1 :])
-        return [
-            {"pixel_values": rest(view)}
-            for crop in crops
-            for view in (crop, functional.hflip(crop))
-        ]
+        views = [view for crop in crops for view in (crop, functional.hflip(crop))]
+        return [{"pixel_values": rest(view)} for view in views]
 
     def show(self, item: str, seed: int | None = None) -> Image.Image:
         pixels = normalised(self(item, seed)["pixel_values"], *self._scale)
@@ -124,11 +115,10 @@ def _clipped(middle: float, length: float, whole: int) -> tuple[int, int]:
 
 
 def _max_aspect(settings: ImagePreprocessing) -> float:
-    """The aspect ratio of an image beyond which the network sees nothing more of it.
+    """The aspect ratio beyond which neither the centre crop nor a random one sees more of an image.
 
-    The shorter side decides the scale, and neither the centre crop nor a random one (which takes
-    the centre where no other shape fits) reaches beyond. Where the longer side decides ("border"),
-    the shorter one must keep a pixel; where both are resized alike ("squash"), nothing is cut.
+    Where the longer side decides the scale ("border"), the shorter one must keep a pixel; where
+    both are resized alike ("squash"), nothing is cut.
     """
     sides, mode = settings.input_size[1:], settings.crop_mode
     if mode == "squash":

@@ -16,12 +16,8 @@ OUTER = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-IN_FIRST_BLOCK = {  # which has no expansion
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn1",
-    "_project_conv": "conv_pw",
-    "_bn2": "bn2",
-}
+# the first block has no expansion
+FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 IN_BLOCK = {
     "_expand_conv": "conv_pw",
     "_bn0": "bn1",
@@ -46,4 +42,4 @@ def _timm_name(name: str) -> str:
     if not block:
         return f"{OUTER[layer]}.{tensor}"
     number = int(block[1])
-    return f"{BLOCKS[number]}.{(IN_BLOCK if number else IN_FIRST_BLOCK)[layer]}.{tensor}"
+    return f"{BLOCKS[number]}.{(IN_BLOCK if number else FIRST)[layer]}.{tensor}"

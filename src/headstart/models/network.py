@@ -108,11 +108,10 @@ class Network(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights (safetensors) and config (JSON) into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            name: value.detach().cpu().contiguous().clone()
-            for name, value in self._saved_state().items()
-        }
-        save_file(state, folder / WEIGHTS)
+        state = self._saved_state()
+        save_file(
+            {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}, folder / WEIGHTS
+        )
         if self.estimator is not None:
             sklearn_head.save(self.estimator, folder)
         (folder / CONFIG).write_text(self.spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -140,21 +139,17 @@ class Network(nn.Module):
                 raise RuntimeError("other tensors than it has")
             self.net.load_state_dict(state, strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise RunError(
-                f"{path}: expected the weights of a {self.spec.backbone} network; found: "
-                f"{first_line(error)}"
-            ) from None
+            wanted = f"the weights of a {self.spec.backbone} network"
+            raise RunError(f"{path}: expected {wanted}; found: {first_line(error)}") from None
         if self.spec.head.is_estimator:
-            self.estimator = sklearn_head.load(
-                folder, self.spec.head, self.spec.width, self.spec.classes
-            )
+            spec = self.spec
+            self.estimator = sklearn_head.load(folder, spec.head, spec.width, spec.classes)
 
 
 def _frozen_modules(module: nn.Module) -> list[nn.Module]:
     """The topmost modules without trainable parameters.
 
-    A module with buffers but no parameters (a BatchNorm without affine weights) goes with the
-    sibling before it.
+    One with buffers alone (a BatchNorm without affine weights) goes with the sibling before it.
     """
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
@@ -172,12 +167,8 @@ def _frozen_modules(module: nn.Module) -> list[nn.Module]:
 
 
 def build_head(head: Head, width: int, classes: int) -> nn.Module:
-    """A linear classifier, or an MLP with GELU, with dropout before each linear layer; the identity
-    where a scikit-learn classifier will follow.
-
-    Args:
-        head: the recipe's settings. width: number of features. classes: number of logits.
-    """
+    """A linear classifier or an MLP with GELU, from `width` features to `classes` logits, with
+    dropout before each linear layer; the identity where a scikit-learn classifier follows."""
     if head.is_estimator:
         return nn.Identity()
     rates = head.dropout if len(head.dropout) > 1 else head.dropout * (len(head.hidden) + 1)
@@ -207,15 +198,11 @@ def digest(net: nn.Module, head_name: str) -> str:
 
 
 def check_origin(net: nn.Module, head_name: str, origin: Origin) -> None:
-    """Make sure that a backbone is the one that adapters were trained with.
-
-    Raises:
-        BackboneError: its SHA-256 is another one.
-    """
+    """Refuse a backbone with other weights than those that adapters were trained with."""
     sha256 = digest(net, head_name)
     if sha256 != origin.sha256:
         raise BackboneError(
             f"{origin.source}: holds other weights than those the adapters were trained beside "
-            f"(SHA-256 {sha256[:12]}…, expected {origin.sha256[:12]}…). Bring the old ones back, "
-            "or train again with transfer.adapters.merge = true, which saves all weights"
+            f"(SHA-256 {sha256[:12]}…, expected {origin.sha256[:12]}…). Restore them, or train "
+            "again with transfer.adapters.merge = true, which saves all weights"
         )

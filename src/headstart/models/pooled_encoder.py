@@ -71,12 +71,8 @@ def without_copy(model: nn.Module) -> nn.Module:
 
 
 def dense_layers(settings: Sequence[DenseSettings]) -> nn.Sequential:
-    """Layers between the pooled vector and the classifier.
-
-    Args:
-        settings: of each layer `in_features`, `out_features`, `bias` and `activation`, a name in
-            ACTIVATIONS.
-    """
+    """Layers between the pooled vector and the classifier, by `in_features`, `out_features`, `bias`
+    and `activation` (a name in ACTIVATIONS) of each."""
     layers: list[nn.Module] = []
     for layer in settings:
         if layer["activation"] not in ACTIVATIONS:

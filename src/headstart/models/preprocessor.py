@@ -48,11 +48,8 @@ class Mixer(Preprocessor, Protocol):
     def mix(
         self, first: Sample, second: Sample, how: str, share: float, seed: int
     ) -> tuple[Sample, float]:
-        """A mixture of two examples, and the share that the first one has in it.
-
-        Args:
-            how: "mixup" or "cutmix". share: the wanted share of the first one.
-        """
+        """A mixture by `how`, "mixup" or "cutmix", and the share that the first example has in it,
+        which should be `share`."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -62,8 +62,7 @@ def names() -> list[str]:
 def build(head: Head, seed: int) -> Any:
     """The unfitted classifier on standardised features, with `predict_proba`.
 
-    Classifiers without probabilities get them by Platt scaling in 5-fold cross-validation (Platt
-    1999).
+    Platt scaling (Platt 1999) in 5-fold cross-validation adds probabilities where there are none.
 
     Raises:
         RecipeError: there is no such classifier, or it does not know an option.
@@ -79,10 +78,8 @@ def build(head: Head, seed: int) -> Any:
     known = kind().get_params()
     unknown_options = sorted(set(head.options) - set(known))
     if unknown_options:
-        raise RecipeError(
-            f"model.head.options: {name} has no parameter {unknown_options[0]!r}; it has "
-            f"{', '.join(sorted(known))}"
-        )
+        fault = f"{name} has no parameter {unknown_options[0]!r}"
+        raise RecipeError(f"model.head.options: {fault}; it has {', '.join(sorted(known))}")
     if "categorical_features" in head.options:
         raise RecipeError(
             "model.head.options: categorical_features: features of a network are numbers; remove it"
@@ -104,23 +101,14 @@ def build(head: Head, seed: int) -> Any:
 def fitted(
     head: Head, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, seed: int
 ) -> Classifier:
-    """The classifier of `build`, fitted, with sample weights of shape (n,) if given.
-
-    The weights reach the calibration of a classifier without probabilities as well, which would
-    undo them otherwise.
-    """
+    """The classifier of `build`, fitted, its calibration included, with weights of shape (n,)."""
     model = build(head, seed)
     arguments = {} if weights is None else {f"{model.steps[-1][0]}__sample_weight": weights}
-    classifier: Classifier = model.fit(quantised(head, features), targets, **arguments)
-    return classifier
+    return cast(Classifier, model.fit(quantised(head, features), targets, **arguments))
 
 
 def check_weights(head: Head) -> None:
-    """Make sure that a classifier can weigh its examples, and does not do so by its own options.
-
-    Raises:
-        RecipeError: it cannot, or it does.
-    """
+    """Refuse a classifier that cannot weigh its examples, or weighs classes by its own options."""
     from sklearn.utils.validation import has_fit_parameter
 
     if "class_weight" in head.options:
@@ -160,12 +148,8 @@ def quantised(head: Head, features: np.ndarray) -> np.ndarray:
 
 
 def try_out(head: Head, width: int, classes: int) -> bytes:
-    """The file of the classifier fitted on a few made-up examples; shows whether its options are
-    right and which types it holds.
-
-    Raises:
-        HeadstartError: the options are wrong, or such a classifier cannot be saved.
-    """
+    """The file of the classifier fitted on a few made-up examples; RecipeError if its options are
+    wrong, or such a classifier cannot be saved."""
     import skops.io
 
     random = np.random.default_rng(0)
@@ -178,12 +162,10 @@ def try_out(head: Head, width: int, classes: int) -> bytes:
             for part in (model[-1], getattr(model[-1], "estimator", None)):
                 if part is not None:
                     check_parameters(part)
-            small = {
-                key: 2
-                for key, value in model.get_params().items()
-                if key.endswith(COUNTS) and isinstance(value, int)
-            }
-            model.set_params(**small).fit(values, labels).predict_proba(values[:2])
+            options = model.get_params().items()
+            counts = {k for k, value in options if k.endswith(COUNTS) and isinstance(value, int)}
+            model.set_params(**dict.fromkeys(counts, 2)).fit(values, labels)
+            model.predict_proba(values[:2])
             return bytes(skops.io.dumps(model))
     except HeadstartError:
         raise
@@ -202,12 +184,10 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Classifier:
     """Read the classifier that `save` wrote.
 
     Args:
-        head: the settings it was made with. width: features it must take. classes: probabilities it
-            must give.
+        head: its settings. width: number of features. classes: number of probabilities.
 
     Raises:
-        RunError: the file is missing or damaged, or holds anything that such a classifier does not
-            hold.
+        RunError: the file is missing or damaged, or holds what no such classifier holds.
     """
     from skops.io import get_untrusted_types, loads
 
@@ -219,9 +199,8 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Classifier:
         foreign = _types(content) - _types(expected)
         foreign |= set(untrusted) - set(get_untrusted_types(data=expected))
         if foreign:
-            raise ValueError(
-                f"it holds {', '.join(sorted(foreign)[:3])}, which no {head.fitting} holds"
-            )
+            named = ", ".join(sorted(foreign)[:3])
+            raise ValueError(f"it holds {named}, which no {head.fitting} holds")
         estimator = loads(content, trusted=untrusted)
         features, labels = estimator.n_features_in_, list(estimator.classes_)
         if features != width or labels != list(range(classes)):
@@ -237,8 +216,7 @@ def load(folder: Path, head: Head, width: int, classes: int) -> Classifier:
         raise RunError(
             f"{path}: expected a fitted {head.fitting}; found: {first_line(error)}"
         ) from None
-    classifier: Classifier = estimator
-    return classifier
+    return cast(Classifier, estimator)
 
 
 def _types(content: bytes) -> set[str]:
@@ -277,11 +255,7 @@ def _parts(thing: object, seen: set[int]) -> Iterator[object]:
 
 
 def _check_indices(part: Any, width: int, classes: int) -> None:
-    """Refuse numbers that would lead compiled code, which does not check them, out of its arrays.
-
-    Raises:
-        ValueError: they would.
-    """
+    """Refuse numbers that would lead compiled code, which checks nothing, out of its arrays."""
     kind = type(part).__name__
     if kind == "Tree":
         left, right = part.children_left, part.children_right

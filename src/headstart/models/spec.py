@@ -59,8 +59,7 @@ class TextPreprocessing(Section):
 
 
 class WordPreprocessing(Section):
-    """The pooling of word vectors, whether texts are lower-cased, and the SHA-256 of the words'
-    weights."""
+    """The pooling, whether texts are lower-cased, and the SHA-256 of the words' weights."""
 
     pooling: str
     lower: bool
@@ -116,12 +115,14 @@ class Spec(Section):
         """The spec for an exported file: paths of this machine become "local"."""
         if self.pretrained is None:
             return self
-        paths = {
-            key: LOCAL
-            for key in ("name", "source")
-            if _is_path(getattr(self.pretrained, key), self.pretrained.name)
-        }
-        return self.model_copy(update={"pretrained": self.pretrained.model_copy(update=paths)})
+        name, source = self.pretrained.name, self.pretrained.source
+        origin = Origin(
+            name=LOCAL if _is_path(name) else name,
+            # `model.weights`, unlike the name of the backbone, is always a path
+            source=LOCAL if source != name or _is_path(source) else source,
+            sha256=self.pretrained.sha256,
+        )
+        return self.model_copy(update={"pretrained": origin})
 
 
 class ImageSpec(Spec):
@@ -167,11 +168,7 @@ def read_spec(folder: Path) -> Spec:
 
 
 def parse_spec(content: str | bytes, source: str) -> Spec:
-    """A spec from JSON.
-
-    Raises:
-        RunError: it is damaged, or of a newer version; the message names `source`.
-    """
+    """A spec from JSON; RunError, which names `source`, if it is damaged or of a newer version."""
     try:
         values = json.loads(content)
         if not isinstance(values, dict):
@@ -181,9 +178,9 @@ def parse_spec(content: str | bytes, source: str) -> Spec:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"][1:])) or "kind"
         if key == "version":
+            version = f"a spec of version {problem['input']!r}"
             raise RunError(
-                f"{source}: has a spec of version {problem['input']!r}; expected 1 or older. "
-                "Update headstart"
+                f"{source}: has {version}; expected 1 or older. Update headstart"
             ) from None
         cause = f"{key}: found {str(problem['input'])[:100]!r}; {problem['msg']}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -199,10 +196,7 @@ VERSION_0_DEFAULTS: dict[str, dict[str, JsonValue]] = {
 
 
 def _upgraded(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The values of an older spec as those of this version.
-
-    Version 0 had no number. Its exported files held only what a prediction needs.
-    """
+    """The values of version 0, which had no number and in exported files less, as those of 1."""
     if "version" in values:
         return values
     origin = values.get("pretrained")
@@ -219,7 +213,6 @@ def _upgraded(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     }
 
 
-def _is_path(place: str, name: str) -> bool:
-    """Whether weights came from a path, as `model.weights`, unlike the backbone's name, always
-    does; a name on the hub has at most one slash."""
-    return place != name or place[:1] in ".~/" or place.count("/") > 1 or os.path.exists(place)
+def _is_path(backbone: str) -> bool:
+    """Whether a backbone is a path; a name on the hub has at most one slash."""
+    return backbone[:1] in ".~/" or backbone.count("/") > 1 or os.path.exists(backbone)

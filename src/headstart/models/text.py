@@ -1,5 +1,4 @@
-"""transformers encoders as `Network`s, with one rule for embeddings, layers and what follows
-them."""
+"""transformers encoders as `Network`s."""
 
 from __future__ import annotations
 
@@ -11,36 +10,20 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from headstart.data.dataset import Dataset
-from headstart.errors import BackboneError, HeadstartError, RunError, first_line
+from headstart.errors import BackboneError, RunError, first_line
+from headstart.models import text_backbone, text_source
 from headstart.models.adapters import add_adapters
 from headstart.models.attribution import integrated_gradients
 from headstart.models.embedder import Embedder, read_embedder
 from headstart.models.network import Network, build_head, digest
 from headstart.models.spec import Origin, Spec, TextPreprocessing, TextSpec
-from headstart.models.text_backbone import (
-    check_vocabulary,
-    embeddings,
-    features,
-    output_width,
-    pretrained_backbone,
-    random_backbone,
-    saved_backbone,
-)
-from headstart.models.text_blocks import text_blocks
 from headstart.models.text_preprocessor import (
     TextPreprocessor,
     default_keep,
     files_digest,
     save_tokenizer,
 )
-from headstart.models.text_source import (
-    SHORTEST,
-    TextSource,
-    check_first_token,
-    locate,
-    read_source,
-    read_tokenizer,
-)
+from headstart.models.text_source import TextSource
 from headstart.recipe import Model
 
 if TYPE_CHECKING:
@@ -68,11 +51,11 @@ class TextNetwork(Network):
     ) -> None:
         super().__init__()
         backbone["head"] = build_head(spec.head, spec.width, spec.classes)
-        self.net, self.head_name = backbone, "head"
-        self.partition, self.spec, self.tokenizer = text_blocks(backbone), spec, tokenizer
+        self.net, self.head_name, self.spec, self.tokenizer = backbone, "head", spec, tokenizer
+        self.partition = text_backbone.text_blocks(backbone)
 
     def features(self, **inputs: Tensor) -> Tensor:
-        return features(self.net, self.spec.preprocessing.pooling, inputs)
+        return text_backbone.features(self.net, self.spec.preprocessing.pooling, inputs)
 
     @property
     def reads(self) -> str:
@@ -86,7 +69,8 @@ class TextNetwork(Network):
     def attribute(self, inputs: dict[str, Tensor], targets: Tensor) -> Tensor | None:
         if self.estimator is not None:
             return None
-        return integrated_gradients(self.forward, embeddings(self.net), inputs, targets)
+        embeddings = text_backbone.embeddings(self.net)
+        return integrated_gradients(self.forward, embeddings, inputs, targets)
 
     def preprocessor(self, policy: str = "none") -> TextPreprocessor:
         return text_preprocessor(self.tokenizer, self.spec.preprocessing)
@@ -106,30 +90,28 @@ def text_preprocessor(
 
 
 def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[TextNetwork, list[str]]:
-    """The recipe's encoder with a new head for the dataset's labels, and notes on texts that are
-    cut or not understood, and on parts of the backbone that are left out.
+    """The recipe's encoder with a new head, and notes on texts that are cut or not understood, and
+    on parts of the backbone that are left out.
 
-    Without `pretrained` the weights are random; the tokenizer is the backbone's all the same. Seed
-    torch first: they, and the head, are drawn from its global generator.
+    Without `pretrained` the weights are random, but not the tokenizer. Seed torch first.
 
     Raises:
-        BackboneError: a backbone that cannot be had or is no encoder, weights that do not fit, a
-            tokenizer without pad token, or a length that the encoder does not allow.
+        BackboneError: it cannot be had or is no encoder, its weights do not fit, its tokenizer has
+            no pad token, or it does not allow the recipe's settings.
     """
-    location = locate(model)
-    source = read_source(model, location)
+    location = text_source.locate(model)
+    source = text_source.read_source(model, location)
     embedder = read_embedder(model.backbone, location, model.preprocessing.pooling)
     preprocessing = _preprocessing(model, source, embedder)
     pooling = preprocessing.pooling
     if pretrained:
-        backbone = pretrained_backbone(model, location, embedder, pooling)
+        backbone = text_backbone.pretrained_backbone(model, location, embedder, pooling)
     else:
-        backbone = _scratch_backbone(model, source, embedder, pooling)
-    check_vocabulary(source.tokenizer, len(embeddings(backbone).weight), model.backbone)
+        backbone = text_backbone.random_backbone(source.config, embedder.dense, pooling)
+    text_backbone.check_vocabulary(source.tokenizer, backbone, model.backbone)
     preprocessor = text_preprocessor(source.tokenizer, preprocessing)
     config = json.loads(source.config.to_json_string(use_diff=False))
-    name, place = f"{model.backbone} ({source.config.model_type})", model.backbone
-    origin = None
+    origin, place = None, model.backbone
     if pretrained:
         origin = Origin(name=place, source=place, sha256=digest(backbone, "head"))
     spec = TextSpec(
@@ -137,48 +119,29 @@ def text_network(model: Model, dataset: Dataset, pretrained: bool) -> tuple[Text
         config={key: value for key, value in config.items() if key[0] != "_"},
         dense=embedder.dense,
         head=model.head,
-        width=output_width(backbone, preprocessor, preprocessing, name),
+        width=text_backbone.output_width(backbone, preprocessor, preprocessing, place),
         classes=len(dataset.labels),
         preprocessing=preprocessing,
         pretrained=origin,
     )
     network = TextNetwork(backbone, source.tokenizer, spec)
-    notes = [
-        *embedder.notes,
-        *_backbone_notes(model, source, embedder),
-        *_reading_notes(model.backbone, preprocessing, source.limit, preprocessor, dataset),
-    ]
-    return network, notes
-
-
-def _scratch_backbone(
-    model: Model, source: TextSource, embedder: Embedder, pooling: str
-) -> nn.ModuleDict:
-    try:
-        return random_backbone(source.config, embedder.dense, pooling)
-    except HeadstartError:
-        raise
-    except Exception as error:
-        raise BackboneError(
-            f"model.backbone: transformers cannot build {model.backbone}: {first_line(error)}"
-        ) from None
+    notes = [*embedder.notes, *_backbone_notes(model, source, embedder)]
+    return network, notes + _reading_notes(model, network, source.limit, dataset)
 
 
 def _preprocessing(model: Model, source: TextSource, embedder: Embedder) -> TextPreprocessing:
     """The recipe's settings, and the backbone's where it has none."""
     wanted, limit = model.preprocessing, source.limit
     if wanted.max_length and limit and wanted.max_length > limit:
-        raise BackboneError(
-            f"model.preprocessing.max_length: found {wanted.max_length}; {model.backbone} allows "
-            f"texts of at most {limit} tokens"
-        )
+        limits = f"{model.backbone} allows texts of at most {limit} tokens"
+        raise BackboneError(f"model.preprocessing.max_length: found {wanted.max_length}; {limits}")
     if wanted.pooling == "cls":
-        check_first_token(source, model.backbone)
+        text_source.check_first_token(source, model.backbone)
     default = min(embedder.max_length, limit or embedder.max_length)
     with tempfile.TemporaryDirectory() as folder:
         sha256 = save_tokenizer(source.tokenizer, Path(folder))
     return TextPreprocessing(
-        max_length=wanted.max_length or max(default, SHORTEST),
+        max_length=wanted.max_length or max(default, text_source.SHORTEST),
         pooling=embedder.pooling or ("last" if source.causal else "mean"),
         keep=wanted.keep or default_keep(source.tokenizer),
         tokenizer=sha256,
@@ -189,29 +152,22 @@ def _backbone_notes(model: Model, source: TextSource, embedder: Embedder) -> lis
     """Notes on parts of the backbone that are left out, and on its tokenizer."""
     name, tokenizer, notes = model.backbone, source.tokenizer, []
     if embedder.lower and tokenizer.tokenize("A") != tokenizer.tokenize("a"):
-        notes.append(
-            f"{name} was trained with texts in lower case (do_lower_case); yours are read as they "
-            "are"
-        )
+        how = "was trained with texts in lower case (do_lower_case)"
+        notes.append(f"{name} {how}; yours are read as they are")
     if source.config.is_encoder_decoder:
         notes.append(f"of {name} ({source.config.model_type}) the encoder alone is used")
     if not model.preprocessing.keep and default_keep(tokenizer) == "end":
-        notes.append(
-            f"the tokenizer of {name} keeps the end of a long text (model.preprocessing.keep has "
-            "others)"
-        )
+        how = "keeps the end of a long text (model.preprocessing.keep has others)"
+        notes.append(f"the tokenizer of {name} {how}")
     return notes
 
 
 def _reading_notes(
-    name: str,
-    preprocessing: TextPreprocessing,
-    limit: int | None,
-    preprocessor: TextPreprocessor,
-    dataset: Dataset,
+    model: Model, network: TextNetwork, limit: int | None, dataset: Dataset
 ) -> list[str]:
     """Notes on training texts that are cut, or unknown to the tokenizer."""
-    truncated, unknown, count = preprocessor.statistics(dataset.train.items)
+    preprocessing = network.spec.preprocessing
+    truncated, unknown, count = network.preprocessor().statistics(dataset.train.items)
     of = "" if count == len(dataset.train) else f" (of {count:,} that were looked at)"
     notes = []
     if truncated:
@@ -223,7 +179,7 @@ def _reading_notes(
     if unknown > MAX_UNKNOWN:
         notes.append(
             f"{100 * unknown:.0f} % of the tokens of the training texts{of} are unknown to "
-            f"{name}; was it made for their language?"
+            f"{model.backbone}; was it made for their language?"
         )
     return notes
 
@@ -236,16 +192,16 @@ def load_text_network(folder: Path, spec: Spec) -> TextNetwork:
             raise FileNotFoundError("no folder of that name")
         if files_digest(folder / TOKENIZER) != spec.tokenizer_sha256:
             raise ValueError("another checksum than when it was saved")
-        tokenizer = read_tokenizer(folder / TOKENIZER)
+        tokenizer = text_source.read_tokenizer(folder / TOKENIZER)
     except Exception as error:  # damaged files raise many types
         raise RunError(
             f"{folder / TOKENIZER}: expected the tokenizer of a run; found: {first_line(error)}"
         ) from None
     try:
-        network = TextNetwork(saved_backbone(spec), tokenizer, spec)
-    except HeadstartError:
-        raise
+        network = TextNetwork(text_backbone.saved_backbone(spec), tokenizer, spec)
     except Exception as error:
+        if spec.adapters:  # the fault is that of their backbone
+            raise
         raise RunError(
             f"{folder}/config.json: damaged ({first_line(error)}); train the run again"
         ) from None

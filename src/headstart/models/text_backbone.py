@@ -25,6 +25,8 @@ from headstart.models.text_source import (
 from headstart.recipe import Model
 
 MAX_PADDING_EFFECT = 1e-2  # relative
+# in the names of embeddings that a model defines after its layers
+EMBEDDINGS = ("embed", "wte", "wpe", "encoder.LayerNorm", "encoder.conv")
 
 
 def features(backbone: nn.ModuleDict, pooling: str, inputs: dict[str, Tensor]) -> Tensor:
@@ -43,25 +45,22 @@ def embeddings(backbone: nn.ModuleDict) -> nn.Embedding:
 def random_backbone(
     config: PreTrainedConfig, dense: Sequence[DenseLayer], pooling: str
 ) -> nn.ModuleDict:
-    """The architecture with random weights.
-
-    Raises:
-        BackboneError: the pooling needs a layer that the encoder has not.
-        Exception: of many types, if transformers cannot build it.
-    """
-    with quiet():
-        encoder = _random_encoder(config)
+    """The architecture with random weights; BackboneError if transformers cannot build it, or it
+    lacks the layer that the pooling needs."""
+    try:
+        with quiet():
+            encoder = _random_encoder(config)
+    except Exception as error:
+        raise BackboneError(
+            f"model.backbone: transformers cannot build {config.model_type}: {first_line(error)}"
+        ) from None
     return _backbone(encoder, dense_layers([layer.model_dump() for layer in dense]), pooling)
 
 
 def pretrained_backbone(
     model: Model, location: str, embedder: Embedder, pooling: str
 ) -> nn.ModuleDict:
-    """The recipe's backbone with its weights.
-
-    Raises:
-        BackboneError: they cannot be had, or do not fit.
-    """
+    """The recipe's backbone with its weights; BackboneError if they cannot be had or do not fit."""
     encoder = _pretrained_encoder(model, location, pooling)
     return _backbone(encoder, load_dense(location, embedder), pooling)
 
@@ -120,22 +119,20 @@ def _pretrained_encoder(model: Model, location: str, pooling: str) -> nn.Module:
     unusable = sorted([*absent, *map(str, differing)])
     if unusable:
         only_pooler = all(key.startswith("pooler.") for key in absent)
+        way_out = '; choose model.preprocessing.pooling = "mean"' if only_pooler else ""
         raise BackboneError(
             f"model.backbone: the weights of {model.backbone} do not fit its config.json: "
             f"{len(absent)} tensors are missing, {len(differing)} of another shape (such as "
-            f"{unusable[0]})"
-            + ('; choose model.preprocessing.pooling = "mean"' if only_pooler else "")
+            f"{unusable[0]}){way_out}"
         )
     return encoder
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, vectors: int, name: str) -> None:
-    """Refuse a tokenizer without words, or with more of them than the encoder has vectors for.
-
-    Raises:
-        BackboneError: it is such a one.
-    """
-    vocabulary = tokenizer.get_vocab()
+def check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, backbone: nn.ModuleDict, name: str
+) -> None:
+    """Refuse a tokenizer without words, or with more of them than the encoder has vectors for."""
+    vocabulary, vectors = tokenizer.get_vocab(), len(embeddings(backbone).weight)
     if not set(vocabulary) - set(tokenizer.all_special_tokens):
         raise BackboneError(
             f"model.backbone: the tokenizer of {name} knows no words; expected its files beside "
@@ -144,8 +141,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, vectors: int, name: str
     if max(vocabulary.values()) >= vectors:
         raise BackboneError(
             f"model.backbone: the tokenizer of {name} has tokens up to number "
-            f"{max(vocabulary.values())}; its encoder has vectors for {vectors}. They belong to "
-            "different models"
+            f"{max(vocabulary.values())}; its encoder has vectors for {vectors}"
         )
 
 
@@ -156,11 +152,8 @@ def output_width(
     preprocessing: TextPreprocessing,
     name: str,
 ) -> int:
-    """The width of the features, tried out on a short text and one of the greatest length.
-
-    Raises:
-        BackboneError: the encoder cannot read them, or padding changes the features.
-    """
+    """The width of the features, tried out on a short text and one of the greatest length;
+    BackboneError if the encoder cannot read them, or padding changes the features."""
     samples = [{"text": "a"}, {"text": "a " * preprocessing.max_length}]
     backbone["encoder"].eval()
     try:
@@ -171,8 +164,7 @@ def output_width(
     except Exception as error:
         raise BackboneError(
             f"model.backbone: {name} cannot read texts of {preprocessing.max_length} tokens "
-            f"({first_line(error)}). Its tokenizer may belong to another model, or "
-            "model.preprocessing.max_length be too long"
+            f"({first_line(error)}); expected its own tokenizer and a length that it allows"
         ) from None
     if padded.ndim != 2:
         raise BackboneError(
@@ -184,3 +176,39 @@ def output_width(
             "it; expected an encoder that leaves padding out. Choose another backbone"
         )
     return int(padded.shape[1])
+
+
+def text_blocks(net: nn.Module) -> dict[str, tuple[str, ...]]:
+    """embeddings, layer 1 … N, neck (a last norm, dense layers), pooler and head.
+
+    The layers are the longest list of modules; embeddings come first, or their name says so.
+    """
+    lists = {
+        name: len(module)
+        for name, module in net.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module)
+    }
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    if not outer:
+        raise BackboneError(
+            f"model.backbone: {type(net.get_submodule('encoder')).__name__} has no list of layers"
+        )
+    layers = max(outer, key=lambda name: lists[name])
+    blocks: dict[str, list[str]] = {"embeddings": []}
+    blocks |= {f"layer {number}": [] for number in range(1, lists[layers] + 1)}
+    blocks |= {"neck": [], "pooler": [], "head": []}
+    layers_begun = False
+    for name, _ in net.named_parameters():
+        if name.startswith("head."):
+            block = "head"
+        elif name.startswith(f"{layers}."):
+            layers_begun = True
+            block = f"layer {int(name.removeprefix(f'{layers}.').split('.')[0]) + 1}"
+        elif name.startswith("encoder.pooler."):
+            block = "pooler"
+        elif layers_begun and not any(w in name.removeprefix("encoder.") for w in EMBEDDINGS):
+            block = "neck"
+        else:
+            block = "embeddings"
+        blocks[block].append(name)
+    return {block: tuple(names) for block, names in blocks.items() if names or block == "head"}

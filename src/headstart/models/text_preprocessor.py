@@ -25,17 +25,13 @@ LONGEST_TOKEN = 100
 
 
 class TokenStatistics(NamedTuple):
-    """truncated: number of texts that are cut. unknown: share of tokens that the tokenizer does not
-    know. texts: number of texts that were counted."""
-
-    truncated: int
-    unknown: float
-    texts: int
+    truncated: int  # texts
+    unknown: float  # share of tokens
+    texts: int  # that were counted
 
 
 class TextPreprocessor:
-    """A tokenizer. Texts of more than `max_length` tokens are cut; a batch is padded on the right
-    to its longest text.
+    """A tokenizer that cuts texts to `max_length` tokens and pads a batch on the right.
 
     White space around a text is left out where it could fill all tokens.
 
@@ -63,8 +59,7 @@ class TextPreprocessor:
         return str(self._tokenizer.decode(self._ids(item)))
 
     def pieces(self, item: str) -> list[str]:
-        """The part of the text that each token stands for, up to the next one; "" for special
-        tokens."""
+        """The text from each token up to the next one; "" for special tokens."""
         if not self._tokenizer.is_fast:
             return [f"{piece} " for piece in self._tokenizer.convert_ids_to_tokens(self._ids(item))]
         spans = self._tokenize([item], offsets=True)["offset_mapping"][0]
@@ -123,8 +118,7 @@ class TextPreprocessor:
         return ids
 
     def _padded(self, rows: list[np.ndarray]) -> dict[str, Tensor]:
-        """A batch of results of `decoded`. Padding on the right leaves the positions of a text as
-        they are when it is alone."""
+        """A batch of results of `decoded`."""
         longest = max(row.shape[1] for row in rows)
         tokens = np.zeros((len(self._names), len(rows), longest), np.int64)
         tokens[self._names.index("input_ids")] = self._tokenizer.pad_token_id

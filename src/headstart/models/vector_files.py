@@ -1,5 +1,4 @@
-"""File formats of word vectors: word2vec's binary and text format, GloVe's, fastText's .vec, and
-gensim's .kv."""
+"""Files of word vectors: word2vec's two formats, GloVe's, fastText's .vec, and gensim's .kv."""
 
 from __future__ import annotations
 
@@ -29,11 +28,8 @@ Header = tuple[int, int] | None  # numbers of words and of numbers in a vector
 
 
 def read_file(path: Path) -> Vectors:
-    """The words and vectors in a file, shape (words, width), and notes on what was left out.
-
-    Raises:
-        Exception: of many types, where the file is damaged.
-    """
+    """The words and vectors in a file, shape (words, width), and notes on what was left out;
+    exceptions of many types if it is damaged."""
     if path.suffix.lower() == ".kv":
         return _from_pickle(path)
     with _opened(path) as file:
@@ -110,10 +106,8 @@ def _from_text(path: Path, header: Header) -> Vectors:
     such_as = f" (such as {repeated[0]!r})" if repeated else ""
     notes = _word_notes(len(repeated), such_as, damaged)
     if nameless:
-        notes.append(
-            f"lines without a word, which are left out: {len(nameless):,} (such as line "
-            f"{nameless[0]})"
-        )
+        count = f"{len(nameless):,} (such as line {nameless[0]})"
+        notes.append(f"lines without a word, which are left out: {count}")
     rows = len(words) + len(repeated) + len(nameless)
     if header and header[0] != rows:
         notes.append(
@@ -143,11 +137,7 @@ def _lines(path: Path, header: Header) -> Iterator[tuple[int, bytes]]:
 
 
 def _vector_size(path: Path, header: Header) -> int:
-    """How many numbers most lines end in.
-
-    Raises:
-        ValueError: none, or another number than the header says.
-    """
+    """How many numbers most lines end in."""
     lines = islice(_lines(path, header), SAMPLE)
     counts = Counter(_count_numbers(line) for _, line in lines if line.strip())
     size = min(counts, key=lambda count: (-counts[count], count), default=0)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import torch
+from pydantic import ValidationError
+from timm.data.config import resolve_data_config
 from timm.models import group_parameters
 from torch import Tensor, nn
 
@@ -14,10 +17,9 @@ from headstart.errors import BackboneError, first_line
 from headstart.models.adapters import add_adapters
 from headstart.models.attribution import grad_cam
 from headstart.models.detect import is_timm_model
-from headstart.models.image_preprocessing import image_preprocessing
 from headstart.models.image_preprocessor import ImagePreprocessor, normalised
 from headstart.models.network import Network, build_head, check_origin, digest
-from headstart.models.spec import ImageSpec, Origin, Spec
+from headstart.models.spec import ImagePreprocessing, ImageSpec, Origin, Spec
 from headstart.models.vision_source import (
     TimmModel,
     classifier_name,
@@ -26,13 +28,12 @@ from headstart.models.vision_source import (
     fixed_size,
     pretrained_model,
 )
-from headstart.recipe import Model
+from headstart.recipe import Model, Preprocessing
 from headstart.runtime.fused_batchnorm import fused_batchnorm
 
 
 class VisionNetwork(Network):
-    """A timm network. Its input `pixel_values`, shape (n, 3, height, width), holds bytes, or floats
-    normalised as `spec` says."""
+    """A timm network: reads `pixel_values`, shape (n, 3, height, width), bytes or normalised."""
 
     net: TimmModel
     spec: ImageSpec
@@ -87,15 +88,13 @@ class VisionNetwork(Network):
 def vision_network(
     model: Model, classes: int, pretrained: bool, grey_range: GreyRange | None = None
 ) -> tuple[VisionNetwork, list[str]]:
-    """The recipe's backbone with a new head of `classes` logits, and a note on each setting that is
-    not the backbone's own.
+    """The recipe's backbone with a new head, and a note on each setting that is not its own.
 
-    Without `pretrained` the weights are random. Seed torch first: they, and the head, are drawn
-    from its global generator.
+    Without `pretrained` the weights are random. Seed torch first.
 
     Args:
-        grey_range: the values that become black and white in greys of more than 8 bits, if the
-            data set has any.
+        classes: number of logits. grey_range: the values of more than 8 bits that become black and
+            white, if the data set has any.
 
     Raises:
         BackboneError: unknown backbone, weights that cannot be had or do not fit, or a network
@@ -109,7 +108,7 @@ def vision_network(
     if pretrained:
         sha256, place = digest(net, classifier_name(net)), model.weights or model.backbone
         origin = Origin(name=model.backbone, source=place, sha256=sha256)
-    preprocessing, notes = image_preprocessing(
+    preprocessing, notes = _image_preprocessing(
         {**net.pretrained_cfg, **source[2]}, net, model.preprocessing, pretrained
     )
     spec = ImageSpec(
@@ -125,6 +124,49 @@ def vision_network(
     if model.preprocessing.size:
         _check_size(network)
     return network, notes
+
+
+def _image_preprocessing(
+    config: Mapping[str, object], net: nn.Module, wanted: Preprocessing, pretrained: bool
+) -> tuple[ImagePreprocessing, list[str]]:
+    """The backbone's size, mean, std, interpolation and crop, or the recipe's with a note on each;
+    BackboneError if those in timm's `pretrained_cfg` are damaged."""
+    settings: dict[str, object] = resolve_data_config(pretrained_cfg=config, model=net)  # type: ignore[no-untyped-call]
+    settings["input_size"] = config.get("input_size", settings["input_size"])
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in settings.items()
+        if key in ImagePreprocessing.model_fields
+    }
+    changes = {
+        "input_size": (3, wanted.size, wanted.size) if wanted.size else None,
+        "mean": wanted.mean,
+        "std": wanted.std,
+        "interpolation": wanted.interpolation,
+        "crop_pct": wanted.crop,
+    }
+    changes = {key: value for key, value in changes.items() if value not in (None, settings[key])}
+    notes = [
+        f"model.preprocessing asks for {key} {_text(value)}; the backbone was trained with "
+        f"{_text(settings[key])}"
+        for key, value in changes.items()
+        if pretrained
+    ]
+    try:
+        return ImagePreprocessing.model_validate(settings | changes), notes
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        found = f"found {problem['input']!r}; {problem['msg']}"
+        raise BackboneError(
+            f"model.backbone: its preprocessing is damaged: {key}: {found}"
+        ) from None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple) and value[0] == 3:  # a size with its channels
+        return " × ".join(map(str, value[1:]))
+    return str(value)
 
 
 def load_vision_network(folder: Path, spec: Spec) -> VisionNetwork:
@@ -182,12 +224,10 @@ def _with_head(net: TimmModel, spec: ImageSpec) -> VisionNetwork:
 
 
 def _blocks(net: TimmModel, head: str) -> dict[str, tuple[str, ...]]:
-    """The parameters of stem, block 1 … N, and neck: what is beside the head in timm's last
-    group."""
+    """Stem, block 1 … N, and neck: what is beside the head in timm's last group."""
     if not hasattr(net, "group_matcher"):
         raise BackboneError(
-            f"model.backbone: {type(net).__name__} does not say how its layers are grouped; "
-            "choose another"
+            f"model.backbone: timm has no groups of layers of {type(net).__name__}; choose another"
         )
     grouped = group_parameters(net, net.group_matcher(coarse=True))
     stem, *middle, last = (tuple(grouped[key]) for key in sorted(grouped))

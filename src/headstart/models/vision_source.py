@@ -1,5 +1,4 @@
-"""Where a vision backbone comes from: timm builds it, with weights from a package, a file, a folder
-or the hub."""
+"""Where a vision backbone of timm comes from: a package, a file, a folder or the hub."""
 
 from __future__ import annotations
 
@@ -49,17 +48,12 @@ Source = tuple[str, dict[str, Tensor] | None, dict[str, object]]
 
 
 def find_source(model: Model, pretrained: bool) -> Source:
-    """Where the recipe's backbone comes from.
-
-    Raises:
-        BackboneError: there is no such backbone, or its files are missing or damaged.
-    """
+    """Where the backbone comes from; BackboneError if it is unknown, or files are damaged."""
     name = model.backbone
     folder = local_folder(name)
     if model.weights and (name.startswith("packaged:") or folder):
         raise BackboneError(
-            f"model.weights: {name} brings its own weights; remove model.weights, or give a timm "
-            "name"
+            f"model.weights: {name} brings its own weights; remove it, or give a timm name"
         )
     if name.startswith("packaged:"):
         path = packaged(name.removeprefix("packaged:"), KIND).path()
@@ -70,8 +64,7 @@ def find_source(model: Model, pretrained: bool) -> Source:
     if not is_timm_model(name):
         raise BackboneError(
             f"model.backbone: unknown backbone {name!r}; {suggest(name, timm.list_models())}; "
-            "expected a timm name such as resnet18.tv_in1k, a local folder, or "
-            "packaged:efficientnet_lite0"
+            "expected a name of timm, a local folder, or packaged:efficientnet_lite0"
         )
     return name, file_weights(model.weights) if pretrained and model.weights else None, {}
 
@@ -85,9 +78,8 @@ def _folder_config(folder: Path) -> tuple[str, dict[str, object]]:
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BackboneError(
-            f"model.backbone: {folder} is a folder without a config.json that names an "
-            '"architecture"; expected timm\'s hub layout. For a bare weights file give the timm '
-            "name as model.backbone and the file as model.weights"
+            f'model.backbone: {folder} has no config.json that names an "architecture", as timm\'s '
+            "folders have. For a file of weights give timm's name and the file as model.weights"
         ) from None
     if not is_timm_model(architecture):
         raise BackboneError(
@@ -97,14 +89,8 @@ def _folder_config(folder: Path) -> tuple[str, dict[str, object]]:
 
 
 def pretrained_model(source: Source, size: int | None, model: Model) -> TimmModel:
-    """The network with its pretrained weights.
-
-    Args:
-        size: side of the images in pixels; None for the architecture's own.
-
-    Raises:
-        BackboneError: the weights cannot be had or do not fit.
-    """
+    """The network with its weights, for images of a side in pixels (None: the architecture's own);
+    BackboneError if the weights cannot be had or do not fit."""
     architecture, state, _ = source
     if state is None:
         return create_model(architecture, size, from_hub=True)
@@ -114,11 +100,7 @@ def pretrained_model(source: Source, size: int | None, model: Model) -> TimmMode
 
 
 def create_model(architecture: str, size: int | None, from_hub: bool = False) -> TimmModel:
-    """A network of timm, with random weights or those from the hub.
-
-    Raises:
-        BackboneError: timm cannot build it, or the weights cannot be had.
-    """
+    """A network of timm; BackboneError if timm cannot build it or the weights cannot be had."""
     try:
         config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
         if from_hub and config and not config.hf_hub_id and config.url:
@@ -146,8 +128,7 @@ def _check_offline(url: str) -> None:
 
 
 def fixed_size(source: Source) -> int | None:
-    """The side in pixels that a folder's weights were made for, where it is not the architecture's
-    and the network takes no other one."""
+    """The only side in pixels that a folder's weights take, if it is not the architecture's."""
     architecture, _, preprocessing = source
     config = timm.get_pretrained_cfg(architecture, allow_unregistered=True)
     match preprocessing.get("input_size"):
@@ -157,8 +138,7 @@ def fixed_size(source: Source) -> int | None:
 
 
 def _load(net: TimmModel, state: dict[str, Tensor], model: Model) -> None:
-    """Load a backbone's weights; a classifier of another size is left out, as a new head takes its
-    place."""
+    """Load a backbone's weights, without a classifier of another size."""
     expected = net.state_dict()
     head = classifier_name(net) + "."
     differing = [k for k, v in state.items() if k in expected and expected[k].shape != v.shape]
@@ -181,11 +161,7 @@ def _load(net: TimmModel, state: dict[str, Tensor], model: Model) -> None:
 
 
 def classifier_name(net: TimmModel) -> str:
-    """The module of a network that timm calls its classifier.
-
-    Raises:
-        BackboneError: it has several.
-    """
+    """The name of a network's only classifier."""
     name = net.pretrained_cfg["classifier"]
     if isinstance(name, str):
         return name

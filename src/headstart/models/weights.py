@@ -17,11 +17,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 def file_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a local .safetensors or .pth/.pt/.bin file; no code in it is run.
-
-    Raises:
-        BackboneError: the file is missing, damaged, or holds more than tensors.
-    """
+    """The tensors of a local .safetensors or .pth/.pt/.bin file, of which no code is run;
+    BackboneError if it is missing, damaged, or holds more than tensors."""
     path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise BackboneError(f"model.weights: no file {path}; expected a .safetensors or .pth file")
@@ -53,14 +50,10 @@ def file_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def folder_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of a folder in the layout of the hub.
-
-    Raises:
-        BackboneError: there are none, or they cannot be read.
-    """
-    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise BackboneError(
-            f"model.backbone: {folder} has no weights; expected one of {', '.join(WEIGHTS)}"
-        )
-    return file_weights(path)
+    """The tensors of a folder in the layout of the hub; BackboneError if they cannot be read."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return file_weights(folder / name)
+    raise BackboneError(
+        f"model.backbone: {folder} has no weights; expected one of {', '.join(WEIGHTS)}"
+    )

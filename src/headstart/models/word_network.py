@@ -21,13 +21,7 @@ from headstart.models.network import Network, build_head
 from headstart.models.preprocessor import Sample
 from headstart.models.spec import Origin, Spec, WordPreprocessing, WordVectorSpec
 from headstart.models.text_preprocessor import text_digest
-from headstart.models.word_vectors import (
-    KIND,
-    POOLINGS,
-    WordVectorizer,
-    WordVectors,
-    read_vectors,
-)
+from headstart.models.word_vectors import KIND, POOLINGS, WordVectorizer, WordVectors, read_vectors
 from headstart.recipe import Model
 
 VECTORS, WORDS = "vectors.safetensors", "words.json"
@@ -76,10 +70,8 @@ class WordVectorNetwork(Network):
     def reads(self) -> str:
         settings = self.spec.preprocessing
         case = "in lower case" if settings.lower else "as they are written"
-        return (
-            f"{self.spec.words:,} words {case}, {self.spec.width} numbers each, pooling: "
-            f"{settings.pooling}"
-        )
+        size = f"{self.spec.width} numbers each"
+        return f"{self.spec.words:,} words {case}, {size}, pooling: {settings.pooling}"
 
     def preprocessor(self, policy: str = "none") -> WordPreprocessor:
         return WordPreprocessor(self._vectorizer)
@@ -96,24 +88,18 @@ class WordVectorNetwork(Network):
 
 
 def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwork, list[str]]:
-    """The recipe's word vectors under a head for the dataset's labels, and notes on their file and
-    on words without a vector.
+    """The recipe's word vectors under a head, and notes on their file and on unknown words.
 
     Raises:
-        BackboneError: the vectors cannot be had, do not fit the texts, or have settings that they
-            do not support.
+        BackboneError: the vectors cannot be had or do not fit the texts or the recipe.
     """
     model.preprocessing.only("pooling")
     pooling = model.preprocessing.pooling or "mean"
     if pooling not in POOLINGS:
-        raise BackboneError(
-            f"model.preprocessing.pooling: found {pooling!r}; expected mean or tfidf for word "
-            "vectors"
-        )
+        fault = f"found {pooling!r}; expected mean or tfidf for word vectors"
+        raise BackboneError(f"model.preprocessing.pooling: {fault}")
     if model.weights:
-        raise BackboneError(
-            "model.weights: word vectors are named by model.backbone alone; remove it"
-        )
+        raise BackboneError("model.weights: model.backbone alone names word vectors; remove it")
     vectors = read_vectors(model.backbone)
     vectorizer = WordVectorizer(vectors, pooling).fit(dataset.train.items)
     examples = ", ".join(map(quoted, vectorizer.unknown_))
@@ -137,19 +123,13 @@ def word_vector_network(model: Model, dataset: Dataset) -> tuple[WordVectorNetwo
         ),
         pretrained=Origin(name=model.backbone, source=model.backbone, sha256=_digest(vectors)),
     )
-    note = (
-        f"{100 * vectorizer.unknown_share_:.1f} % of the words in the training texts have no "
-        f"vector{such_as}"
-    )
+    share = f"{100 * vectorizer.unknown_share_:.1f} %"
+    note = f"{share} of the words in the training texts have no vector{such_as}"
     return WordVectorNetwork(vectorizer, spec), [*vectors.notes, note]
 
 
 def load_word_vector_network(folder: Path, spec: Spec) -> WordVectorNetwork:
-    """The network that `save` wrote to a folder.
-
-    Raises:
-        RunError: its vectors are missing or damaged.
-    """
+    """The network that `save` wrote to a folder; RunError if its vectors are damaged."""
     assert isinstance(spec, WordVectorSpec)
     assert spec.pretrained
     settings = spec.preprocessing

@@ -38,8 +38,7 @@ EXAMPLES = 5  # of words without a vector
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """words: in the order of the rows of `values`. values: shape (words, width), float32. notes: on
-    faults of their file."""
+    """Words with their `values`, shape (words, width), float32, and `notes` on their file."""
 
     words: pd.Index
     values: np.ndarray
@@ -90,10 +89,8 @@ class WordVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Choose the case (`lower_`), weigh the words (`weights_`), and count those that the
         vocabulary lacks (`unknown_share_`, with examples in `unknown_`)."""
         if self.pooling not in POOLINGS or self.case not in CASES:
-            raise ValueError(
-                f"pooling = {self.pooling!r}, case = {self.case!r}; expected one of {POOLINGS}, "
-                f"and one of {CASES}"
-            )
+            found = f"pooling = {self.pooling!r}, case = {self.case!r}"
+            raise ValueError(f"{found}; expected one of {POOLINGS}, and one of {CASES}")
         self.lower_ = self.vectors.are_lower_case if self.case == "auto" else self.case == "lower"
         occurring = np.zeros(len(self.vectors.words), dtype=np.int64)
         known = unknown = 0
@@ -200,20 +197,17 @@ def read_vectors(backbone: str) -> WordVectors:
         return WordVectors(vocabulary, values, tuple(f"{path.name}: {note}" for note in notes))
     except Exception as error:  # damaged files raise many types
         raise BackboneError(
-            f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. "
-            "Expected word2vec's binary or text format, GloVe's text format, or a .kv file of "
-            "gensim, whole and with vectors of one length"
+            f"model.backbone: {path} holds no readable word vectors: {first_line(error)}. Expected "
+            "word2vec's binary or text format, GloVe's text format, or a .kv file of gensim"
         ) from None
 
 
 def _downloaded(name: str) -> Path:
-    """The file of a name of gensim's downloader, fetched on first use; the program that comes with
-    it is not run."""
+    """The file of gensim's downloader, without running the program that comes with it."""
     if not name.startswith(FAMILIES):
         raise BackboneError(
-            f"model.backbone: no file {name}; expected word vectors as a .bin, .txt, .vec or .kv "
-            "file, packaged:glove_6b_50d, or a name of gensim's downloader such as "
-            "word2vec-google-news-300"
+            f"model.backbone: no file {name}; expected word vectors as {', '.join(FILES)}, "
+            "packaged:glove_6b_50d, or a name of gensim's downloader"
         )
     with needs_extra("words", f"model.backbone: {name}"):
         from gensim import downloader
