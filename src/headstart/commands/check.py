@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,13 +28,13 @@ from headstart.runtime.machine import start
 from headstart.tasks import task_for
 from headstart.train.prepare import prepare_frozen, read_checked
 
-ALIKE = 0.95  # cosine of centred features from which on two examples are worth a look
+ALIKE = 0.95  # cosine of centred features from which two examples are reported
+HEADER = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]  # of suspects.csv
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found, a line each, the folder with the tables, and whether the recipe calls what
-    was found fatal."""
+    """The result as lines, the folder of the tables, and whether the recipe forbids the leaks."""
 
     lines: tuple[str, ...]
     folder: Path
@@ -43,51 +42,50 @@ class Checked:
 
 
 def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Checked:
-    """Look the data of a recipe over, or a folder or table by itself: classes, files, likes between
-    the parts, doubtful labels.
+    """Check the data of a recipe, or a folder or table: classes, files, duplicates between the
+    parts, doubtful labels.
 
-    Tables go into `<output>.check/`, with `page` also a page to look at. Nothing is trained but a
-    classifier on frozen features, whose doubts are the doubtful labels.
+    Tables go into `<output>.check/`, with `page` also a page of examples. Only a classifier on
+    frozen features is trained; labels that it would give otherwise are doubtful.
 
     Raises:
         HeadstartError: the data cannot be read.
     """
-    asked = (
-        read_recipe(target, overrides) if target.endswith(".toml") else _proposed(target, overrides)
-    )
-    recipe = asked.with_changes(data={"leaks": "report"})
+    is_recipe = target.endswith(".toml")
+    given = read_recipe(target, overrides) if is_recipe else _proposed(target, overrides)
+    recipe = given.with_changes(data={"leaks": "report"})
     modality = task_for(recipe.task, recipe.model.backbone).modality
     dataset, leaks = read_checked(recipe)
-    like = cached_duplicates(modality.duplicates, concatenate(dataset.parts().values()))
+    fatal = bool(leaks.leaks) and given.data.leaks == "error"
+    duplicates = cached_duplicates(modality.duplicates, concatenate(dataset.parts().values()))
     source = recipe.data.source or str(recipe.data.train)
     lines = [f"data       {source}: {describe_parts(dataset)}", *dataset.notes]
-    if leaks.leaks and asked.data.leaks == "drop":
+    if leaks.leaks and given.data.leaks == "drop":
         lines.append(
             f'data.leaks = "drop" leaves out {sum(map(len, leaks.given_away.values()))} examples '
             "of a run"
         )
     doubts: list[list[str]] = []
+    frozen = None
     try:
         frozen = prepare_frozen(recipe, start(), (dataset, leaks))
     except HeadstartError as error:
-        frozen = None
         lines.append(
             "look-alikes by features and doubtful labels need the backbone, which cannot be had: "
             f"{error}"
         )
-    found = leaks
     if frozen is not None:
-        lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
         from headstart.train.features import extract_with_bar
 
+        lines += [note for note in frozen.dataset.notes if note not in dataset.notes]
         parts = [extract_with_bar(frozen, role, part) for role, part in dataset.parts().items()]
         features = np.concatenate([part for part in parts if part is not None])
-        found = _with_features(dataset, like, features)
-        seen = Counter(pair.kind for pair in found.leaks)[KIND_NAMES[FEATURES]]
-        if seen:
+        leaks = _with_features(dataset, duplicates, features)
+        similar = sum(pair.kind == KIND_NAMES[FEATURES] for pair in leaks.leaks)
+        if similar:
             lines.append(
                 "held-out examples that look to the backbone like some of an earlier part, "
-                f"beside those: {seen}"
+                f"beside those: {similar}"
             )
         doubts = _doubts(dataset, features, recipe.seed)
         n = sum(map(len, dataset.for_learning().values()))
@@ -98,25 +96,23 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
             "errors, and the first ones are worth a look"
         )
     folder = _folder(recipe)
-    write_text(
-        folder / "alike.csv", table([*found.leaks, *found.conflicts, *copies(dataset, like)])
-    )
-    header = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]
-    write_text(folder / "suspects.csv", _csv(header, doubts))
+    pairs = [*leaks.leaks, *leaks.conflicts, *copies(dataset, duplicates)]
+    write_text(folder / "alike.csv", table(pairs))
+    write_text(folder / "suspects.csv", _csv([HEADER, *doubts]))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
-        plain, varied = frozen.preprocessor, frozen.augmenting_preprocessor
-        shown = CheckPage(
-            source, tuple(lines), dataset, found, doubts, recipe.seed,
-            partial(modality.as_shown, plain), plain.show, varied.show,
+        plain, augmenting = frozen.preprocessor, frozen.augmenting_preprocessor
+        content = CheckPage(
+            source, tuple(lines), dataset, leaks, doubts, recipe.seed,
+            partial(modality.as_shown, plain), plain.show, augmenting.show,
         )  # fmt: skip
-        write_check_page(shown, folder / "check.html")
+        write_check_page(content, folder / "check.html")
         lines.append(f"page       {folder}/check.html")
     elif page:
         lines.append(
             "page       not written: it shows what the backbone reads, which cannot be had"
         )
-    return Checked(tuple(lines), folder, bool(leaks.leaks) and asked.data.leaks == "error")
+    return Checked(tuple(lines), folder, fatal)
 
 
 def _folder(recipe: Recipe) -> Path:
@@ -139,46 +135,43 @@ def _proposed(source: str, overrides: Sequence[str]) -> Recipe:
         return read_recipe(path, [f'output="runs/{name}"', *overrides])
 
 
-def _with_features(dataset: Dataset, like: Duplicates, features: np.ndarray) -> Leaks:
-    """Leaks with those that only the features show, of all parts one after the other, shape (n,
-    width)."""
-    _, first = np.unique(like.content, return_index=True)
+def _with_features(dataset: Dataset, duplicates: Duplicates, features: np.ndarray) -> Leaks:
+    """Leaks, with those that only the features show.
+
+    Args:
+        features: of all parts, one after the other, shape (n, width).
+    """
+    _, first = np.unique(duplicates.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     pairs = similar_vectors((centred / np.maximum(lengths, 1e-9)).astype(np.float32), ALIKE)
-    known, codes = (np.asarray(some) @ np.array([len(first), 1]) for some in (like.pairs, pairs))
+    known, codes = (
+        np.asarray(rows) @ np.array([len(first), 1]) for rows in (duplicates.pairs, pairs)
+    )
     new = pairs[~np.isin(codes, known)]
-    how = np.append(like.kinds, np.full(len(new), FEATURES, np.uint8))
-    return find_leaks(dataset, Duplicates(like.content, np.concatenate([like.pairs, new]), how))
+    kinds = np.append(duplicates.kinds, np.full(len(new), FEATURES, np.uint8))
+    both = np.concatenate([duplicates.pairs, new])
+    return find_leaks(dataset, Duplicates(duplicates.content, both, kinds))
 
 
 def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
-    """Examples for training and validation whose label is doubted, the worst first: part, example,
-    label, suspected label, and the probabilities of both."""
+    """Training and validation examples with a doubtful label, the worst first; see HEADER."""
     from headstart.train.cross_validation import out_of_fold
 
     parts, labels = dataset.for_learning(), dataset.labels
-    where = [role for role, part in parts.items() for _ in range(len(part))]
+    roles = [role for role, part in parts.items() for _ in range(len(part))]
     known = concatenate(parts.values())
     probabilities = out_of_fold(features[: len(known)], known.labels, len(labels), seed)
-    found = []
+    rows = []
     for row in find_label_errors(probabilities, known.labels).tolist():
-        given, best = int(known.labels[row]), int(probabilities[row].argmax())
-        own, other = probabilities[row, given], probabilities[row, best]
-        found.append(
-            [
-                where[row],
-                known.names[row],
-                labels[given],
-                labels[best],
-                f"{own:.4f}",
-                f"{other:.4f}",
-            ]
-        )
-    return found
+        classes = int(known.labels[row]), int(probabilities[row].argmax())
+        names = [labels[number] for number in classes]
+        chances = [f"{probabilities[row, number]:.4f}" for number in classes]
+        rows.append([roles[row], known.names[row], *names, *chances])
+    return rows
 
 
-def _csv(header: list[str], rows: list[list[str]]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerows([header, *rows])
-    return written.getvalue()
+def _csv(rows: list[list[str]]) -> str:
+    content = io.StringIO()
+    csv.writer(content).writerows(rows)
+    return content.getvalue()

@@ -22,18 +22,17 @@ EXACT, ROUGH = 1e-4, 0.02
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the figures hold, and why, a line each."""
+    """Whether the figures hold, and the reasons as lines."""
 
     holds: bool
     lines: tuple[str, ...]
 
 
 def verify(run: str | Path) -> Verdict:
-    """Read the data of a run again, in the parts that it had, and let its model predict the test
-    part.
+    """Read the data of a run again, and let its model predict the test part.
 
-    The figures hold if the data is the same, and the probabilities but for rounding, and if they
-    give the report's accuracy.
+    The figures hold if the data is the same, the probabilities are the same except for rounding,
+    and they give the report's accuracy.
 
     Raises:
         HeadstartError: the folder holds no finished run or a damaged one, or its data cannot be
@@ -58,7 +57,7 @@ def verify(run: str | Path) -> Verdict:
     largest = float(np.abs(probabilities - stated).max())
     same = int((probabilities.argmax(1) == stated.argmax(1)).sum())
     now, then = (
-        float((some.argmax(1) == dataset.test.labels).mean()) for some in (probabilities, stated)
+        float((rows.argmax(1) == dataset.test.labels).mean()) for rows in (probabilities, stated)
     )
     lines = (
         "the data is the same: "
@@ -72,7 +71,7 @@ def verify(run: str | Path) -> Verdict:
 
 
 def _check_manifest(path: Path, dataset: Dataset) -> None:
-    """Whether split.parquet is of this run: the manifest has a checksum of each part."""
+    """Check that split.parquet belongs to this run, by the checksums in the manifest."""
     stated = json.loads(path.read_text(encoding="utf-8"))["data"]
     for role, part in dataset.parts().items():
         if stated[role]["sha256"] != part.digest():
@@ -80,15 +79,15 @@ def _check_manifest(path: Path, dataset: Dataset) -> None:
 
 
 def _stated(folder: Path, dataset: Dataset, classes: int) -> np.ndarray:
-    """The probabilities that a run wrote down, shape (n, classes), in the order of the test part
-    now; files may have moved."""
-    known = read_predictions(folder)
-    values = known.probabilities.reshape(len(dataset.test), classes)
-    place = {name: number for number, name in enumerate(known.names)}
+    """The probabilities in predictions.csv, shape (n, classes), in the present order of the test
+    part; files may have moved."""
+    table = read_predictions(folder)
+    values = table.probabilities.reshape(len(dataset.test), classes)
+    place = {name: number for number, name in enumerate(table.names)}
     then = sorted(example for example in read_split(folder / SPLIT) if example[3] == "test")
-    found = np.empty_like(values)
+    stated = np.empty_like(values)
     for (*_, row), (_, _, name, _) in zip(
         sorted_by_content(dataset.test, dataset.labels), then, strict=True
     ):
-        found[row] = values[place[name]]
-    return found
+        stated[row] = values[place[name]]
+    return stated

@@ -35,7 +35,7 @@ def model_card(report: Report, spec: Spec, modality: Modality, uses: Sequence[st
         f"{sum(by_class.values())} {role}" for role, by_class in report.counts.items()
     )
     worst = test.worst_class()
-    beside = [f"- {result.name}: {result.test.accuracy}" for result in report.baselines]
+    baselines = [f"- {result.name}: {result.test.accuracy}" for result in report.baselines]
     parts = [
         f"---\nlibrary_name: {modality.library}\npipeline_tag: "
         f"{modality.pipeline}\ntags: [headstart]\n---",
@@ -49,7 +49,7 @@ def model_card(report: Report, spec: Spec, modality: Modality, uses: Sequence[st
         + f", trained by headstart with the strategy `{report.main.name}` on {counts} examples.",
         f"## Measured on {test.n} test examples",
         "| | value | 95 % interval |\n|---|---|---|\n"
-        + "\n".join(f"| {name} | {one.value:.3f} | {one.interval} |" for name, one in rows.items()),
+        + "\n".join(f"| {name} | {row.value:.3f} | {row.interval} |" for name, row in rows.items()),
         f"Always saying {quoted(test.majority_class)} is right in {test.majority_accuracy:.3f} "
         "of them."
         + (" The epoch was chosen on these examples." if report.selected_on == "test" else "")
@@ -58,7 +58,7 @@ def model_card(report: Report, spec: Spec, modality: Modality, uses: Sequence[st
             if worst
             else ""
         ),
-        *(["On the same examples:\n\n" + "\n".join(beside)] if beside else []),
+        *(["On the same examples:\n\n" + "\n".join(baselines)] if baselines else []),
         "## Limits\n\nThe figures hold for examples like the test part's; an input of none of "
         "the classes gets one of them too."
         + (

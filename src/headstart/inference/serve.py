@@ -1,5 +1,4 @@
-"""A finished run behind HTTP: POST /predict, a page to try it, /info, /healthz, and the API's own
-description at /docs."""
+"""A model behind HTTP: POST /predict, a page to try it, /info, /healthz and /docs."""
 
 from __future__ import annotations
 
@@ -38,8 +37,7 @@ SHUTDOWN_SECONDS = 30  # that requests get to end in
 
 
 def serve(load: Callable[[], Predictor], host: str, port: int) -> None:
-    """Answer requests until the process is told to stop; requests that have come in by then are
-    still answered.
+    """Answer requests until SIGINT or SIGTERM; requests that have arrived by then are answered.
 
     Args:
         load: gives the model.

@@ -61,7 +61,7 @@ def write_table(
         header = columns(predictor.labels)
         for number in range(2, top + 1):
             header += [f"predicted_{number}", f"probability_{number}"]
-        if STDIN in paths:  # its examples cannot be told from those of an earlier call
+        if STDIN in paths:  # its examples may be others than those of an earlier call
             part.unlink(missing_ok=True)
         inputs = predictor.inputs_from_paths(paths)
         inputs = _new(inputs, _begin(part, _key(predictor, paths, top, tta), header))

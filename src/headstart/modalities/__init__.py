@@ -1,5 +1,5 @@
 """Modalities: what an example is made of. Each file of this package registers one, and is imported
-when it is asked for."""
+on first use."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _input_note(item: Item, spec: Spec) -> str | None:
 
 
 def _highlight(preprocessor: Preprocessor, item: str, marks: np.ndarray) -> Image.Image:
-    """What speaks for the class in its own colours, the rest darkened towards blue."""
+    """The image blended with a colour map of the evidence for a class."""
     from matplotlib import colormaps
 
     picture = preprocessor.show(item)
