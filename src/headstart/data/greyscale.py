@@ -125,7 +125,7 @@ def _inverted_from(image: Image.Image) -> float | None:
 
 
 def _invert_range(image: Image.Image, low: float, high: float) -> GreyRange:
-    """A range of values in the file as the range of values shown."""
+    """A range of values in the file as that of values shown."""
     white = _inverted_from(image)
     return (low, high) if white is None else (white - high, white - low)
 

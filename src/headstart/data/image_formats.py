@@ -30,9 +30,6 @@ PNG_DISPLAYED = {b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT"}  # transparency, t
 class HeifError(UnidentifiedImageError):
     """A HEIC image, and no package that reads it."""
 
-    def __init__(self) -> None:
-        super().__init__("a HEIC picture, which needs one more package: pip install pillow-heif")
-
 
 def has_image_extension(path: Path) -> bool:
     """Whether the file name ends as an image's: as Pillow knows them, or HEIC."""
@@ -88,7 +85,9 @@ def open_image(source: ImageFile, formats: list[str] | None = None) -> Image.Ima
     except Exception as error:
         unidentified = isinstance(error, UnidentifiedImageError)
         if unidentified and not heif_version() and _is_heif(first_bytes(source)):
-            raise HeifError from None
+            raise HeifError(
+                "a HEIC picture, which needs one more package: pip install pillow-heif"
+            ) from None
         return open_png_pixels(source, error)
 
 

@@ -99,35 +99,24 @@ def not_relative(path: str) -> str:
     return ""
 
 
-def images_folder(folder: str | None, table: Table) -> Path:
-    """The folder that paths in a table are relative to: data.images, or the table's own.
-
-    Raises:
-        HeadstartError: there is no such folder.
-    """
-    if folder is None:
-        return table.path.parent
-    path = Path(os.path.expanduser(folder))
-    if not path.is_dir():
-        raise HeadstartError(
-            f"data.images: no folder {path}; expected the one that the paths in {table.path} are "
-            "relative to"
-        )
-    return path
-
-
 def list_image_table(
-    table: Table, columns: SelectedColumns, folder: Path
+    table: Table, columns: SelectedColumns, images: str | None
 ) -> tuple[dict[str, ClassFiles], Skipped]:
     """(the images that a table names, by the role in its split column or ""; rows left out).
 
     Args:
-        folder: that the paths are relative to.
+        images: the folder that the paths are relative to, if it is not that of the table.
 
     Raises:
-        HeadstartError: a path is ambiguous, none of the files exists, or the labels are not
-            classes.
+        HeadstartError: there is no such folder, a path is ambiguous, none of the files exists, or
+            the labels are not classes.
     """
+    folder = table.path.parent if images is None else Path(os.path.expanduser(images))
+    if not folder.is_dir():
+        raise HeadstartError(
+            f"data.images: no folder {folder}; expected the one that the paths in {table.path} are "
+            "relative to"
+        )
     paths = ImagePathResolver(
         folder, f"data.columns.image: column {columns.item!r} of {table.path}"
     )

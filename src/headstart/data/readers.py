@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ from headstart.data.column_selection import SelectedColumns, find_split_column, 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.grey_range import with_grey_range
 from headstart.data.image_formats import is_image
-from headstart.data.image_tables import images_folder, list_image_table
+from headstart.data.image_tables import list_image_table
 from headstart.data.label_encoding import LabelEncoder, check_class_sizes
 from headstart.data.pictures import digests, pictures
 from headstart.data.skipped import Skipped, describe_skipped, skip, skipped_notes
@@ -77,11 +78,8 @@ def read_images(recipe: Recipe) -> Dataset:
             examples of one, a held-out part has classes that training lacks, or files are
             unreadable and the recipe calls that an error.
     """
-
-    def of_table(table: Table, columns: SelectedColumns) -> tuple[dict[str, ClassFiles], Skipped]:
-        return list_image_table(table, columns, images_folder(recipe.data.images, table))
-
-    parts = _read_parts(recipe, IMAGE_FILES, lambda files: (files, {}), of_table)
+    list_table = partial(list_image_table, images=recipe.data.images)
+    parts = _read_parts(recipe, IMAGE_FILES, lambda files: (files, {}), list_table)
     examples = {}
     unreadable: dict[str, Skipped] = {}
     for role, files in parts.by_role.items():
