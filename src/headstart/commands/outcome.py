@@ -35,24 +35,24 @@ def report_of(
     failed: list[str],
     held_out: np.ndarray | None,
 ) -> Report:
-    """What came out, with what the held-out part says of the probabilities.
+    """The report of a run.
 
     Args:
-        failed: a sentence for each rival without a result. held_out: the main result's
-            probabilities of the validation part, if training kept off it.
+        failed: a sentence for each baseline without a result.
+        held_out: the main result's probabilities of the validation part, if it was not trained on.
     """
     result, probabilities = main
-    recipe, dataset, leaked = context.recipe, context.dataset, context.leaks.leaked["test"]
-    clean = np.setdiff1d(np.arange(len(dataset.test)), leaked)
-    labels = dataset.test.labels[clean]
+    recipe, dataset, test = context.recipe, context.dataset, context.dataset.test
+    leaked = context.leaks.leaked["test"]
+    clean = np.setdiff1d(np.arange(len(test)), leaked)
+    shared = dataset.labels, recipe.evaluate.bootstrap, majority(dataset)
     chosen = context.chooses_an_epoch and (dataset.validation or recipe.train.selection == "test")
-    calibration = None
+    calibration = without_leaks = None
     if held_out is not None and dataset.validation is not None:
-        test = dataset.test.labels, probabilities
-        known = dataset.validation.labels, held_out
-        calibration = evaluate_calibration(
-            known, test, dataset.labels, recipe.evaluate.bootstrap, majority(dataset)
-        )
+        validation = dataset.validation.labels, held_out
+        calibration = evaluate_calibration(validation, (test.labels, probabilities), *shared)
+    if len(leaked) and len(clean):
+        without_leaks = score(test.labels[clean], probabilities[clean], *shared)
     return Report(
         task=recipe.task,
         name=Path(recipe.output).name,
@@ -61,56 +61,35 @@ def report_of(
         counts={role: dataset.counts(role) for role in dataset.parts()},
         notes=(*dataset.notes, *failed),
         leaked=len(leaked),
-        without_leaks=score(
-            labels,
-            probabilities[clean],
-            dataset.labels,
-            recipe.evaluate.bootstrap,
-            majority(dataset),
-        )
-        if len(leaked) and len(clean)
-        else None,
+        without_leaks=without_leaks,
         calibration=calibration,
         selected_on=recipe.train.selection if chosen else None,
         main=result,
-        baselines=with_p_values(probabilities, beside, dataset.test.labels),
+        baselines=with_p_values(probabilities, beside, test.labels),
     )
 
 
 def write_run(
-    context: Context,
-    report: Report,
-    main: Scored,
-    beside: list[Scored],
-    folder: Path,
+    context: Context, report: Report, main: Scored, beside: list[Scored], folder: Path
 ) -> None:
     """All files of the run but those that exist already: the resolved recipe and the log."""
-    dataset, (_, probabilities) = context.dataset, main
-    context.network.save(folder / MODEL)
+    recipe, dataset, network = context.recipe, context.dataset, context.network
+    probabilities, machine = main[1], context.machine
+    network.save(folder / MODEL)
     report.write(folder)
-    machine = context.machine
     write_split(dataset, folder / SPLIT)
-    if context.leaks.leaks or context.leaks.conflicts:
-        rows = table([*context.leaks.leaks, *context.leaks.conflicts])
-        (folder / "leaks.csv").write_text(rows, encoding="utf-8", newline="")
-    spec = context.network.spec
-    weights = spec.pretrained
+    if pairs := [*context.leaks.leaks, *context.leaks.conflicts]:
+        (folder / "leaks.csv").write_text(table(pairs), encoding="utf-8", newline="")
+    weights = network.spec.pretrained
     source = weights and {"from": weights.source, "name": weights.name, "sha256": weights.sha256}
+    backbone = {"architecture": network.spec.backbone, "pretrained": source}
     origin = manifest(
-        context.recipe,
-        dataset,
-        {"architecture": spec.backbone, "pretrained": source},
-        context.settings,
-        str(machine.device),
-        machine.world,
+        recipe, dataset, backbone, context.settings, str(machine.device), machine.world
     )
-    (folder / "manifest.json").write_text(
-        json.dumps(origin, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    content = json.dumps(origin, indent=2, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_text(content, encoding="utf-8")
     test = dataset.test.labels, probabilities
-    shown = examples(
-        dataset, context.network, context.task.modality, probabilities, context.recipe.seed
-    )
+    shown = examples(dataset, network, context.task.modality, probabilities, recipe.seed)
     write_report_page(report, origin, context.sizes, test, risk_coverage(*test), shown, folder)
     write_predictions(dataset, probabilities, folder / FILE)
     _write_beside(dataset, beside, folder / FOLDER)
