@@ -25,7 +25,7 @@ from headstart.runtime.machine import start
 from headstart.train.context import Context
 from headstart.train.loader import loader_of
 from headstart.train.optimizer import optimizer
-from headstart.train.precision import FORMATS
+from headstart.train.precision import autocast
 from headstart.train.prepare import prepare
 from headstart.train.sampling import Batches, seed_for
 
@@ -44,7 +44,6 @@ def bare_loop(context: Context, losses: list[float] | None = None, ready: bool =
     loader: Iterable[dict[str, Any]] = loader_of(context, batches)
     if ready:
         loader = [{key: value.to(device) for key, value in batch.items()} for batch in loader]
-    number = FORMATS[context.precision]
     seen = step = 0
     started = time.perf_counter()
     for epoch in range(phase.epochs):
@@ -55,7 +54,7 @@ def bare_loop(context: Context, losses: list[float] | None = None, ready: bool =
             del inputs["weights"], inputs["rows"]
             labels = inputs.pop("labels")
             with (
-                torch.autocast(device.type, number, enabled=number is not None),
+                autocast(device, context.precision),
                 fp32_depthwise_gradients(device, context.precision),
             ):
                 loss = F.cross_entropy(network(**inputs).float(), labels)

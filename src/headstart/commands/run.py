@@ -82,8 +82,8 @@ def run(
 
 
 def _rival(other: Baseline, context: Context) -> Context | str:
-    """Another strategy on the same split, ready to train, so that its errors show before the main
-    one has trained; or the name of a baseline."""
+    """Another strategy on the same split, prepared so that its errors show early; or the name of
+    a baseline."""
     if other.name not in strategies:
         return other.name
     train = {key: value for key in ("lr", "epochs") if (value := getattr(other, key)) is not None}

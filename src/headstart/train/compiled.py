@@ -46,8 +46,7 @@ def compile_steps(context: Context, left: float) -> str | None:
 
 @cache
 def _fault(device: torch.device) -> str | None:
-    """Why not even a sum can be compiled on a device, if so: most often there is no C++
-    compiler."""
+    """Why not even a sum can be compiled on a device, if so: often there is no C++ compiler."""
     only_log_errors_of_compiling()
     try:
         torch.compile(torch.add)(torch.ones(2, device=device), 1)

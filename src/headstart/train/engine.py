@@ -80,8 +80,7 @@ def dry_run(context: Context, phase: Phase, how: DryRun) -> TrainState:
 
 
 def _probe(context: Context, phase: Phase, state: TrainState) -> None:
-    """The head on frozen features that a plan may begin with; it is a candidate for the best
-    epoch."""
+    """Fit the head on frozen features first, a candidate for the best epoch."""
     result = probe(context, phase)
     state.history.epochs += result.epochs
     state.history.fitted, state.history.cached = result.fitted, result.cached
@@ -99,8 +98,7 @@ def _probe(context: Context, phase: Phase, state: TrainState) -> None:
 
 
 def _start_weights(context: Context) -> dict[str, Tensor]:
-    """The pretrained weights that training begins with, where something is to stay near them; a
-    head from random numbers is not one."""
+    """The pretrained weights at the start, if training shall stay near them; no random head."""
     network, transfer = context.network, context.recipe.transfer
     if not (transfer.l2_sp or transfer.wise_ft) or network.spec.pretrained is None:
         return {}
@@ -118,8 +116,7 @@ def _resume(context: Context, state: TrainState, checkpoints: Checkpoints) -> No
 
 
 def _finish(context: Context, state: TrainState, start: dict[str, Tensor]) -> None:
-    """Leave the network with the weights that stay: the best epoch's or the last ones, averaged
-    where the recipe says so."""
+    """Load the final weights: the best epoch's or the last, averaged where the recipe says so."""
     network, history, best = context.network, state.history, state.best
     if state.average is not None:
         network.net.load_state_dict(state.average.values)
@@ -166,11 +163,8 @@ def _average_with_start(context: Context, best: BestEpoch, start: dict[str, Tens
 
 
 def _refuse_sharding() -> None:
-    for variable, name in (
-        ("ACCELERATE_USE_FSDP", "FSDP"),
-        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"),
-    ):
-        if os.environ.get(variable, "").lower() in ("1", "true", "yes"):
+    for name in ("FSDP", "DeepSpeed"):
+        if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() in ("1", "true", "yes"):
             raise HeadstartError(
                 f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. "
                 f"Choose multi-GPU without {name} in `accelerate config`"

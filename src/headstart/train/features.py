@@ -154,11 +154,8 @@ def _compute(
 
 
 def _check(context: Context, batch: np.ndarray, examples: Examples, first: int) -> None:
-    """Refuse features that are not finite, and examples that have changed since they were read.
-
-    Args:
-        first: the row of the batch's first example.
-    """
+    """Refuse features that are not finite, and examples (the batch begins at row `first`) that
+    have changed since they were read."""
     for row, values in enumerate(batch, first):
         assert_unchanged(examples, row, context.preprocessor)
         if not np.isfinite(values).all():

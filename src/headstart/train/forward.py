@@ -20,7 +20,7 @@ from headstart.runtime.processes import from_all, rank_and_world
 from headstart.runtime.threads import readers
 from headstart.train.context import Context
 from headstart.train.integrity import reading
-from headstart.train.precision import FORMATS
+from headstart.train.precision import autocast
 
 BATCH = 32
 
@@ -105,7 +105,7 @@ def features_of(
     """The input of the head for a batch, shape (n, width), float32, of a network made by
     `for_inference`."""
     inputs = {key: value.to(device) for key, value in batch.items()}
-    with torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None):
+    with autocast(device, precision):
         return network.features(**inputs).float().cpu().numpy()
 
 

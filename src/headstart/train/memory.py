@@ -13,7 +13,7 @@ from headstart.models.network import Network
 from headstart.runtime.machine import free_memory
 from headstart.runtime.processes import from_all
 from headstart.train.context import Context
-from headstart.train.precision import FORMATS
+from headstart.train.precision import autocast
 from headstart.transfer.plan import Phase
 
 STEPS_AN_EPOCH = 50
@@ -109,7 +109,7 @@ def _bytes(network: Network, batch: dict[str, Tensor], device: torch.device, pre
     hooks = [module.register_forward_hook(measure) for module in network.modules()]
     with (
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast(device.type, FORMATS[precision], enabled=FORMATS[precision] is not None),
+        autocast(device, precision),
     ):
         network(**batch)
     for hook in hooks:

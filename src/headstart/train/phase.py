@@ -227,11 +227,8 @@ class PhaseRun(TrainerCallback):
 
     def _out_of_patience(self) -> bool:
         """Whether early stopping ends the phase, which becomes a note."""
-        patience, metric, history = (
-            self._options.early_stopping,
-            self._options.metric,
-            self._state.history,
-        )
+        patience, metric = self._options.early_stopping, self._options.metric
+        history = self._state.history
         if not patience or self._context.selection is None:
             return False
         phase = self._state.phase + 1

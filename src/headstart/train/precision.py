@@ -61,6 +61,11 @@ def choose_precision(context: Context) -> str:
     return _remembered(context)
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which a network computes in a number format; fp32 changes nothing."""
+    return torch.autocast(device.type, FORMATS[precision], enabled=precision != "fp32")
+
+
 def fast_bf16() -> str | None:
     """The bf16 instructions of this processor, amx_tile or avx512_bf16, if it has any."""
     names = ("amx_tile", "avx512_bf16")
@@ -71,8 +76,7 @@ def fast_bf16() -> str | None:
 
 
 def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
-    """What takes less time for a batch: the steps of a phase, or without one the forward pass
-    alone."""
+    """The faster format for the steps of a phase, or without one for the forward pass."""
     twin = copy.deepcopy(network) if phases else network.eval().for_inference()
     if phases:
         Blocks(twin).open(phases[0])
@@ -88,12 +92,11 @@ def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
 def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> float:
     took = []
     for _ in range(2):  # the first one chooses and prepares kernels
-        started = time.perf_counter()
-        format = FORMATS[precision]
+        started, device = time.perf_counter(), torch.device("cpu")
         with (
             torch.inference_mode(not backward),
-            torch.autocast("cpu", format, enabled=format is not None),
-            fp32_depthwise_gradients(torch.device("cpu"), precision),
+            autocast(device, precision),
+            fp32_depthwise_gradients(device, precision),
         ):
             outputs = network(**batch) if backward else network.features(**batch)
         if backward:
@@ -104,8 +107,7 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
 
 @from_main
 def _remembered(context: Context) -> str:
-    """What was chosen before for such a network and such a plan on this machine, else what is
-    faster now."""
+    """What was chosen before for such a network and plan on this machine, else what is faster."""
     network, last = context.network, context.plan.tuned[-1:]
     parts = {"backbone", "config", "preprocessing", "head", "adapters"}
     about = [

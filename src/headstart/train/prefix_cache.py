@@ -19,7 +19,7 @@ from headstart.runtime.machine import free_memory
 from headstart.train.context import Context
 from headstart.train.forward import BATCH, batches, in_order
 from headstart.train.integrity import assert_unchanged
-from headstart.train.precision import FORMATS
+from headstart.train.precision import autocast
 from headstart.transfer.plan import Phase
 
 SHARE = 8  # of the machine's memory may go to what is kept: one part in so many
@@ -97,14 +97,14 @@ def frozen_prefix(context: Context, phase: Phase) -> FrozenPrefix | None:
     prefix = FrozenPrefix(
         entries[0], [module for name in below[1:] for module in _within(network, name)]
     )
-    items, format = context.train.items, FORMATS[context.precision]
+    items = context.train.items
     rows = in_order(range(len(items)), items, context.preprocessor)[::-1]  # the largest first
     sizes = context.preprocessor.sizes(items)
     shares = np.ones(len(items)) if sizes is None else sizes
     limit = min(psutil.virtual_memory().total // SHARE, free_memory(torch.device("cpu")) // 2)
     started = time.perf_counter()
     try:
-        with torch.autocast(context.device.type, format, enabled=format is not None):
+        with autocast(context.device, context.precision):
             for done, batch in enumerate(
                 batches([items[row] for row in rows], context.preprocessor)
             ):
@@ -155,8 +155,7 @@ def _agrees(context: Context, prefix: FrozenPrefix, rows: list[int]) -> bool:
 
 
 def _batch(made: list[Tensor], given: Tensor) -> Tensor:
-    """A batch of what was kept in place of what is given, which is as long where examples differ in
-    length."""
+    """A batch of kept outputs, as long as the given one where examples differ in length."""
     batch = pad_sequence(
         [value.to(given.device, non_blocking=True) for value in made], batch_first=True
     )

@@ -153,12 +153,8 @@ def _logistic_regression(
 
 
 def _class_weights(context: Context) -> np.ndarray | None:
-    """How much an example of each class counts in a head that is fitted as a whole, shape
-    (classes,); None where all count the same.
-
-    Such a head draws no examples: in place of balanced sampling it weighs them as often as that
-    would draw them.
-    """
+    """The weight of each class in a fit of the whole head, shape (classes,), or None; weights
+    take the place of balanced sampling."""
     weights, labels = context.class_weights, context.train.labels
     if context.recipe.train.sampling != "balanced":
         return weights
@@ -202,8 +198,7 @@ def _estimator(
 def _by_gradient(
     context: Context, phase: Phase, features: np.ndarray, held_out: np.ndarray | None
 ) -> History:
-    """The head's layers by gradient descent on features: order, rates, schedule and choice of the
-    epoch as in the engine."""
+    """The head's layers by gradient descent on features, otherwise as in the engine."""
     network, options, device = context.network, context.recipe.train, context.device
     inputs, targets = (
         torch.from_numpy(array).to(device) for array in (features, context.train.labels)
