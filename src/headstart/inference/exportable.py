@@ -33,11 +33,8 @@ class Probabilities(nn.Module):
 
 
 def exportable(model: NetworkModel) -> Network:
-    """The network of a run on the processor, its adapters merged.
-
-    Raises:
-        RunError: it has parts that cannot be exported.
-    """
+    """The network of a run on the CPU, its adapters merged; RunError if it has parts that cannot be
+    exported."""
     network = model.network.cpu().requires_grad_(False)
     network.to(memory_format=torch.contiguous_format)
     if network.estimator is not None:
@@ -58,12 +55,8 @@ def inputs_of(model: NetworkModel, items: Sequence[Item]) -> dict[str, Tensor]:
 
 
 def traced(model: NetworkModel, items: Sequence[Item]) -> tuple[ExportedProgram, list[str]]:
-    """The program of a run's network, in float32, for batches and texts of any size, and the names
-    of its inputs; its output are the probabilities.
-
-    Args:
-        items: two examples to trace it with.
-    """
+    """The program from inputs to probabilities, in float32, for batches and texts of any size, and
+    the names of its inputs. It is traced with the items, two examples."""
     inputs = inputs_of(model, items)
     network = Probabilities(exportable(model), list(inputs)).eval()
     # images vary in number only, texts also in length
@@ -82,13 +75,10 @@ def traced(model: NetworkModel, items: Sequence[Item]) -> tuple[ExportedProgram,
 
 @contextmanager
 def exporting(model: NetworkModel, form: str, alternative: str) -> Iterator[None]:
-    """Silences exporters, and translates their errors.
+    """Silences exporters, and makes a RunError of their errors.
 
     Args:
-        form: in sentences. alternative: another value of --to.
-
-    Raises:
-        RunError: torch cannot export the network.
+        form: the name of what is written. alternative: another value of --to.
     """
     try:
         with quiet():

@@ -46,8 +46,7 @@ class Timm:
     def probabilities(
         self, folder: Path, items: Iterable[Item], labels: Sequence[str]
     ) -> np.ndarray:
-        """The probabilities for opened images, shape (n, classes), by the folder's
-        preprocessing."""
+        """The probabilities for opened images, shape (n, classes)."""
         import timm
         from timm.data.config import resolve_data_config
         from timm.data.transforms_factory import create_transform
@@ -88,14 +87,8 @@ Call = Timm | Pipeline
 
 
 def write_hub_folder(model: NetworkModel, folder: Path) -> list[Call]:
-    """Write a run's network in the layout of the hub.
-
-    Returns:
-        The calls that load it.
-
-    Raises:
-        RunError: its head has no place in that layout.
-    """
+    """Write a run's network in the layout of the hub, and return the calls that load it; RunError
+    if its head has no place in that layout."""
     network = exportable(model)
     folder.mkdir(parents=True, exist_ok=True)
     calls = HUB_WRITERS[model.task.modality.name](model.source, network, folder)
@@ -204,16 +197,15 @@ def _pooled(network: TextNetwork, config: dict[str, Any], names: dict[str, Any])
     register()
     register = build.register_for_auto_class
     register("AutoModelForSequenceClassification")
+    pooled_config = settings(
+        encoder=config,
+        pooling=network.spec.preprocessing.pooling,
+        dense=[layer.model_dump() for layer in network.spec.dense],
+        widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
+        **names,
+    )
     try:
-        model = build(
-            settings(
-                encoder=config,
-                pooling=network.spec.preprocessing.pooling,
-                dense=[layer.model_dump() for layer in network.spec.dense],
-                widths=(linear[0].in_features, *(layer.out_features for layer in linear)),
-                **names,
-            )
-        )
+        model = build(pooled_config)
         model.encoder.load_state_dict(network.net["encoder"].state_dict())
         model.dense.load_state_dict(network.net["dense"].state_dict())
     except (RuntimeError, ValueError) as error:

@@ -33,10 +33,7 @@ class LoadedModel(Protocol):
 
 
 class NetworkModel:
-    """The network of a run in its number format, on a GPU if there is one.
-
-    precision: the number format, "fp32", "bf16" or "fp16".
-    """
+    """The network of a run in its number format (`precision`), on a GPU if there is one."""
 
     def __init__(self, source: str, task: Task, network: Network) -> None:
         import torch

@@ -23,7 +23,7 @@ def write_onnx(model: NetworkModel, items: Sequence[Item], path: Path) -> None:
         items: two examples to trace it with.
 
     Raises:
-        HeadstartError: packages are missing, or the network has parts that cannot be exported.
+        HeadstartError: packages are missing, or the network cannot be exported.
     """
     with needs_extra("export", "ONNX files"):
         import onnx

@@ -18,16 +18,14 @@ BATCH = 32
 
 
 def write_torch_file(model: NetworkModel, items: Sequence[Item], path: Path) -> None:
-    """Write the network of a run with torch.export: in float32, for batches and texts of any size.
-
-    The file holds preprocessing and labels as `headstart.json`, and a text network's tokenizer as
-    `tokenizer.json`.
+    """Write the network of a run with torch.export: in float32, for batches and texts of any size;
+    preprocessing and labels as `headstart.json`, a tokenizer as `tokenizer.json`.
 
     Args:
         items: two examples to trace it with.
 
     Raises:
-        RunError: torch cannot trace it.
+        RunError: the network cannot be exported.
     """
     with exporting(model, "a program", "onnx"):
         program, names = traced(model, items)
