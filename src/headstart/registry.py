@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RunError, first_line
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -78,12 +78,12 @@ class Registry(Generic[T]):
             if name in self._modules():
                 importlib.import_module(f"{self._package}.{name}")
             elif load_plugin(self._group, name) and name not in self._things:
-                raise HeadstartError(
+                raise RunError(
                     f"{_described(_points(self._group, name)[0])} registers no {self.kind} of that "
                     "name; tell its authors"
                 )
         if name not in self._things:
-            raise HeadstartError(unknown(self.kind, name, self.names()))
+            raise RunError(unknown(self.kind, name, self.names()))
         return self._things[name]
 
     def _modules(self) -> list[str]:
@@ -102,14 +102,14 @@ def load_plugin(group: str | None, name: str) -> bool:
     """
     points = _points(group, name)
     if len(points) > 1:
-        raise HeadstartError(
+        raise RunError(
             f"{' and '.join(map(_described, points))} have the same name; uninstall one of them"
         )
     for point in points:
         try:
             point.load()
         except Exception as error:  # it is somebody else's code
-            raise HeadstartError(
+            raise RunError(
                 f"{_described(point)} cannot be imported ({type(error).__name__}: "
                 f"{first_line(error)}); update or uninstall that package"
             ) from error

@@ -15,7 +15,7 @@ from headstart.checks.duplicates import COPY, GROUP, KIND_NAMES, Duplicates
 from headstart.data.dataset import Dataset, concatenate
 from headstart.data.split_file import UNUSED
 from headstart.data.splits import group_numbers
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def apply_leak_policy(
     leaks = find_leaks(dataset, duplicates)
     notes = _notes(dataset, duplicates, leaks)
     if leaks.leaks and policy == "error":
-        raise HeadstartError(
+        raise DataError(
             f'{notes[0]}. Fix the data, or set data.leaks = "drop" to leave them out of training, '
             'or "report" to report the score with and without them'
         )
@@ -118,7 +118,7 @@ def apply_leak_policy(
         dataset, leaks = drop_leaks(dataset, leaks)
         empty = [name for name, count in dataset.counts("train").items() if not count]
         if empty:
-            raise HeadstartError(
+            raise DataError(
                 "data.leaks: without the leaked examples, no training example of "
                 f'{empty[0]!r} is left; fix the data, or set data.leaks = "report"'
             )

@@ -19,7 +19,7 @@ from headstart.checks.sanity_checks import find_label_errors
 from headstart.checks.similar_pairs import similar_vectors
 from headstart.commands.init import init
 from headstart.data.dataset import Dataset, concatenate
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.files import write_text
 from headstart.recipe import Recipe
 from headstart.report.check_page import CheckPage, write_check_page
@@ -120,7 +120,7 @@ def _folder(recipe: Recipe) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder} cannot be made ({error.strerror}); give another place with "
             "output=NAME"
         ) from None

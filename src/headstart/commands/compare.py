@@ -21,7 +21,7 @@ from pathlib import Path
 
 from headstart.catalogue import read_recipe
 from headstart.data.split_file import write_split
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.files import atomic, remove, try_lock, write_text
 from headstart.recipe import Recipe, Split
 from headstart.recipe.file import split_values
@@ -86,7 +86,7 @@ class PlannedRun:
         try:
             return Cost.model_validate_json((self.folder / COST).read_bytes())
         except ValueError:
-            raise HeadstartError(
+            raise RunError(
                 f"{self.folder / COST}: damaged; delete {self.folder} and start again"
             ) from None
 
@@ -129,7 +129,7 @@ def compare(
             finished.setdefault(run.name, {})[run.seed] = run.run, run.cost()
     failed = [f"{run.name}, seed {run.seed}: {run.failure}" for run in planned if not run.is_done]
     if not finished:
-        raise HeadstartError(f"compare: no run came to an end; the first said: {failed[0]}")
+        raise RunError(f"compare: no run came to an end; the first said: {failed[0]}")
     recipe = planned[0].recipe
     comparison = compare_runs(finished, tuple(failed), recipe.evaluate.bootstrap)
     write_text(folder / "comparison.json", comparison.model_dump_json(indent=2) + "\n")
@@ -148,12 +148,12 @@ def _plan(
     variants = _variants(recipes, overrides, vary)
     first_name, first = next(iter(variants.items()))
     if first.seed + seeds > 2**31:
-        raise HeadstartError(
+        raise RunError(
             f"--seeds: found {seeds} from seed {first.seed} on; a seed is less than 2147483648"
         )
     for name, recipe in variants.items():
         if recipe.data != first.data:
-            raise HeadstartError(
+            raise RunError(
                 f"compare: {name} has other [data] than {first_name}; runs compare on one split "
                 "only"
             )
@@ -180,12 +180,12 @@ def parse_varied(given: Sequence[str]) -> dict[str, list[str]]:
     for argument in given:
         key, equals, values = argument.partition("=")
         if not equals:
-            raise HeadstartError(
+            raise RunError(
                 "--vary: expected KEY=A,B,… such as model.backbone=resnet18,resnet50; found "
                 f"{argument!r}"
             )
         if key in varied:
-            raise HeadstartError(
+            raise RunError(
                 f"--vary, --strategies: {key} is given twice; give all its values at once, with "
                 "commas"
             )
@@ -198,14 +198,14 @@ def _variants(
 ) -> dict[str, Recipe]:
     """Each recipe with each combination of values, by the name of its row."""
     if not recipes:
-        raise HeadstartError(
+        raise RunError(
             "compare: found no recipe; expected one or more TOML files before any KEY=VALUE"
         )
     for key, values in vary.items():
         if key in FIXED:
-            raise HeadstartError(f"--vary: {key} cannot be varied; {FIXED[key]}")
+            raise RunError(f"--vary: {key} cannot be varied; {FIXED[key]}")
         if not values:
-            raise HeadstartError(
+            raise RunError(
                 f"--vary: found no values for {key}; expected some with commas between them, such "
                 f"as {key}=A,B"
             )
@@ -215,7 +215,7 @@ def _variants(
         stem = [Path(path).stem] if len(recipes) > 1 or not vary else []
         name = ", ".join([*stem, *values])
         if name in variants:
-            raise HeadstartError(
+            raise RunError(
                 f"compare: two rows would be called {name!r}; give each recipe file and value once"
             )
         variants[name] = read_recipe(path, [*overrides, *changes])
@@ -231,7 +231,7 @@ def _split_file(recipe: Recipe, folder: Path) -> Path:
     split, data = folder / SPLIT, folder / DATA
     settings = recipe.data.model_dump_json(indent=2)
     if data.is_file() and data.read_text(encoding="utf-8") != settings:
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder} was begun with other settings of [data]; undo the change to go "
             "on, delete it to begin anew, or give another place with output=NAME"
         )

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.split_file import read_split
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.paired_tests import ALPHA, sign_flip_test
 from headstart.evaluate.results import Scores
 from headstart.evaluate.scores import score
@@ -86,9 +86,7 @@ def evaluate(
     """
     for run in runs:
         if not (Path(run) / SPLIT).is_file():
-            raise HeadstartError(
-                f"{run}: expected the folder of a finished run; found no {SPLIT} in it"
-            )
+            raise RunError(f"{run}: expected the folder of a finished run; found no {SPLIT} in it")
     first = finished(runs[0], test)
     dataset, part = first.dataset, first.dataset.test
     models = [load(run) for run in runs]
@@ -98,7 +96,7 @@ def evaluate(
     if tta:
         average.check_views()
     if average.labels != dataset.labels:
-        raise HeadstartError(
+        raise RunError(
             f"{runs[0]}: its model has the classes {', '.join(average.labels[:5])}, its data "
             f"{', '.join(dataset.labels[:5])}"
         )
@@ -139,12 +137,12 @@ def parse_runs(runs: str) -> list[str]:
     """
     paths = [runs] if Path(runs).exists() else list(filter(None, runs.split(",")))
     if not runs or not paths:
-        raise HeadstartError(
+        raise RunError(
             f"RUN: found {runs!r}; expected the folder of a finished run, or several with commas "
             "between them"
         )
     if len(set(paths)) < len(paths):
-        raise HeadstartError(f"RUN: {runs}: a run is given twice; to weigh one more, use --weights")
+        raise RunError(f"RUN: {runs}: a run is given twice; to weigh one more, use --weights")
     return paths
 
 
@@ -159,7 +157,7 @@ def parse_weights(weights: str | None) -> list[float] | str | None:
     try:
         return list(map(float, weights.split(",")))
     except ValueError:
-        raise HeadstartError(
+        raise RunError(
             f'--weights: found {weights!r}; expected numbers such as 0.5,0.3,0.2 or "fit"'
         ) from None
 
@@ -220,7 +218,7 @@ def _held_out(runs: Sequence[str], dataset: Dataset) -> Examples:
             if probed and dataset.validation
             else f"{runs[0]} has none"
         )
-        raise HeadstartError(
+        raise RunError(
             f"--weights fit: needs a validation part that no run has learned from; {why}"
         )
     _check_unseen(dataset.validation, runs, ("train",))
@@ -233,7 +231,7 @@ def _check_unseen(part: Examples, runs: Sequence[str], roles: Sequence[str] = LE
     for run in runs[1:]:
         seen = (_learned(run, roles) - _learned(runs[0], roles)) & set(part.digests)
         if seen:
-            raise HeadstartError(
+            raise RunError(
                 f"{run}: has learned from {len(seen)} of the {len(part)} examples that it would "
                 "be measured on; give runs of one split (data.split.file)"
             )

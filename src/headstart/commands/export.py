@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, RunError, first_line
 from headstart.files import atomic, remove
 from headstart.inference.agreement import Agreement
 from headstart.inference.finished import finished
@@ -61,23 +61,21 @@ def export(
             file says something else.
     """
     if to not in SUFFIXES:
-        raise HeadstartError(f"--to: found {to!r}; expected {', '.join(SUFFIXES)}")
+        raise RunError(f"--to: found {to!r}; expected {', '.join(SUFFIXES)}")
     if int8 and to != "onnx":
-        raise HeadstartError("--int8: goes with --to onnx only")
+        raise RunError("--int8: goes with --to onnx only")
     home = Path(run).resolve() if Path(run).name in ("", "..") else Path(run)
     path = out or home.with_name(f"{home.name}{'.int8' if int8 else ''}{SUFFIXES[to]}")
     if to != "hf" and path.suffix != SUFFIXES[to]:
-        raise HeadstartError(
-            f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}"
-        )
+        raise RunError(f"--out: found {path.name!r}; expected a name that ends in {SUFFIXES[to]}")
     if path.exists():
-        raise HeadstartError(
+        raise RunError(
             f"--out: {path} is there already; move it away, or give another name with --out"
         )
     predictor = load(run)
     (member,) = predictor.members
     if not isinstance(member, NetworkModel):
-        raise HeadstartError(f"{run}: is an exported file already; expected the folder of a run")
+        raise RunError(f"{run}: is an exported file already; expected the folder of a run")
     items, labels, calibration = _examples(run, predictor, examples)
     precision, of_run = member.precision, predictor.probabilities(items)
     exact = of_run
@@ -105,12 +103,12 @@ def _examples(
         inputs = predictor.inputs_from_paths(given)
         items = [example.item for example in inputs if not example.fault]
         if len(items) < TRACED:
-            raise HeadstartError(f"--examples: found {len(items)}; expected at least {TRACED}")
+            raise RunError(f"--examples: found {len(items)}; expected at least {TRACED}")
         return items[:CHECKED], None, items[:CALIBRATED]
     try:
         dataset = finished(run).dataset
     except HeadstartError as error:
-        raise HeadstartError(
+        raise RunError(
             f"{run}: its examples, which an export is checked with, cannot be read ({error}); "
             "give others with --examples"
         ) from None
@@ -162,7 +160,7 @@ def _hf(member: NetworkModel, draft: Path, path: Path, items: Items, _: Items) -
         try:
             answers[call.line(path)] = call.probabilities(draft, opened, labels)
         except Exception as error:  # timm and transformers raise many types
-            raise HeadstartError(
+            raise RunError(
                 f"{member.source}: {call.line(path)} would not load it ({first_line(error)}); "
                 "export to onnx or torch_export instead"
             ) from None

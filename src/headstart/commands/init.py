@@ -25,7 +25,7 @@ from headstart.data.image_formats import has_image_extension, is_image
 from headstart.data.readers import IMAGE_FILES, TEXT_FILES
 from headstart.data.sources import find_sources
 from headstart.data.tables import Table, open_table
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.modalities import Defaults, Modality, modalities
 from headstart.models.packaged import PACKAGED
 from headstart.recipe import Data, Recipe
@@ -48,9 +48,9 @@ def init(source: str, output: Path | None = None) -> str:
         HeadstartError: there is no data, nothing that a task reads, or the file exists.
     """
     if output is not None and output.exists():
-        raise HeadstartError(f"--output: {output} exists already; give another name")
+        raise RunError(f"--output: {output} exists already; give another name")
     if not source.strip():
-        raise HeadstartError(
+        raise RunError(
             "SOURCE: found no name; expected a folder, a table, or whatever else data.source may be"
         )
     guess = _guess(source)
@@ -87,7 +87,7 @@ def _guess(source: str) -> Guess:
         files = list(map(Path, walk(path).files[:SAMPLE]))
         images, texts = sum(map(is_image, files)), sum(map(TEXT_FILES.accepts, files))
         if not images and not texts:
-            raise HeadstartError(
+            raise RunError(
                 f"{path}: found neither images nor .txt files; expected one folder of them a "
                 "class, or a table"
             )
@@ -112,7 +112,7 @@ def _label_column(table: Table, values: Mapping[str, Sequence[object]]) -> tuple
     """(column of the labels, how it was detected)."""
     rows = len(values[table.columns[0]]) if values else 0
     if not rows or len(table.columns) < 2:
-        raise HeadstartError(
+        raise RunError(
             f"{table.path}: expected rows and at least two columns, one of examples and one of "
             f"labels; it has {table.list_columns()}"
         )
@@ -130,7 +130,7 @@ def _label_column(table: Table, values: Mapping[str, Sequence[object]]) -> tuple
         if numeric
         else ""
     )
-    raise HeadstartError(
+    raise RunError(
         f"{table.path}: no column looks like labels: none of {table.list_columns()} repeats "
         f"itself. {note}Add a column of classes, called label"
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.catalogue import read_recipe
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.evaluate.results import Estimate
 from headstart.files import write_text
 from headstart.runtime.machine import Machine, start
@@ -85,7 +85,7 @@ def recommend(
     """
     names = list(dict.fromkeys(filter(None, map(str.strip, backbones))))
     if not names:
-        raise HeadstartError(
+        raise RunError(
             "--backbones: found no name; expected some as in model.backbone, with commas between "
             "them"
         )
@@ -98,7 +98,7 @@ def recommend(
         except HeadstartError as error:
             failed.append(f"{name}: {error}")
     if not ranked:
-        raise HeadstartError(
+        raise RunError(
             f"recommend: none of {len(names)} backbones can be had; the first: {failed[0]}"
         )
     ordered = sorted(ranked, key=lambda row: -row.probe.value)

@@ -13,7 +13,7 @@ import numpy as np
 from headstart.catalogue import read_recipe
 from headstart.commands.plan import describe
 from headstart.data.dataset import concatenate
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RecipeError
 from headstart.evaluate.events import Note, ResultScored, StrategyStarted
 from headstart.evaluate.results import Result, Scores
 from headstart.models.baselines import baselines, majority
@@ -94,7 +94,7 @@ def _rival(other: Baseline, context: Context) -> Context | str:
         context.on_event,
     )
     if train and not rival.chooses_an_epoch:
-        raise HeadstartError(
+        raise RecipeError(
             f"evaluate.baselines: {other.name} fits its head as a whole; remove its lr and epochs"
         )
     return rival

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from headstart.catalogue import read_recipe
-from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.errors import HeadstartError, RecipeError, RunError, first_line, needs_extra
 from headstart.evaluate.events import EpochDone, Event, ProbeScored
 from headstart.files import lock, write_text
 from headstart.recipe import Recipe
@@ -70,19 +70,19 @@ def search(
 
     recipe = variant([])
     if recipe.search is None:
-        raise HeadstartError(
+        raise RunError(
             f"{path}: has no [search]; name the fields to vary, such as [search.space] train.lr "
             "= { low = 1e-5, high = 1e-3, log = true }"
         )
     if recipe.data.validation == 0 or recipe.train.selection == "test":
-        raise HeadstartError(
+        raise RecipeError(
             "search: needs a validation part to compare by, or the test would choose the recipe; "
             'set data.validation = 0.15 and train.selection = "validation"'
         )
     _check_space(variant, recipe.search.space)
     machine = start()
     if machine.world > 1:
-        raise HeadstartError(
+        raise RecipeError(
             "search: each trial runs in one process; start `headstart search` several times instead"
         )
     folder = Path(recipe.output).with_name(f"{Path(recipe.output).name}.search")
@@ -109,7 +109,7 @@ def _check_space(variant: Variant, space: dict[str, Values]) -> None:
             except HeadstartError as error:
                 combinations = islice(product(*others), COMBINATIONS)
                 if not any(_is_valid(variant, [change, *more]) for more in combinations):
-                    raise HeadstartError(f"search.space: {change}: {error}") from None
+                    raise RecipeError(f"search.space: {change}: {error}") from None
 
 
 def _is_valid(variant: Variant, changes: Sequence[str]) -> bool:
@@ -142,9 +142,7 @@ def _open_study(recipe: Recipe, settings: Search, folder: Path) -> optuna.Study:
         )
     except Exception as error:  # each database has its own types
         public = re.sub(r".*@", "…@", storage)  # without a password
-        raise HeadstartError(
-            f"search.storage: {public} cannot be used: {first_line(error)}"
-        ) from None
+        raise RecipeError(f"search.storage: {public} cannot be used: {first_line(error)}") from None
 
 
 def _optimize(
@@ -266,7 +264,7 @@ def _write_result(
     done = sum(_state(trial) == "complete" for trial in trials)
     if not done:
         errors = [trial.user_attrs["error"] for trial in trials if "error" in trial.user_attrs]
-        raise HeadstartError(
+        raise RecipeError(
             f"search: none of {len(trials)} trials came to an end; the last said: "
             f"{(errors or ['nothing'])[-1]}"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.data.dataset import Dataset
 from headstart.data.split_file import DataChangedError, read_split, sorted_by_content
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RunError, first_line
 from headstart.inference.finished import finished
 from headstart.inference.predict import load
 from headstart.report.folder import SPLIT
@@ -47,7 +47,7 @@ def verify(run: str | Path) -> Verdict:
         _check_manifest(folder / "manifest.json", dataset)
         stated = _stated(folder, dataset, len(report.labels))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HeadstartError(
+        raise RunError(
             f"{run}: predictions.csv or manifest.json is not as the run left it "
             f"({type(error).__name__}: {first_line(error)}); train the run again"
         ) from None

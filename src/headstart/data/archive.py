@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 MEMBERS = 5_000_000
 SWELLING = 100  # times its own size that an archive may unpack to; images and tables stay far below
@@ -94,9 +94,7 @@ def unpack(archive: Path, folder: Path) -> None:
         problem = f"no space left in {folder.parent}" if is_full else str(error)
     except DAMAGED as error:
         problem = str(error)
-    raise HeadstartError(
-        f"data.source: the archive cannot be unpacked: {problem}; nothing was kept"
-    )
+    raise DataError(f"data.source: the archive cannot be unpacked: {problem}; nothing was kept")
 
 
 def _unpack_members(archive: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 from headstart.files import atomic, lock, remove
 
 DEFAULT_GIGABYTES = 20.0
@@ -31,7 +31,7 @@ def cache_limit() -> int:
         gigabytes = float(given or DEFAULT_GIGABYTES)
         return int(gigabytes * 1e9) if gigabytes >= 0 else int("")
     except (ValueError, OverflowError):
-        raise HeadstartError(
+        raise DataError(
             f"HEADSTART_CACHE_GB: found {given!r}; expected a number of gigabytes, such as 20"
         ) from None
 
@@ -107,7 +107,7 @@ def cache_lock(path: Path) -> Iterator[None]:
         try:
             stack.enter_context(lock(path.with_name(f"{path.name}.lock")))
         except OSError as error:
-            raise HeadstartError(
+            raise DataError(
                 f"HEADSTART_CACHE: {path.parent} cannot be written ({error.strerror}); set it to a "
                 "folder that can"
             ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from headstart.data.file_tree import HIDDEN, entry_type, list_folder, walk
 from headstart.data.skipped import SkippedPaths, describe_skipped_paths, shorten, skip_paths
 from headstart.data.unicode import nfc, printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def list_class_folders(folder: Path, kind: FileKind) -> ClassFiles:
             empty[label] = "; ".join(describe_skipped_paths(others, class_folder)) or "empty"
             continue
         if names.setdefault(label, name) != name:
-            raise HeadstartError(
+            raise DataError(
                 f"{folder}: two class folders would both be shown as {label!r}; rename one"
             )
         if label in files:
@@ -135,7 +135,7 @@ def list_class_folders(folder: Path, kind: FileKind) -> ClassFiles:
         )
         files.setdefault(label, []).extend(examples)
     if not files:
-        raise HeadstartError(_no_examples(folder, kind, skipped, empty))
+        raise DataError(_no_examples(folder, kind, skipped, empty))
     return ClassFiles(folder, files, skipped, empty, tuple(nested), tuple(merged))
 
 

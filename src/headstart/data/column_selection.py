@@ -11,7 +11,7 @@ from functools import lru_cache
 from headstart.data.tables import Table
 from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import quoted
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 from headstart.recipe import Columns
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "sentiment", "intent")
@@ -74,19 +74,19 @@ def select_columns(
     rest = tuple(name for name in table.columns if name not in {*excluded, split})
     table = replace(table, columns=rest)
     if len(rest) < 2:
-        raise HeadstartError(
+        raise DataError(
             f"{table.path}: found the column {table.list_columns()} only; expected one of {kind}s "
             "and one of labels, with their names in the first line"
         )
     if kind in PAIRED and named[kind] is None and (pair := text_pair(rest)):
-        raise HeadstartError(
+        raise DataError(
             f"{table.path}: {pair[0]!r} and {pair[1]!r} look like pairs of texts, which cannot be "
             f'learned together yet. Name the one to read, data.columns.text = "{pair[0]}", or '
             "write both into one column and name that"
         )
     item, label, reason = _detect_columns(table, named[kind], named["label"], kind)
     if item == label:
-        raise HeadstartError(
+        raise DataError(
             f"data.columns: {kind} and label are both {item!r}; {table.path} has "
             f"{table.list_columns()}"
         )
@@ -100,17 +100,17 @@ def _named_columns(table: Table, columns: Columns, kind: str) -> dict[str, str |
     """The columns of labels and items that the recipe names, after a check of all it names."""
     (other,) = ITEM_NAMES.keys() - {kind}
     if getattr(columns, other) is not None:
-        raise HeadstartError(
+        raise DataError(
             f"data.columns.{other}: the task reads {kind}s; remove it, or name the {kind}s with "
             f"data.columns.{kind}"
         )
     for role in ("label", kind, "group", "time", "split"):
         name = getattr(columns, role)
         if name is not None and name not in table.columns:
-            raise HeadstartError(f"data.columns.{role}: {table.missing_column(name)}")
+            raise DataError(f"data.columns.{role}: {table.missing_column(name)}")
     named = {"label": columns.label, kind: getattr(columns, kind)}
     if not all(named.values()) and (cell := example_in_header(table)) is not None:
-        raise HeadstartError(
+        raise DataError(
             f"{table.path}: the first line looks like an example, not like names of columns "
             f"({cell!r} is also a value below or a number). Give the columns names in a first "
             "line, or set data.header = false; columns are then called "
@@ -143,7 +143,7 @@ def _detect_columns(
         label = next(iter(binary), "…")
         if len(binary) > 1:
             hint = f". {_join(binary)} hold 0 and 1 only, one tag each: a run learns one of them"
-    raise HeadstartError(
+    raise DataError(
         f"{table.path}: nothing says which column holds the {missing}; it has "
         f"{table.list_columns()}. Name them: data.columns = "
         f'{{ {kind} = "{item or "…"}", label = "{label}" }}{hint}'

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 PACKAGES = {
     "gensim": "gensim", "numpy": "numpy", "pandas": "pandas", "scikit-learn": "sklearn",
@@ -41,7 +41,7 @@ def versions() -> str:
     try:
         installed = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     except importlib.metadata.PackageNotFoundError as error:
-        raise HeadstartError(
+        raise DataError(
             f"data.source: sample:docstrings reads the source of {error}, which is not installed"
         ) from None
     return hashlib.sha256(" ".join(installed).encode()).hexdigest()[:12]
@@ -68,7 +68,7 @@ def package_folder(package: str, use: str) -> Path:
     """The folder of an installed package, which is not imported; `use` begins the message."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {use} {package}, which is not installed; pip install "
             '"headstart[offline]"'
         )

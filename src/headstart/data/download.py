@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from headstart.data.cache import cache_folder, cache_lock
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 CHUNK = 2**18
 SECONDS = 30.0  # without a byte, after which a server counts as gone
@@ -49,7 +49,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
         if target.exists() and not _wrong(target, checksums):
             return target
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-            raise HeadstartError(
+            raise DataError(
                 f"data.source: {url} is not in the cache ({folder}) and HF_HUB_OFFLINE is set, "
                 "so nothing is downloaded; unset it, or give a folder"
             )
@@ -60,7 +60,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
                 break
             part.unlink()
         if wrong:
-            raise HeadstartError(
+            raise DataError(
                 f"data.source: {url} has another checksum than the recipe: {wrong}. The file has "
                 "changed or was damaged on its way, so it was deleted unopened; if its publisher "
                 "has replaced it, put the new checksum into the recipe"
@@ -91,20 +91,20 @@ def _receive(url: str, part: Path) -> None:
         except _NoSuchPieceError:
             part.unlink()
             if attempt == ATTEMPTS:
-                raise HeadstartError(
+                raise DataError(
                     f"data.source: {url} could not be received; try again later"
                 ) from None
         except urllib.error.HTTPError as error:
             said = printable(
                 str(error.reason or "no reason given").strip().splitlines()[0].rstrip(".")
             )
-            raise HeadstartError(
+            raise DataError(
                 f"data.source: {url} answers {error.code} ({said}); look whether the address is "
                 "right and still in use"
             ) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise HeadstartError(
+                raise DataError(
                     f"data.source: no space left for {url} in {part.parent} after "
                     f"{_size(part):,} bytes; free some, or set HEADSTART_CACHE to a larger disk. "
                     "The same command then goes on from there"
@@ -115,7 +115,7 @@ def _receive(url: str, part: Path) -> None:
             problem = f"data.source: {url} could not be received ({reason})"
             if size := _size(part):
                 problem += f"; {size:,} bytes are kept, and the same command goes on from there"
-            raise HeadstartError(problem) from None
+            raise DataError(problem) from None
 
 
 def _continue(url: str, part: Path, start: int) -> None:

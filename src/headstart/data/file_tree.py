@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from headstart.data.archive import COUNT
 from headstart.data.skipped import SkippedPaths, skip_paths
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 # reasons to leave out an entry of a folder
 HIDDEN, BROKEN_LINK = "hidden or system files", "broken links"
@@ -71,7 +71,7 @@ def list_folder(folder: str | Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted((e for e in entries if e.name != COUNT), key=lambda entry: entry.name)
     except OSError as error:
-        raise HeadstartError(
+        raise DataError(
             f"{folder}: cannot be listed ({error.strerror}); make it readable or move it away"
         ) from None
 

@@ -16,7 +16,7 @@ from typing import Any
 import huggingface_hub.constants
 
 from headstart.data.cache import cache_folder, make_once
-from headstart.errors import HeadstartError, first_line, needs_extra
+from headstart.errors import DataError, first_line, needs_extra
 from headstart.runtime.private import content_id
 
 
@@ -67,7 +67,7 @@ def hub_tables(name: str) -> Path:
             splits: Any = datasets.load_dataset(path, configuration or None)
     # the hub client's errors are many, and none of them tells our user what to do
     except Exception as error:
-        raise HeadstartError(
+        raise DataError(
             f"data.source: hub:{name} could not be had from the hub ({type(error).__name__}: "
             f"{first_line(error)}). Expected hub:org/name or hub:org/name/configuration of a "
             "data set made of plain tables; without a network give a local table instead"

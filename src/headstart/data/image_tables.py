@@ -15,7 +15,7 @@ from headstart.data.labelled_rows import labelled_rows
 from headstart.data.skipped import Skipped, skip
 from headstart.data.tables import Table
 from headstart.data.unicode import printable, quoted
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 MAX_PATH_LENGTH = 4096  # characters
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -49,7 +49,7 @@ class ImagePathResolver:
         path, problem = self._resolve(str(name)) if is_path else ("", "")
         if not is_path or (isinstance(cell, dict) and not os.path.isfile(path)):
             content = "bytes" if isinstance(cell, bytes | bytearray | dict) else "something else"
-            raise HeadstartError(
+            raise DataError(
                 f"{self.column} holds {content}, not paths of existing files; write each image to "
                 "a file, and the paths of the files into a column of their own"
             )
@@ -113,7 +113,7 @@ def list_image_table(
     """
     folder = table.path.parent if images is None else Path(os.path.expanduser(images))
     if not folder.is_dir():
-        raise HeadstartError(
+        raise DataError(
             f"data.images: no folder {folder}; expected the one that the paths in {table.path} are "
             "relative to"
         )
@@ -131,9 +131,7 @@ def list_image_table(
             continue
         path, ambiguity = paths.resolve(row.value)
         if ambiguity:
-            raise HeadstartError(
-                f"{table.path.parent / row.name}: {quoted(str(row.value))} {ambiguity}"
-            )
+            raise DataError(f"{table.path.parent / row.name}: {quoted(str(row.value))} {ambiguity}")
         first = first or str(row.value)
         parts.setdefault(row.role, {}).setdefault(row.label, []).append(path)
         if columns.key:
@@ -142,7 +140,7 @@ def list_image_table(
     if files and not any(map(os.path.exists, files)):
         reason = not_relative(first)
         advice = reason and f"{printable(first)}: {reason}"
-        raise HeadstartError(
+        raise DataError(
             f"{table.path}: none of its files exists, such as "
             + (
                 advice

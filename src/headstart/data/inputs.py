@@ -20,7 +20,7 @@ from headstart.data.skipped import describe_skipped_paths
 from headstart.data.tables import has_table_extension, open_table
 from headstart.data.texts import plain_text
 from headstart.data.unicode import printable, quoted
-from headstart.errors import HeadstartError
+from headstart.errors import DataError, HeadstartError
 
 STDIN, STDIN_NAME = "-", "standard input"
 LONGEST_NAME = 40  # characters of a column
@@ -51,7 +51,7 @@ def images_at(paths: Sequence[str], column: str | None = None) -> Iterator[Input
     """
     for path in paths:
         if path != STDIN and not (path and _exists(path)):
-            raise HeadstartError(
+            raise DataError(
                 f"{path}: no such file or folder; expected images, folders of them, or tables"
             )
         _check_regular(path)
@@ -77,7 +77,7 @@ def texts_at(arguments: Sequence[str], column: str | None = None) -> Iterator[In
         if is_path(text):
             _check_regular(text)
         elif _looks_like_path(text):
-            raise HeadstartError(
+            raise DataError(
                 f"{text}: no such file; expected a text, a .txt file, a folder of them, or a table"
             )
     inputs = chain.from_iterable(_texts_of(text, column) for text in arguments)
@@ -88,7 +88,7 @@ def require_any(inputs: Iterator[Input], source: str, noun: str) -> Iterator[Inp
     """The same inputs, after a check that there are any in `source`."""
     first = next(inputs, None)
     if first is None:
-        raise HeadstartError(
+        raise DataError(
             f"{printable(source)}: found no {noun}; expected {EXPECTED[noun]}, folders of them, or "
             "tables"
         )
@@ -175,9 +175,7 @@ def texts_in(path: Path, column: str | None) -> Iterator[Input]:
         HeadstartError: it does not exist, or there is no text in it.
     """
     if not _exists(path):
-        raise HeadstartError(
-            f"{path}: no such file; expected a .txt file, a folder of them, or a table"
-        )
+        raise DataError(f"{path}: no such file; expected a .txt file, a folder of them, or a table")
     _check_regular(path)
     if has_table_extension(path):
         inputs = (text_of(value, name) for name, value in _cells(path, "text", column))
@@ -185,7 +183,7 @@ def texts_in(path: Path, column: str | None) -> Iterator[Input]:
     elif path.is_dir():
         files = _files_below(path, "texts", _is_text_file, _is_text_file)
         if not files:
-            raise HeadstartError(f"{path}: found no .txt file in this folder; expected some")
+            raise DataError(f"{path}: found no .txt file in this folder; expected some")
         yield from map(_text_in_file, files)
     else:
         yield _text_in_file(str(path))
@@ -220,7 +218,7 @@ def _stdin_lines() -> Iterator[tuple[str, bytes]]:
 
 def _check_regular(path: str | Path) -> None:
     if path != STDIN and _is_irregular(path) and not Path(path).is_dir():
-        raise HeadstartError(f"{path}: is a pipe or a device; expected a plain file or a folder")
+        raise DataError(f"{path}: is a pipe or a device; expected a plain file or a folder")
 
 
 def _is_irregular(path: str | Path) -> bool:
@@ -274,14 +272,14 @@ def _cells(path: Path, kind: str, column: str | None) -> Iterator[tuple[str, obj
     if not names and len(table.columns) == 1:
         names = list(table.columns)
         if len(names[0]) > LONGEST_NAME or example_in_header(table) is not None:
-            raise HeadstartError(
+            raise DataError(
                 f"{path}: the first line, {printable(names[0][:LONGEST_NAME])!r}, looks like an "
                 "example, not like the name of the column; give it a name in a first line, such as "
                 "text"
             )
     if len(names) != 1:
         known = f"{column!r}, as in training" if column else f"for instance {kind!r}"
-        raise HeadstartError(
+        raise DataError(
             f"{path}: expected one column of {kind}s, called {known}; it has {table.list_columns()}"
         )
     for line, (value,) in table.rows((names[0],)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.data.skipped import Skipped, describe_skipped
 from headstart.data.unicode import printable, quoted, similar_names
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 BOOLEANS, DIGITS = ("true", "false"), ("1", "0")
 
@@ -89,7 +89,7 @@ def check_class_sizes(
     """
     if len(names) < 2:
         content = f"one class only ({printable(names[0])})" if names else "no label"
-        raise HeadstartError(
+        raise DataError(
             f"{where}: found {content}; expected {noun} of at least two classes"
             + "".join(f". {hint}" for hint in hints)
         )
@@ -101,7 +101,7 @@ def check_class_sizes(
             f". Is {' = '.join(map(printable, group))} one class under {len(group)} names?"
             for group in similar_names(names)
         ]
-        raise HeadstartError(
+        raise DataError(
             f"{where}: too few readable training {noun} of {', '.join(small[:5])}; expected at "
             f"least 2 a class. Add some or remove the class{skipped}"
             + "".join([*similar[:1], *(f". But {hint}" for hint in hints)])

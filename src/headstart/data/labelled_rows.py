@@ -13,7 +13,7 @@ from headstart.data.column_selection import SelectedColumns
 from headstart.data.tables import Table
 from headstart.data.train_test_folders import role_from_name
 from headstart.data.unicode import nfc, printable, to_utf8
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 NO_LABEL, NO_KEY, NO_ROLE = "no label", "no group or time", "no known part"
 MAX_LABEL_LENGTH = 200  # characters
@@ -81,7 +81,7 @@ def _parse_label(value: object, where: str, row: str) -> str | None:
         return str(value).lower()
     if not isinstance(value, str | int | float):
         several = " (several labels of an example cannot be learned yet)"
-        raise HeadstartError(
+        raise DataError(
             f"{where}: found {type(value).__name__} in {row}"
             f"{several if isinstance(value, list) else ''}; expected names or numbers"
         )
@@ -89,7 +89,7 @@ def _parse_label(value: object, where: str, row: str) -> str | None:
         value = int(value)
     name = to_utf8(nfc(str(value).strip()))
     if len(name) > MAX_LABEL_LENGTH:
-        raise HeadstartError(
+        raise DataError(
             f"{where}, {row}: found a label of {len(name):,} characters "
             f"({printable(name[:40])}…); expected the name of a class, at most {MAX_LABEL_LENGTH} "
             "characters. Name the column of the labels with data.columns.label"
@@ -103,13 +103,13 @@ def _check_labels(counts: Mapping[str, int], where: str, complete: bool) -> None
     too_many = len(counts) > MAX_CLASSES or len(counts) > max(100, rows // 2)
     examples = ", ".join(map(printable, list(counts)[:3]))
     if (too_many or complete) and _are_measurements(counts, rows):
-        raise HeadstartError(
+        raise DataError(
             f"{where} holds numbers of many different values ({len(counts):,} in {rows:,} rows, "
             f"such as {examples}): predicting a number is not possible yet. Name a column of "
             "classes with data.columns.label, or make one of the numbers (low, high)"
         )
     if too_many:
-        raise HeadstartError(
+        raise DataError(
             f"{where} has {len(counts):,} different values in {rows:,} rows (such as {examples}); "
             "expected labels that repeat. Name the column of the labels with data.columns.label"
         )

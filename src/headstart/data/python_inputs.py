@@ -12,7 +12,7 @@ from PIL import Image
 from headstart.data.inputs import Input, images_in, is_path, require_any, text_of, texts_in
 from headstart.data.tables import TABLE_FORMATS
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError, HeadstartError
 
 TEXT_FILE_EXTENSIONS = (".txt", *TABLE_FORMATS)
 SINGLE = (str, bytes, bytearray, PathLike, Image.Image)
@@ -29,7 +29,7 @@ def as_items(examples: object) -> list[object]:
     shape = getattr(examples, "shape", (0,))
     unordered = isinstance(examples, Set | Mapping)
     if unordered or len(shape) != 1 or not isinstance(examples, Iterable):
-        raise HeadstartError(
+        raise DataError(
             f"predict: found {_describe(examples)}; expected one example, or a list, "
             "one-dimensional array or Series of them (of a table its column, of pixels "
             "Image.fromarray)"

@@ -28,7 +28,7 @@ from headstart.data.train_test_folders import check_classes_are_not_parts, singl
 from headstart.data.train_test_split import train_test_split
 from headstart.data.unicode import printable
 from headstart.data.unsupported_tasks import unsupported_task_hints
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 from headstart.recipe import Columns, Recipe
 
 IMAGE_FILES = FileKind("image", is_image, "hot_dog/1.jpg", named_in_tables=True)
@@ -167,7 +167,7 @@ def _read_parts(
         path = paths.get(role, paths["train"])
         notes[role] += _label_notes(encoder, part.labels, role, path, hints)
         if not len(part):
-            raise HeadstartError(
+            raise DataError(
                 f"{path}: the {role} part has no labelled {kind.noun}; expected a table with rows, "
                 "or files"
             )
@@ -181,7 +181,7 @@ def _check_images_key(recipe: Recipe, kind: FileKind, paths: Mapping[str, Path])
     elif all(path.is_dir() for path in paths.values()):
         problem = "is for paths in a table, and the source is a folder of classes"
     if recipe.data.images is not None and problem:
-        raise HeadstartError(f"data.images: {problem}; remove it")
+        raise DataError(f"data.images: {problem}; remove it")
 
 
 def _select_columns(
@@ -210,7 +210,7 @@ def _parts_of_split_column(
 ) -> dict[str, Part]:
     """The parts that a split column names, without those that the recipe has elsewhere."""
     if "train" not in by_role:
-        raise HeadstartError(
+        raise DataError(
             f"data.columns.split: column {columns.split!r} of {paths['train']} says train in no "
             "usable row; expected train, val or test in each"
         )
@@ -231,7 +231,7 @@ def _label_notes(
     if unknown := list(map(printable, encoder.unknown(labels))):
         check_classes_are_not_parts(path, unknown)
         known = ", ".join(map(printable, encoder.labels[:10]))
-        raise HeadstartError(
+        raise DataError(
             f"{path}: the {role} part has classes that training lacks: {', '.join(unknown[:5])}; "
             f"expected some of {known}. Remove those examples or add training examples of them"
             + "".join(f". But {hint}" for hint in hints)
@@ -276,5 +276,5 @@ def _unreadable_notes(
     if is_none_left:
         advice = "Expected at least two readable images of two classes; replace the files"
     if notes and (is_none_left or policy == "error"):
-        raise HeadstartError(f"{'. '.join(notes.values())}. {advice}")
+        raise DataError(f"{'. '.join(notes.values())}. {advice}")
     return {role: f"{note}. They are left out" for role, note in notes.items()}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from headstart.data.cache import cache_folder, make_once
 from headstart.data.docstrings import package_folder, versions, write_docstrings
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 from headstart.registry import unknown
 
 SIZE = 96  # pixels a side of a patch
@@ -32,7 +32,7 @@ def sample(name: str) -> Path:
         HeadstartError: no sample has that name, or the package it is made of is not installed.
     """
     if name not in SAMPLES:
-        raise HeadstartError(f"data.source: {unknown('sample', name, sorted(SAMPLES))}")
+        raise DataError(f"data.source: {unknown('sample', name, sorted(SAMPLES))}")
     version, fill = SAMPLES[name]
     return make_once(cache_folder() / "samples" / f"{name}-{version()}", fill)
 
@@ -76,7 +76,7 @@ def _photograph(package: str, name: str) -> Path:
     folder /= "data" if package == "skimage" else "datasets/images"
     for path in sorted(folder.glob(f"{name}.*")):
         return path
-    raise HeadstartError(f"data.source: {folder} has no photograph {name!r}; reinstall {package}")
+    raise DataError(f"data.source: {folder} has no photograph {name!r}; reinstall {package}")
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 SHOWN = 5
 Skipped = dict[str, tuple[int, list[str]]]  # by reason: how many, the first few
@@ -39,7 +39,7 @@ def skipped_notes(part: str, skipped: Skipped, policy: str) -> list[str]:
         for reason, (count, examples) in skipped.items()
     )
     if policy == "error":
-        raise HeadstartError(
+        raise DataError(
             f"the {part} part has unusable examples: {counts}. Correct them, or set "
             'data.unreadable = "drop"'
         )

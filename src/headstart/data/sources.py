@@ -22,7 +22,7 @@ from headstart.data.samples import SAMPLES, sample
 from headstart.data.tables import TABLE_FORMATS, has_table_extension, tables_in
 from headstart.data.train_test_folders import Parts, find_parts, innermost_folder
 from headstart.data.unicode import nfc, printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError, HeadstartError
 from headstart.recipe import Data, Recipe
 
 # in the cache: the contents of archives, each in a folder named by its checksums
@@ -66,7 +66,7 @@ def _parts_of_source(data: Data, kind: FileKind) -> Parts:
 def _parts_of_archive(folder: Path, kind: FileKind) -> Parts:
     archives = [path.name for path in files_in(folder) if is_archive_name(path.name)]
     if archives and not subfolders(folder) and not tables_in(folder):
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {folder} holds no folder or table, but archives: "
             f"{', '.join(map(printable, archives[:10]))}. Unpack it and give those"
         )
@@ -120,19 +120,19 @@ def _existing(name: str, key: str) -> Path:
     if path.is_file() and is_archive(path):
         if key == "data.source":
             return path
-        raise HeadstartError(
+        raise DataError(
             f"{key}: {path} is an archive, which only data.source may be; unpack it and give "
             "the folder"
         )
     if path.exists():
-        raise HeadstartError(
+        raise DataError(
             f"{key}: {path} is a file, and no table or archive; expected a table "
             f"({', '.join(TABLE_FORMATS)}), a folder with one folder of examples a class, or a "
             ".zip or .tar of one"
         )
     parent = next(parent for parent in [*path.parents, Path()] if parent.is_dir())
     content = sorted(inner.name for inner in (*subfolders(parent), *tables_in(parent)))
-    raise HeadstartError(
+    raise DataError(
         f"{key}: no folder or table {path}; {parent.resolve()} holds "
         f"{', '.join(content[:10]) or 'no folder'}. Give a folder (class/file, or "
         "train|val|test/class/file), a table (.csv, .tsv, .jsonl, .parquet), or a sample to try "

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headstart.data.dataset import Dataset, Examples, concatenate
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import DataError, HeadstartError, first_line
 from headstart.recipe import Recipe
 
 UNUSED = "unused"  # part of the examples left out by data.limit or data.leaks
@@ -88,12 +88,12 @@ def read_split(path: Path) -> list[SavedExample]:
                 f"it has {', '.join(f'{field.name} ({field.type})' for field in table.schema)}"
             )
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise HeadstartError(
+        raise DataError(
             f"data.split.file: {path} is not the split of a run ({first_line(error)}); expected "
             "its split.parquet"
         ) from None
     if unknown := set(table["part"].to_pylist()) - set(PARTS):
-        raise HeadstartError(
+        raise DataError(
             f"data.split.file: {path} has the part {min(unknown)!r}; expected train, validation, "
             f"test or {UNUSED}"
         )
@@ -135,7 +135,7 @@ def split_by_file(parts: dict[str, Examples], labels: tuple[str, ...], recipe: R
     """
     path = Path(str(recipe.data.split.file))
     if not path.is_file():
-        raise HeadstartError(
+        raise DataError(
             f"data.split.file: {path}: no such file; expected the split.parquet of a run"
         )
     examples = concatenate(parts.values())
@@ -156,7 +156,7 @@ def split_by_file(parts: dict[str, Examples], labels: tuple[str, ...], recipe: R
     part_of = np.array([roles[row] for row in range(len(examples))])
     for role, name in (("train", "training"), ("test", "test")):
         if role not in part_of:
-            raise HeadstartError(f"data.split.file: {path} names no {name} part")
+            raise DataError(f"data.split.file: {path} names no {name} part")
     split = {role: examples.take(np.flatnonzero(part_of == role)) for role in set(roles.values())}
     return Dataset(
         labels, split["train"], split.get("validation"), split["test"], tuple(notes),
@@ -176,7 +176,7 @@ def _extended_roles(
     the order of PARTS) of its copies or group. Any other keeps the role in which the data has it.
     """
     if by == "time":
-        raise HeadstartError(
+        raise DataError(
             'data.split.new: "train" would train on examples later than the test, since the split '
             "is by time; split anew without data.split.file"
         )

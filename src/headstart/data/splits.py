@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 MAX_GROUP_FOLDS = 20  # groups are split in steps of a twentieth
 
@@ -59,7 +59,7 @@ def group_folds(examples: Examples, folds: int, seed: int) -> NDArray[np.int64]:
     count = int(groups.max()) + 1
     largest = _largest_class(examples)
     if min(count, largest) < max(folds, 2):
-        raise HeadstartError(
+        raise DataError(
             f"data.split: found {count} groups, and {largest} examples of the largest class; "
             f"expected at least {max(folds, 2)} of both to split the groups"
         )
@@ -91,7 +91,7 @@ def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
     """
     times = times_of(examples)
     if times.min() == times.max():
-        raise HeadstartError(
+        raise DataError(
             f"data.columns.time: all {len(examples)} examples are of one time "
             f"({(examples.keys or ('',))[0][:40]}), so none are the latest; expected several "
             "times. Name another column, or none"
@@ -114,7 +114,7 @@ def times_of(examples: Examples, *more: str) -> NDArray[np.float64]:
     neither = (row for row in range(len(keys)) if dates[row] is None and numbers[row] is None)
     row = next(neither, dates.index(None))
     where = f"of {examples.names[row]}" if row < len(examples) else "as data.split.test_from"
-    raise HeadstartError(
+    raise DataError(
         f"data.columns.time: found {keys[row][:40]!r} {where}; expected dates such as 2024-05-31 "
         "or 2024-05-31T18:00 throughout, or numbers throughout"
     )

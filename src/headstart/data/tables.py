@@ -15,7 +15,7 @@ from typing import NamedTuple
 from headstart.data.csv_files import detect_csv
 from headstart.data.file_tree import files_in
 from headstart.data.unicode import open_utf8, printable, quoted
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import DataError, first_line
 
 SAMPLE_ROWS = 1000  # first rows, from which something is detected
 # no name at all, or one that pandas gives its index
@@ -85,12 +85,12 @@ def open_table(path: Path, header: bool = True) -> Table:
             rows raises it too, with the line.
     """
     if not has_table_extension(path):
-        raise HeadstartError(
+        raise DataError(
             f"{path}: unknown table format {path.suffix!r}; expected {', '.join(TABLE_FORMATS)}"
         )
     raw = TABLE_FORMATS[path.suffix.lower()](path, header)
     if not raw.names:
-        raise HeadstartError(
+        raise DataError(
             f"{path}: the table is empty; expected a first line with the names of the columns, "
             "and rows"
         )
@@ -134,7 +134,7 @@ def _open_csv(path: Path, header: bool) -> RawTable:
     def rows(positions: tuple[int, ...]) -> Rows:
         for line, values in islice(csv_file.records(), int(header), None):
             if len(values) != len(names):
-                raise HeadstartError(
+                raise DataError(
                     f"{path}, line {line}: found {len(values)} fields; expected {len(names)} "
                     f"({_join(names)}). Put fields that hold {csv_file.delimiter!r} or a new "
                     "line into quotes, or correct the line"
@@ -153,11 +153,11 @@ def _open_json_lines(path: Path, header: bool) -> RawTable:
                 try:
                     record = json.loads(content)
                 except (ValueError, RecursionError) as error:
-                    raise HeadstartError(
+                    raise DataError(
                         f"{path}, line {line}: not JSON ({first_line(error)}); correct the line"
                     ) from None
                 if not isinstance(record, dict):
-                    raise HeadstartError(
+                    raise DataError(
                         f'{path}, line {line}: expected an object such as {{"text": …, "label": …}}'
                     )
                 yield line, record
@@ -178,7 +178,7 @@ def _open_parquet(path: Path, header: bool) -> RawTable:
     try:
         file = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise HeadstartError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
+        raise DataError(f"{path}: not a readable Parquet file: {first_line(error)}") from None
     names = tuple(file.schema_arrow.names)
 
     def rows(positions: tuple[int, ...]) -> Rows:
@@ -191,9 +191,7 @@ def _open_parquet(path: Path, header: bool) -> RawTable:
                     number += 1
                     yield number, row
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise HeadstartError(
-                f"{path}: damaged after row {number}: {first_line(error)}"
-            ) from None
+            raise DataError(f"{path}: damaged after row {number}: {first_line(error)}") from None
 
     return RawTable(names, rows)
 

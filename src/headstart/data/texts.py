@@ -23,7 +23,7 @@ from headstart.data.labelled_rows import LabelledRow, labelled_rows
 from headstart.data.skipped import Skipped, skip
 from headstart.data.tables import SAMPLE_ROWS, Table
 from headstart.data.unicode import ENCODING_SAMPLE, is_utf16, printable
-from headstart.errors import HeadstartError
+from headstart.errors import DataError, HeadstartError
 from headstart.files import atomic, remove
 
 FORMAT = 5  # raise it when what is written changes
@@ -58,7 +58,7 @@ def of_table(table: Table, columns: SelectedColumns) -> tuple[dict[str, Texts], 
     sample = ["" if value is None else str(value).strip() for _, (value,) in first_rows]
     numbers = [text for text in sample if text]
     if numbers and all(map(is_number, numbers)):
-        raise HeadstartError(
+        raise DataError(
             f"data.columns.text: column {columns.item!r} of {table.path} holds numbers only (such "
             f"as {numbers[0]}); expected texts. The table has {table.list_columns()}"
         )
@@ -97,7 +97,7 @@ def of_files(files: ClassFiles) -> tuple[Texts, Skipped]:
 
 
 def _changed(path: Path) -> HeadstartError:
-    return HeadstartError(f"{path}: was changed while it was read; run the recipe again")
+    return DataError(f"{path}: was changed while it was read; run the recipe again")
 
 
 def _cached(
@@ -181,7 +181,7 @@ def plain_text(value: object, name: str) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise HeadstartError(
+        raise DataError(
             f"{name}: found {type(value).__name__} ({str(value)[:40]}); expected a text"
         )
     return str(value).encode("utf-8", "replace").decode()

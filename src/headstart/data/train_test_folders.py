@@ -14,7 +14,7 @@ from headstart.data.file_tree import files_in, subfolders, walk
 from headstart.data.skipped import shorten
 from headstart.data.tables import has_table_extension, tables_in
 from headstart.data.unicode import nfc, printable, quoted
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 ROLE_WORDS = {
     "train": "train|training|trainval",
@@ -129,7 +129,7 @@ def check_classes_are_not_parts(folder: Path, unknown: Sequence[str]) -> None:
     parts = {role: name for name in unknown if (role := role_from_name(name))}
     if folder.is_dir() and len(parts) == len(unknown):
         part = parts.get("test", unknown[0])
-        raise HeadstartError(
+        raise DataError(
             f"{folder}: has parts ({', '.join(unknown)}); name the one that is meant: "
             f"{folder / part}"
         )
@@ -158,7 +158,7 @@ def _check_roles(folder: Path, by_role: Mapping[str, Sequence[Path]]) -> None:
             continue
         names = ", ".join(path.name for path in paths)
         if all(has_table_extension(path) and SHARD.search(path.stem) for path in paths):
-            raise HeadstartError(
+            raise DataError(
                 f"data.source: the {role} part in {folder} lies in pieces: {names}; expected "
                 f'one table. Texts are read from pieces with data.source = "hub:{folder}"; or '
                 f"join these to {role}{paths[0].suffix} and move them away"
@@ -166,12 +166,12 @@ def _check_roles(folder: Path, by_role: Mapping[str, Sequence[Path]]) -> None:
         advice = _advice(folder)
         if any(map(has_table_extension, paths)):
             advice = "A table of images is data.train, and data.images their folder"
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {folder} has more than one {role} part: {names}; keep one. {advice}"
         )
     if "train" not in by_role:
         names = " and ".join(path.name for paths in by_role.values() for path in paths)
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {folder} has {names} but no training part; add one. {_advice(folder)}"
         )
 
@@ -185,7 +185,7 @@ def _are_classes(
     if all(path.is_dir() and not subfolders(path) for path in parts):
         if len(by_role) == 1:
             return len(parts) + len(others) > 1
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {' and '.join(path.name for path in parts)} in {folder} hold no "
             f"class folders; expected {parts[0].name}/CLASS/file. {_advice(folder)}, or name "
             "paths and labels in a table"
@@ -193,7 +193,7 @@ def _are_classes(
     if len(by_role) == 1 and others and parts[0].is_dir():
         classes = _subfolder_names(parts[0])
         if not all(classes & _subfolder_names(other) for other in others):
-            raise HeadstartError(
+            raise DataError(
                 f"data.source: {folder} holds {parts[0].name}/, which may be a part or a class, "
                 f"and {', '.join(printable(other.name) for other in others[:SHOWN])}. "
                 f"{_advice(folder)}"
@@ -209,14 +209,14 @@ def _training_only(folder: Path, folders: list[Path], tables: list[Path], kind: 
         return tables[0]
     if tables and len(folders) < 2:
         beside = f" beside {folders[0].name}/" if folders else ""
-        raise HeadstartError(
+        raise DataError(
             f"data.source: {folder} has {', '.join(path.name for path in tables[:SHOWN])}{beside}; "
             "expected train.csv (and dev.csv, test.csv) or one table. Name them with data.train "
             f'and data.test, such as data.train = "{tables[0]}"'
         )
     if len(shared := _shared_subfolders(folders, kind)) > 1:
         names = ", ".join(printable(path.name) for path in folders[:SHOWN])
-        raise HeadstartError(
+        raise DataError(
             f"data.source: folders in {folder} ({names}) all hold folders of the same names "
             f"({', '.join(map(printable, sorted(shared)[:SHOWN]))}), so they look like parts, not "
             "like classes; expected CLASS/file, or train/CLASS/file and test/CLASS/file. "

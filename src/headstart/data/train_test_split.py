@@ -10,7 +10,7 @@ import numpy as np
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.split_file import split_by_file
 from headstart.data.splits import MASKS, class_folds, group_folds, subset, times_of
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 from headstart.recipe import Recipe
 
 VALIDATION_SHARE, TEST_SHARE = 0.15, 0.2
@@ -41,7 +41,7 @@ def train_test_split(
         train, parts["test"] = _split_off(train, _test_mask(train, recipe), "data.test")
     elif isinstance(data.test, float) or data.split.folds or data.split.test_from:
         key = f"data.test: {data.test}" if isinstance(data.test, float) else "data.split"
-        raise HeadstartError(
+        raise DataError(
             f"{key} asks for a share of the training part, but the data brings a test part of "
             f"{len(parts['test'])} examples; remove it, or name the training part alone with "
             "data.train"
@@ -74,7 +74,7 @@ def _groups_of(part: Examples, pattern: str) -> tuple[str, ...]:
     matches = [re.search(pattern, name) for name in part.names]
     without = [name for name, match in zip(part.names, matches, strict=True) if match is None]
     if without:
-        raise HeadstartError(
+        raise DataError(
             f"data.groups: {pattern!r} finds nothing in {len(without)} of {len(part)} names, "
             f"such as {without[0]}; expected a pattern that finds the group in each"
         )
@@ -88,7 +88,7 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
         *times, start = times_of(train, split.test_from)
         later = np.asarray(np.array(times) >= start)
         if later.all() or not later.any():
-            raise HeadstartError(
+            raise DataError(
                 f"data.split.test_from: all {len(train)} examples are "
                 f"{'from that time on' if later.all() else 'before that time'}; found "
                 f"{split.test_from}, expected a time within theirs"
@@ -98,7 +98,7 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
         share = data.test if isinstance(data.test, float) else TEST_SHARE
         return MASKS[data.by](train, share, seed)
     if data.by == "time":
-        raise HeadstartError(
+        raise DataError(
             "data.split.folds: cross-validation would test on examples older than those for "
             'training; remove it, or set by = "class"'
         )
@@ -110,7 +110,7 @@ def _split_off(train: Examples, mask: np.ndarray, key: str) -> tuple[Examples, E
     """(the examples outside the mask, those in it)."""
     if mask.all() or not mask.any():
         problem = "nothing would stay for training" if mask.all() else "nothing can be set aside"
-        raise HeadstartError(
+        raise DataError(
             f"{key}: {problem} of {len(train)} examples (a class of one example keeps it); give "
             "more examples or other shares (data.test, data.validation)"
         )

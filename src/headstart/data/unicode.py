@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from headstart.errors import HeadstartError
+from headstart.errors import DataError
 
 ENCODING_SAMPLE = 4096  # first bytes of a file, from which its encoding is detected
 # categories of control characters, lone surrogates and line separators
@@ -30,14 +30,14 @@ def open_utf8(path: Path) -> Iterator[TextIO]:
     """
     with path.open("rb") as raw:
         if is_utf16(raw.read(ENCODING_SAMPLE)):
-            raise HeadstartError(
+            raise DataError(
                 f"{path} is written in UTF-16; expected UTF-8. Convert it: iconv -f UTF-16 -t UTF-8"
             )
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield file
     except UnicodeDecodeError:
-        raise HeadstartError(f"{path}{_first_invalid_byte(path)}") from None
+        raise DataError(f"{path}{_first_invalid_byte(path)}") from None
 
 
 def is_utf16(start: bytes) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.data.inputs import Input
 from headstart.data.python_inputs import as_items
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.inference.loaded_model import LoadedModel, open_model
 from headstart.inference.refusal import Refusal, refusal_of
 from headstart.runtime.allocator import keep_freed_memory
@@ -104,7 +104,7 @@ class Predictor:
         predictions = []
         for outcome in self.stream(self.inputs_from_objects(as_items(items)), tta):
             if isinstance(outcome, Unreadable):
-                raise HeadstartError(f"{outcome.name[:200]}: cannot be read ({outcome.fault})")
+                raise RunError(f"{outcome.name[:200]}: cannot be read ({outcome.fault})")
             predictions.append(outcome)
         return predictions
 
@@ -143,7 +143,7 @@ class Predictor:
         rows = []
         for example, outcome in self._outcomes((Input(str(item), item) for item in items), tta):
             if isinstance(outcome, str):
-                raise HeadstartError(f"{example.name[:200]}: cannot be read ({outcome})")
+                raise RunError(f"{example.name[:200]}: cannot be read ({outcome})")
             rows.append(outcome)
         return np.array(rows).reshape(len(rows), len(self.labels))
 
@@ -178,7 +178,7 @@ class Predictor:
         from headstart.models.preprocessor import Viewer
 
         if not all(isinstance(member.preprocessor, Viewer) for member in self.members):
-            raise HeadstartError(
+            raise RunError(
                 "--tta: averages over several views of an image; this model reads "
                 f"{self.modality.noun}s. Leave it out"
             )
@@ -237,9 +237,7 @@ def load(
     keep_freed_memory()
     sources = [run] if isinstance(run, str | Path) else list(run)
     if not sources:
-        raise HeadstartError(
-            "load: found no run; expected the folder of a finished run, or several"
-        )
+        raise RunError("load: found no run; expected the folder of a finished run, or several")
     refusal = None if refuse_below is None else refusal_of(sources, refuse_below)
     return Predictor([open_model(source) for source in sources], weights, refusal)
 
@@ -254,7 +252,7 @@ def _check_same_classes(first: LoadedModel, other: LoadedModel) -> None:
         HeadstartError: the probabilities of the two models cannot be averaged.
     """
     if other.task.modality is not first.task.modality:
-        raise HeadstartError(
+        raise RunError(
             f"{other.source}: is a run of {other.spec.task}, and {first.source} of "
             f"{first.spec.task}; only models of one task can be averaged"
         )
@@ -263,7 +261,7 @@ def _check_same_classes(first: LoadedModel, other: LoadedModel) -> None:
             ", ".join([*model.spec.labels[:4], *(["…"] if model.spec.classes > 4 else [])])
             for model in (other, first)
         )
-        raise HeadstartError(
+        raise RunError(
             f"{other.source}: has other classes than {first.source} ({few}; {others}); only models "
             "with the same classes can be averaged"
         )
@@ -274,7 +272,7 @@ def _normalised(weights: Sequence[float] | None, count: int) -> np.ndarray:
     shares = np.full(count, 1 / count) if weights is None else np.array(weights, dtype=float)
     total = shares.sum()
     if shares.shape != (count,) or not np.isfinite(total) or (shares < 0).any() or total <= 0:
-        raise HeadstartError(
+        raise RunError(
             f"--weights: found {weights}; expected {count} numbers of at least 0, not all 0"
         )
     return np.asarray(shares / total)

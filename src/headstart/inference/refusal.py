@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.calibration import apply_temperature
 from headstart.inference.loaded_model import ONNX
 from headstart.report.report import Report
@@ -35,21 +35,21 @@ def refusal_of(runs: list[str | Path], least: float) -> Refusal:
     """
     option = "--refuse-below"
     if not 0 < least <= 1:
-        raise HeadstartError(
+        raise RunError(
             f"{option}: found {least:g}; expected a probability above 0 and at most 1, such as 0.8"
         )
     if len(runs) > 1:
-        raise HeadstartError(
+        raise RunError(
             f"{option}: found {len(runs)} runs; a temperature is that of one run, and none is "
             "known of their average. Give one"
         )
     if Path(runs[0]).suffix == ONNX:
-        raise HeadstartError(
+        raise RunError(
             f"{option}: {runs[0]} is an exported file and has no report; give the folder of its run"
         )
     calibration = Report.read(runs[0]).calibration
     if calibration is None:
-        raise HeadstartError(
+        raise RunError(
             f"{option}: the report of {runs[0]} has no temperature, for no part was held out "
             "from its training. Train with a validation part and a strategy that has epochs, "
             "such as fine_tune, or leave the option out"

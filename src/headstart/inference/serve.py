@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.inference.api_schema import TROUBLES, Answers, Health, Info, request_body
 from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.limits import Bounded, Limits, RefusedError
@@ -196,7 +196,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen(1024)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise HeadstartError(
+        raise RunError(
             f"--host, --port: {host}:{port} cannot be had ({reason}); give others"
         ) from None
     return listening

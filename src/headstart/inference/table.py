@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headstart.data.inputs import STDIN, Input
 from headstart.data.unicode import printable
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.files import atomic, beside, try_lock
 from headstart.inference.predict import Prediction, Predictor, Unreadable
 from headstart.report.predictions import Row, columns, row_of, write_csv
@@ -46,16 +46,14 @@ def write_table(
             process, or was begun with other options.
     """
     if out.suffix not in WRITERS:
-        raise HeadstartError(
-            f"--out: unknown kind of table {out.name!r}; expected {', '.join(WRITERS)}"
-        )
+        raise RunError(f"--out: unknown kind of table {out.name!r}; expected {', '.join(WRITERS)}")
     if out.exists():
-        raise HeadstartError(f"--out: {out} is there already; move it away, or give another name")
+        raise RunError(f"--out: {out} is there already; move it away, or give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = beside(out, "part")
     with try_lock(beside(out, "lock")) as is_mine:
         if not is_mine:
-            raise HeadstartError(
+            raise RunError(
                 f"--out: another process is writing {out}; wait for it, or give another name"
             )
         header = columns(predictor.labels)
@@ -147,7 +145,7 @@ def _begin(part: Path, key: str, columns: list[str]) -> set[str]:
             if number:
                 done.add(_example(line, columns, part))
             elif line != f"{key}\n".encode():
-                raise HeadstartError(
+                raise RunError(
                     f"--out: {part} was begun with another model, other options or other "
                     "examples; give those again to go on, or delete it to begin anew"
                 )
@@ -166,7 +164,7 @@ def _example(line: bytes, columns: list[str], part: Path) -> str:
         if not isinstance(row["example"], str) or not set(row) <= set(columns):
             raise ValueError
     except (ValueError, KeyError, TypeError):
-        raise HeadstartError(f"--out: {part} is damaged; delete it to begin anew") from None
+        raise RunError(f"--out: {part} is damaged; delete it to begin anew") from None
     return str(row["example"])
 
 

@@ -12,7 +12,7 @@ from headstart.data.greyscale import GreyRange
 from headstart.data.images import open_rgb
 from headstart.data.unicode import nfc
 from headstart.data.word_splitting import has_spaced_words, words
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.registry import Registry
 
 # (data, seed) -> probabilities of the test part, shape (n, classes)
@@ -76,7 +76,7 @@ def tfidf_logistic_regression(dataset: Dataset, seed: int) -> np.ndarray:
     try:
         train = vectorizer.fit_transform(dataset.train.items)
     except ValueError as error:
-        raise HeadstartError(
+        raise RecipeError(
             f"evaluate.baselines: tfidf_logistic_regression finds no words in the texts ({error})"
         ) from None
     labels = dataset.train.labels

@@ -10,7 +10,7 @@ from statistics import median
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.intervals import bootstrap
 from headstart.evaluate.paired_tests import ALPHA, format_p, holm, p_equals, sign_flip_test
 from headstart.evaluate.results import Estimate, FrozenModel
@@ -164,7 +164,7 @@ def _correct(runs: Runs) -> np.ndarray:
     for folder, _ in runs.values():
         predictions, n = read_predictions(folder), Report.read(folder).test.n
         if len(predictions.names) != n:
-            raise HeadstartError(
+            raise RunError(
                 f"{folder}: predictions.csv has {len(predictions.names)} examples, metrics.json "
                 f"{n}; delete {folder.parent} and start again"
             )

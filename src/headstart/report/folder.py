@@ -15,7 +15,7 @@ import tomli_w
 
 from headstart.data.dataset import Dataset
 from headstart.data.split_file import changes_since
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.files import atomic, beside, remove, try_lock
 from headstart.recipe import Recipe
 from headstart.recipe.differences import differences
@@ -35,7 +35,7 @@ def check_free(recipe: Recipe) -> None:
     folder = Path(recipe.output)
     _check_unfinished(recipe)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder} is there and is no folder; expected the name of a folder to make"
         )
     if not folder.is_dir() or not any(folder.iterdir()):
@@ -44,13 +44,11 @@ def check_free(recipe: Recipe) -> None:
     try:
         differing = differences(folder / RECIPE, recipe)
     except (OSError, ValueError):
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder} is not empty and holds no {RECIPE}, so it is no run. {way_out}"
         ) from None
     if differing:
-        raise HeadstartError(
-            f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}"
-        )
+        raise RunError(f"output: {folder} belongs to another recipe ({_few(differing)}). {way_out}")
 
 
 def checkpoints_of(recipe: Recipe) -> Path:
@@ -79,7 +77,7 @@ def told_when_stopped(recipe: Recipe) -> Iterator[None]:
 def _check_unfinished(recipe: Recipe) -> None:
     folder = checkpoints_of(recipe)
     if folder.exists() and not folder.is_dir():
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder}, where checkpoints of {recipe.output} belong, is a file; move it "
             "away, or give another place with output=NAME"
         )
@@ -89,7 +87,7 @@ def _check_unfinished(recipe: Recipe) -> None:
     except (OSError, ValueError):  # then the checkpoints themselves tell whose they are
         return
     if differing:
-        raise HeadstartError(
+        raise RunError(
             f"output: an unfinished run of {recipe.output} was begun with another recipe "
             f"({_few(differing)}). Undo the change to go on with that run; or begin anew: delete "
             f"{folder}, or give another place with output=NAME"
@@ -113,7 +111,7 @@ def note_on_other_data(recipe: Recipe, dataset: Dataset) -> str | None:
         return None
     changes = changes_since(dataset, folder / SPLIT)
     if changes.leaked:
-        raise HeadstartError(
+        raise RunError(
             f"output: {folder} is a run of this recipe on other data ({changes.difference}), and "
             f"{len(changes.leaked)} of its {changes.tested} test examples (such as "
             f"{changes.leaked[0]}) would now be learned from, so that the figures of both could "
@@ -173,7 +171,7 @@ def _explained_write_errors(place: Path) -> Iterator[None]:
         code = error.errno if isinstance(error, OSError) else quoted and int(quoted[1])
         if code not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise HeadstartError(
+        raise RunError(
             f"output: {place} could not be written: {os.strerror(code).lower()}. Free some space "
             "or raise the limit and run it again, or give another place with output=NAME"
         ) from error
@@ -203,12 +201,12 @@ def _locked(place: Path) -> Iterator[None]:
         try:
             mine = stack.enter_context(try_lock(beside(place, "lock")))
         except OSError as error:
-            raise HeadstartError(
+            raise RunError(
                 f"output: {place} cannot be made ({error.filename}: {error.strerror}); give "
                 "another place with output=NAME"
             ) from None
         if not mine:
-            raise HeadstartError(
+            raise RunError(
                 f"output: another process is writing {place}; wait for it or give output=NAME"
             )
         yield

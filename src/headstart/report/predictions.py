@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.dataset import Dataset
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RunError, first_line
 
 FILE, FOLDER = "predictions.csv", "predictions"  # of the main result; of the baselines
 FIRST_COLUMNS = ("example", "label", "predicted", "probability")
@@ -103,7 +103,7 @@ def read_predictions(folder: Path) -> Predictions:
             raise ValueError("no rows, or rows of different lengths")
         names, labels, predicted = zip(*(row[:3] for row in rows), strict=True)
     except (OSError, ValueError) as error:
-        raise HeadstartError(
+        raise RunError(
             f"{path}: missing or damaged ({type(error).__name__}: {first_line(error)}); "
             "train the run again"
         ) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field, ValidationError
 
 from headstart.data.unicode import quoted
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.paired_tests import ALPHA, p_equals
 from headstart.evaluate.results import Calibration, FrozenModel, Result, Scores
 
@@ -49,11 +49,11 @@ class Report(FrozenModel):
         try:
             report = Report.model_validate_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
-            raise HeadstartError(
+            raise RunError(
                 f"{run}: expected the folder of a finished run; found no {FILE} in it"
             ) from None
         except ValidationError as error:
-            raise HeadstartError(
+            raise RunError(
                 f"{path}: not a report of this version: {error.errors()[0]['msg']}"
             ) from None
         return report.model_copy(update={"folder": str(run)})

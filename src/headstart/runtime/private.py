@@ -45,7 +45,7 @@ def only_log_errors_of_compiling() -> None:
     """No traceback of each function that stays uncompiled."""
     import torch._logging
 
-    torch._logging.set_logs(all=logging.ERROR)
+    torch._logging.set_logs(all=logging.ERROR)  # type: ignore[attr-defined]
 
 
 def run_uncompiled_on_errors() -> None:

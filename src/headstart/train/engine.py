@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from headstart.errors import HeadstartError
+from headstart.errors import RunError
 from headstart.evaluate.events import Note, ProbeScored
 from headstart.evaluate.results import Epoch
 from headstart.runtime.processes import share_buffers
@@ -165,7 +165,7 @@ def _average_with_start(context: Context, best: BestEpoch, start: dict[str, Tens
 def _refuse_sharding() -> None:
     for name in ("FSDP", "DeepSpeed"):
         if os.environ.get(f"ACCELERATE_USE_{name.upper()}", "").lower() in ("1", "true", "yes"):
-            raise HeadstartError(
+            raise RunError(
                 f"accelerate: the launcher asks for {name}; headstart trains data-parallel only. "
                 f"Choose multi-GPU without {name} in `accelerate config`"
             )

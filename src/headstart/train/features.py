@@ -25,7 +25,7 @@ from safetensors.numpy import save
 
 from headstart.data.cache import STALE_SECONDS, cache_folder, cache_limit, make_room, mark_used
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.evaluate.events import Event, Extracting, FeaturesDone
 from headstart.files import atomic, remove
 from headstart.models.network import Network
@@ -159,7 +159,7 @@ def _check(context: Context, batch: np.ndarray, examples: Examples, first: int) 
     for row, values in enumerate(batch, first):
         assert_unchanged(examples, row, context.preprocessor)
         if not np.isfinite(values).all():
-            raise HeadstartError(
+            raise RecipeError(
                 f"model: {context.network.spec.backbone} makes no finite numbers of "
                 f"{examples.names[row]}; are its weights "
                 f"damaged, or is {context.precision} too narrow for them (train.precision = "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RecipeError, first_line
 from headstart.evaluate.metrics import softmax
 from headstart.models.network import Network
 from headstart.models.preprocessor import Preprocessor, Sample
@@ -55,17 +55,17 @@ def classify(network: Network, outputs: np.ndarray) -> np.ndarray:
         )
     # such as fewer training examples than neighbours to look for
     except (ValueError, TypeError) as error:
-        raise HeadstartError(
+        raise RecipeError(
             f"model.head: its classifier cannot predict: {first_line(error)}"
         ) from None
     if not np.isfinite(probabilities).all() and network.estimator is not None:
-        raise HeadstartError(
+        raise RecipeError(
             f"model.head.classifier: the probabilities of {network.spec.head.classifier} "
             "are no numbers, as where features are the same in all examples of a class. Choose "
             "another one, such as logistic_regression"
         )
     if not np.isfinite(probabilities).all():
-        raise HeadstartError(
+        raise RecipeError(
             "model: its probabilities are no numbers: training has diverged (lower train.lr), or "
             "its weights are damaged"
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import HeadstartError, RunError, first_line
 from headstart.models.preprocessor import Preprocessor
 
 AGAIN = "run the recipe again, which looks at the data anew"
@@ -26,7 +26,7 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:  # decoders raise about ten different types on broken files
         why = getattr(error, "strerror", None) or first_line(error)
-        raise HeadstartError(
+        raise RunError(
             f"{name}: cannot be read any more ({why}); put it back, or {AGAIN}"
         ) from None
 
@@ -39,4 +39,4 @@ def assert_unchanged(examples: Examples, row: int, preprocessor: Preprocessor) -
         HeadstartError: it is another one now.
     """
     if preprocessor.fingerprint(examples.items[row]) != examples.digests[row].hex():
-        raise HeadstartError(f"{examples.names[row]}: has changed since the data was read; {AGAIN}")
+        raise RunError(f"{examples.names[row]}: has changed since the data was read; {AGAIN}")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headstart.data.unicode import nfc
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.recipe import Train
 from headstart.registry import unknown
 
@@ -87,10 +87,10 @@ def class_weights(
     wanted = {nfc(name): weight for name, weight in wanted.items()}
     for name in wanted:
         if name not in classes:
-            raise HeadstartError(f"train.class_weights: {unknown('class', name, list(classes))}")
+            raise RecipeError(f"train.class_weights: {unknown('class', name, list(classes))}")
     weights = np.array([wanted.get(name, 1.0) for name in classes])
     if (weights > 0).sum() < 2:
-        raise HeadstartError(
+        raise RecipeError(
             f"train.class_weights: found {wanted}; expected at least two classes with a weight "
             "above 0, or nothing is told apart"
         )

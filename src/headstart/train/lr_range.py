@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.train.context import Context
 from headstart.train.engine import dry_run
 from headstart.train.phase import DryRun
@@ -37,7 +37,7 @@ def lr_range(context: Context) -> Sweep:
         HeadstartError: no phase of the plan trains by gradient, or the loss never falls.
     """
     if not context.plan.tuned:
-        raise HeadstartError(
+        raise RecipeError(
             f"transfer.strategy: {context.plan.strategy!r} lets no gradients into the network, so "
             "there is no rate to find; choose a strategy that trains it, such as 'fine_tune'"
         )
@@ -64,7 +64,7 @@ def _steepest(rates: list[float], losses: list[float]) -> float:
     """The rate before the lowest loss at which the loss falls fastest per order of magnitude."""
     lowest = int(np.argmin(losses))
     if lowest <= SKIPPED:
-        raise HeadstartError(
+        raise RecipeError(
             "train.lr: the loss does not fall at any rate; look at the data (are the labels "
             "right?) and at the backbone"
         )

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
 from headstart.runtime.machine import free_memory
@@ -45,7 +45,7 @@ def accumulation(context: Context) -> int:
     wanted, world = context.recipe.train.accumulation, context.machine.world
     least = world * (wanted if isinstance(wanted, int) else 1)
     if context.batch_size < least:
-        raise HeadstartError(
+        raise RecipeError(
             f"train.batch_size: found {context.batch_size}; {world} processes with "
             f"train.accumulation = {wanted} need at least {least}"
         )

@@ -15,7 +15,7 @@ import transformers
 from transformers import TrainerCallback, TrainerControl
 
 from headstart.data.dataset import Examples
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.evaluate.events import EpochDone, StepDone
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
@@ -96,7 +96,7 @@ class PhaseRun(TrainerCallback):
 
     def run(self) -> None:
         """Train to the end of the phase."""
-        transformers.logging.set_verbosity_error()
+        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         self._network.to(self._context.device)
         loader = loader_of(self._context, self._batches)
         prefix = None if self._dry_run else frozen_prefix(self._context, self._phase)
@@ -132,7 +132,7 @@ class PhaseRun(TrainerCallback):
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise HeadstartError(
+            raise RecipeError(
                 f"train.batch_size: found {context.batch_size} for {len(context.train)} training "
                 f"examples, {context.accumulation} micro-batches and {context.machine.world} "
                 "processes, which leaves a single example to work on at once; BatchNorm needs "
@@ -265,7 +265,7 @@ class PhaseRun(TrainerCallback):
         """
         loss = sum(from_all(float(self._trainer.seen_loss))) / done
         if not math.isfinite(loss):
-            raise HeadstartError(
+            raise RecipeError(
                 f"train: the loss is {loss} at step {self._state.step} of phase "
                 f"{self._phase.name!r}; expected a finite number. Lower train.lr (now "
                 f"{self._options.lr:g}) or transfer.head_lr_ratio, set "

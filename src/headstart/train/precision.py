@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.cache import cache_folder
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError
 from headstart.files import atomic
 from headstart.models.blocks import Blocks
 from headstart.models.network import Network
@@ -49,7 +49,7 @@ def choose_precision(context: Context) -> str:
     if wanted == "auto" and launched in ("bf16", "fp16"):
         wanted = launched
     if wanted == "fp16" and device.type != "cuda":
-        raise HeadstartError(
+        raise RecipeError(
             f'train.precision: fp16 needs a GPU; found {device.type}. Use "bf16", "fp32" or "auto"'
         )
     if wanted != "auto":

@@ -12,7 +12,7 @@ from headstart.checks.leaks import Leaks, apply_leak_policy
 from headstart.checks.sanity_checks import check_classes
 from headstart.data.dataset import Dataset, concatenate
 from headstart.data.unicode import quoted
-from headstart.errors import HeadstartError
+from headstart.errors import RecipeError, RunError
 from headstart.evaluate.events import OnEvent, ignore
 from headstart.evaluate.intervals import wilson
 from headstart.evaluate.metrics import NEED_TWO_CLASSES
@@ -157,12 +157,12 @@ def _check_frozen(recipe: Recipe, modality: Modality) -> None:
     if strategy != AUTO and strategies.get(strategy).frozen:
         return
     if recipe.task in FROZEN_TASKS:
-        raise HeadstartError(
+        raise RecipeError(
             f"task: {recipe.task} keeps its embedder frozen; found strategy {strategy!r}: remove "
             "it, or choose a task whose name does not begin with embedding"
         )
     if not modality.tunable:
-        raise HeadstartError(
+        raise RecipeError(
             f"transfer.strategy: found {strategy!r}, but {recipe.model.backbone} has nothing to "
             f'train; set transfer.strategy = "{FROZEN}"'
         )
@@ -171,7 +171,7 @@ def _check_frozen(recipe: Recipe, modality: Modality) -> None:
 def _check_recipe(recipe: Recipe, modality: Modality) -> None:
     """Refuse what the recipe asks for and its modality does not have."""
     if recipe.augment.policy not in (None, *modality.policies):
-        raise HeadstartError(
+        raise RecipeError(
             f"augment.policy: found {recipe.augment.policy!r}; {recipe.task} has "
             f"{', '.join(modality.policies)}"
         )
@@ -180,12 +180,12 @@ def _check_recipe(recipe: Recipe, modality: Modality) -> None:
             continue
         names = sorted([*modality.baselines, *baselines.plugins()])
         if other.name not in names:
-            raise HeadstartError(
+            raise RecipeError(
                 f"evaluate.baselines: {unknown(f'baseline of {recipe.task}', other.name, names)}"
             )
         baselines.get(other.name)
         if other.lr or other.epochs:
-            raise HeadstartError(
+            raise RecipeError(
                 f"evaluate.baselines: {other.name} trains no network; remove its lr and epochs"
             )
 
@@ -213,15 +213,13 @@ def _network(recipe: Recipe, modality: Modality, dataset: Dataset) -> tuple[Netw
             sklearn_head.check_weights(head)
         sklearn_head.try_out(head, network.spec.width, len(dataset.labels))
     if recipe.transfer.freeze_statistics and not network.statistics:
-        raise HeadstartError(
+        raise RecipeError(
             f"transfer.freeze_statistics: {recipe.model.backbone} keeps no running statistics "
             "(it has no BatchNorm); remove it"
         )
     if recipe.augment.mixes and not isinstance(network.preprocessor(), Mixer):
         key = "mixup" if recipe.augment.mixup else "cutmix"
-        raise HeadstartError(
-            f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it"
-        )
+        raise RunError(f"augment.{key}: {recipe.task} has examples that cannot be mixed; remove it")
     return network, notes
 
 
@@ -229,7 +227,7 @@ def _check_metric(context: Context) -> None:
     """Refuse a metric that the part which chooses the epoch does not define."""
     part, train = context.selection, context.recipe.train
     if part is not None and train.metric in NEED_TWO_CLASSES and len(np.unique(part.labels)) == 1:
-        raise HeadstartError(
+        raise RecipeError(
             f"train.metric: {train.metric} is not defined on the {train.selection} part, whose "
             f"{len(part)} examples are all of {quoted(context.dataset.labels[part.labels[0]])}. "
             'Set train.metric = "loss" or "accuracy", or give that part examples of other classes'

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import HeadstartError, first_line
+from headstart.errors import RecipeError, first_line
 from headstart.evaluate.events import EpochDone
 from headstart.evaluate.results import Epoch, EpochRecord
 from headstart.models.blocks import Blocks
@@ -189,7 +189,7 @@ def _estimator(
         hint = "; it may not take a class whose train.class_weights is 0" if weightless else ""
         if "nu is infeasible" in str(error):
             hint = "; lower nu, such as model.head.options.nu = 0.1, or choose SVC"
-        raise HeadstartError(
+        raise RecipeError(
             f"model.head.classifier: {head.fitting} cannot be fitted: {first_line(error)}{hint}"
         ) from None
     return History(fitted=head.fitting), fitted
@@ -224,7 +224,7 @@ def _by_gradient(
             rows = torch.tensor([spec.row for spec in specs], device=device)
             loss = loss_of(network.head(inputs[rows]), targets[rows]).mean()
             steps.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             if options.max_grad_norm:
                 nn.utils.clip_grad_norm_(network.head.parameters(), options.max_grad_norm)
             steps.step()
@@ -232,7 +232,7 @@ def _by_gradient(
             losses.append(loss.item())
         loss_of_epoch = float(np.mean(losses))
         if not np.isfinite(loss_of_epoch):
-            raise HeadstartError(
+            raise RecipeError(
                 f"train: the loss of the head is {loss_of_epoch} in epoch {epoch + 1}; expected a "
                 f"finite number. Lower train.lr (now {options.lr:g}) or transfer.head_lr_ratio"
             )
