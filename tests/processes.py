@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headstart.commands.compare import PRELOADED
+from headstart.commands.isolated_runs import PRELOADED
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*PRELOADED, "headstart.models.text", "tests.processes"])

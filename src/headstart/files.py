@@ -1,7 +1,8 @@
-"""Files and folders that appear whole or not at all, and locks between processes."""
+"""Files and folders written whole or not at all, their checksums, and locks of processes."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -85,3 +86,9 @@ def try_lock(path: Path) -> Iterator[bool]:
         if os.name == "posix":  # on Windows `release` does it; here waiting processes notice
             remove(path)
         lock.release()
+
+
+def file_digest(path: str | Path, algorithm: str = "sha256") -> str:
+    """The checksum of a file's content, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

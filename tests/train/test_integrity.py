@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from headstart.data.dataset import Examples
-from headstart.data.images import fingerprint
 from headstart.errors import HeadstartError
+from headstart.files import file_digest
 from headstart.models.image_preprocessor import ImagePreprocessor
 from headstart.train.engine import tune
 from headstart.train.forward import batches
@@ -24,7 +24,7 @@ def pictures(tmp_path: Path) -> Examples:
     paths = [tmp_path / f"{number}.png" for number in range(6)]
     for number, path in enumerate(paths):
         Image.new("RGB", (40, 40), (40 * number, 90, 10)).save(path)
-    digests = tuple(bytes.fromhex(fingerprint(str(path))) for path in paths)
+    digests = tuple(bytes.fromhex(file_digest(path)) for path in paths)
     return Examples(
         tuple(map(str, paths)), np.arange(6) % 3, tuple(path.name for path in paths), digests
     )

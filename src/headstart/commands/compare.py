@@ -6,23 +6,16 @@ not lose the others, and several processes or machines can work on one compariso
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-import signal
-import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from headstart.catalogue import read_recipe
+from headstart.commands.isolated_runs import PlannedRun, run_all
 from headstart.data.split_file import write_split
-from headstart.errors import HeadstartError, RunError
-from headstart.files import atomic, remove, try_lock, write_text
+from headstart.errors import RunError
+from headstart.files import atomic, write_text
 from headstart.recipe import Recipe, Split
 from headstart.recipe.file import split_values
 from headstart.report.comparison import (
@@ -32,63 +25,15 @@ from headstart.report.comparison import (
     compare_runs,
     write_comparison_page,
 )
-from headstart.report.folder import MODEL, SPLIT, check_free
+from headstart.report.folder import SPLIT
 from headstart.report.progress import Progress
-from headstart.report.report import FILE, Report
 from headstart.tasks import task_for
 
 FIXED = {  # keys that cannot be varied, and what to do
     "seed": "give how many with --seeds",
     "output": "all runs lie beside the first one's",
 }
-COST, FAILED, CLAIM, DATA = "cost.json", "failed.txt", "claim", "data.json"
-POLL_SECONDS = 2.0  # while other processes work on all runs that are left
-PRELOADED = [
-    "headstart.commands.run",
-    "headstart.train.engine",
-    "headstart.models.vision",
-    "sklearn.linear_model",
-    "matplotlib.figure",
-    "scipy.fft",
-    "scipy.stats",
-]  # imported once for all runs where processes can be forked: 2 s a run instead of 7
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One way to train with one seed. Its run directory and what belongs to it lie in `folder`."""
-
-    name: str
-    seed: int
-    recipe: Recipe
-    folder: Path
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
-
-    @property
-    def is_done(self) -> bool:
-        return (self.run / FILE).is_file() and (self.folder / COST).is_file()
-
-    @property
-    def failure(self) -> str:
-        try:
-            return (self.folder / FAILED).read_text(encoding="utf-8")
-        except OSError:  # another process has started it again
-            return "not finished"
-
-    def cost(self) -> Cost:
-        """
-        Raises:
-            HeadstartError: the file is damaged.
-        """
-        try:
-            return Cost.model_validate_json((self.folder / COST).read_bytes())
-        except ValueError:
-            raise RunError(
-                f"{self.folder / COST}: damaged; delete {self.folder} and start again"
-            ) from None
+DATA = "data.json"
 
 
 def compare(
@@ -119,7 +64,7 @@ def compare(
     if done := sum(run.is_done for run in planned):
         progress.text(f"{done} of {len(planned)} runs are there already")
     try:
-        _run_all(planned, progress)
+        run_all(planned, progress)
     except (KeyboardInterrupt, SystemExit):
         progress.text("stopped; the same command goes on")
         raise
@@ -241,84 +186,3 @@ def _split_file(recipe: Recipe, folder: Path) -> Path:
         with atomic(split) as draft:  # another process may write it too
             write_split(task_for(recipe.task, recipe.model.backbone).modality.read(recipe), draft)
     return split
-
-
-def _run_all(planned: Sequence[PlannedRun], progress: Progress) -> None:
-    """Make all runs that are not done, sharing them with other processes that do the same."""
-    waiting = list(planned)
-    while waiting:
-        claimed = []
-        for run in waiting:
-            with try_lock(run.folder / CLAIM) as mine:
-                if not mine:
-                    claimed.append(run)
-                elif not run.is_done:
-                    number = planned.index(run) + 1
-                    progress.text(f"run {number} of {len(planned)}: {run.name}, seed {run.seed}")
-                    progress.text(f"  {_run_apart(run)}")
-        if len(claimed) == len(waiting):
-            time.sleep(POLL_SECONDS)
-        waiting = claimed
-
-
-def _run_apart(run: PlannedRun) -> str:
-    """Make a run in a process of its own, so that its memory can be measured and a crash ends only
-    this run: its accuracy, or why it failed."""
-    remove(run.folder / FAILED)
-    child = _process(run)
-    child.start()
-    try:
-        child.join()
-    except BaseException:  # this process is told to stop
-        child.kill()
-        child.join()
-        raise
-    if run.is_done:
-        return str(Report.read(run.run).test.accuracy)
-    if not (run.folder / FAILED).exists():
-        ending = f"its process ended with exit code {child.exitcode}; was there enough memory?"
-        write_text(run.folder / FAILED, ending)
-    return f"failed: {run.failure}"
-
-
-def _process(run: PlannedRun) -> BaseProcess:
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn").Process(target=_run, args=(run,))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    return context.Process(target=_run, args=(run,))
-
-
-def _run(planned: PlannedRun) -> None:
-    from headstart.commands.run import run
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        check_free(planned.recipe)
-        report = run(planned.recipe)
-    except HeadstartError as error:
-        write_text(planned.folder / FAILED, str(error))
-        sys.exit(2)
-    size = sum(path.stat().st_size for path in (planned.run / MODEL).rglob("*") if path.is_file())
-    cost = Cost(seconds=report.main.seconds, peak_bytes=_peak_memory(), model_bytes=size)
-    write_text(planned.folder / COST, cost.model_dump_json())
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, however it did."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _peak_memory() -> int:
-    """The largest resident memory of this process so far, in bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

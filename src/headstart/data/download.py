@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import BinaryIO
 from headstart.data.cache import cache_folder, cache_lock
 from headstart.data.unicode import printable
 from headstart.errors import DataError
+from headstart.files import file_digest
 
 CHUNK = 2**18
 SECONDS = 30.0  # without a byte, after which a server counts as gone
@@ -72,8 +72,7 @@ def download(url: str, checksums: Mapping[str, str]) -> Path:
 def _wrong(path: Path, checksums: Mapping[str, str]) -> str:
     """In words, which checksum is not as expected; "" if all are."""
     for algorithm, expected in checksums.items():
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest()
+        found = file_digest(path, algorithm)
         if found != expected:
             return f"{algorithm} is {found}, expected {expected}"
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 
 from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
@@ -157,9 +156,3 @@ def describe_error(error: Exception, path: str = "") -> str:
     reason = error.strerror if isinstance(error, OSError) else None
     reason = reason or f"{type(error).__name__}: {error}"
     return reason.replace(path or "\0", "file").splitlines()[0][:120]
-
-
-def fingerprint(path: str) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

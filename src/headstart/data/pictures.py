@@ -18,7 +18,8 @@ from PIL import Image
 from headstart.data.cache import cache_folder
 from headstart.data.greyscale import GreyRange, NoValueError, is_high_bit_depth, value_range
 from headstart.data.image_formats import heif_version, open_image
-from headstart.data.images import describe_error, fingerprint, load_pixels, to_rgb
+from headstart.data.images import describe_error, load_pixels, to_rgb
+from headstart.files import file_digest
 from headstart.runtime.bars import Bar
 
 FORMAT = 3  # raise it when what is kept changes
@@ -114,7 +115,7 @@ def _thumbnail(image: Image.Image) -> bytes:
 
 def _digest(path: str) -> bytes:
     try:
-        return bytes.fromhex(fingerprint(path))
+        return bytes.fromhex(file_digest(path))
     except OSError:
         return b""
 

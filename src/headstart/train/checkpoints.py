@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from headstart.evaluate.events import Note
-from headstart.files import atomic, remove
+from headstart.files import atomic, file_digest, remove
 from headstart.recipe.training import NO_EFFECT_ON_RESULT
 from headstart.runtime.processes import from_main, rank_and_world
 from headstart.train.context import Context
@@ -106,7 +106,7 @@ class Checkpoints:
                 remove(other)
             return None
         for name, digest in saved["files"].items():
-            if _digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 raise ValueError(f"{name} does not match its checksum")
         groups = {Path(name).stem: load_file(folder / name) for name in saved["files"]}
         return Checkpoint(saved["state"], groups)
@@ -132,7 +132,7 @@ class Checkpoints:
             save_file(
                 {name: value.detach().cpu().contiguous() for name, value in values.items()}, path
             )
-            files[path.name] = _digest(path)
+            files[path.name] = file_digest(path)
         content = json.dumps(
             {"key": self._key, "files": files, "state": state}, ensure_ascii=False
         ).encode()
@@ -150,8 +150,3 @@ def _key(context: Context) -> dict[str, object]:
         "the weights": pretrained.sha256 if pretrained else None,
         "the number format": context.precision,
     }
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
