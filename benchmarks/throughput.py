@@ -30,7 +30,7 @@ import torch
 from benchmarks.lines import LINES, SECONDS, SPEED, Line, Way
 from headstart import Report
 from headstart.evaluate.intervals import wilson
-from headstart.train.precision import fast_bf16
+from headstart.train.precision import bf16_instructions
 
 
 def measured(way: Way, work: Path) -> dict[str, float]:
@@ -107,7 +107,12 @@ def tested(row: dict[str, float]) -> str:
 def machine() -> dict[str, str | int | None]:
     """What it is measured on, and the bf16 instructions of the processor, if it has any."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cores": os.cpu_count(), "bf16": fast_bf16(), "gpu": gpu, "torch": torch.__version__}
+    return {
+        "cores": os.cpu_count(),
+        "bf16": bf16_instructions(),
+        "gpu": gpu,
+        "torch": torch.__version__,
+    }
 
 
 def table(results: list[dict[str, Any]]) -> str:

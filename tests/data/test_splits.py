@@ -14,12 +14,12 @@ from headstart.catalogue import read_recipe
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.readers import read_texts
 from headstart.data.splits import (
-    by_class,
-    by_group,
-    by_time,
-    class_folds,
     group_folds,
+    group_mask,
+    stratified_folds,
+    stratified_mask,
     subset,
+    time_mask,
     times_of,
 )
 from headstart.errors import HeadstartError
@@ -38,7 +38,7 @@ def examples(labels: list[int], keys: list[str] | None = None) -> Examples:
 @given(LABELS, st.floats(0.05, 0.95), SEEDS)
 def test_a_share_of_each_class_within_one(labels: list[int], share: float, seed: int) -> None:
     part = examples(labels)
-    carved = by_class(part, share, seed)
+    carved = stratified_mask(part, share, seed)
     for label in set(labels):
         own = part.labels == label
         count, taken = int(own.sum()), int(carved[own].sum())
@@ -54,8 +54,8 @@ def test_the_order_of_the_rows_does_not_matter(
     order = np.random.default_rng(seed).permutation(len(labels))
     mixed = part.take(order)
     for choose in (
-        lambda some: by_class(some, 0.3, seed),
-        lambda some: class_folds(some, 3, seed) == 1,
+        lambda some: stratified_mask(some, 0.3, seed),
+        lambda some: stratified_folds(some, 3, seed) == 1,
         lambda some: np.isin(np.arange(len(some)), subset(some, len(some) // 2, seed)),
     ):
         assert set(part.take(np.flatnonzero(choose(part))).items) == set(
@@ -67,7 +67,7 @@ def test_the_order_of_the_rows_does_not_matter(
 def test_folds_are_disjoint_complete_and_stratified_within_one(
     labels: list[int], folds: int, seed: int
 ) -> None:
-    found = class_folds(examples(labels), folds, seed)
+    found = stratified_folds(examples(labels), folds, seed)
     assert found.shape == (len(labels),)
     assert set(found) <= set(range(folds))
     for label in set(labels):
@@ -104,9 +104,9 @@ def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int)
     part = examples([label for label, _ in rows], keys)
     if len(set(keys)) < 2:
         with pytest.raises(HeadstartError, match=r"data\.split: found 1 groups"):
-            by_group(part, share, seed)
+            group_mask(part, share, seed)
         return
-    carved = by_group(part, share, seed)
+    carved = group_mask(part, share, seed)
     assert carved.any()
     assert not carved.all()
     inside, outside = (
@@ -124,7 +124,7 @@ def test_groups_stay_whole(rows: list[tuple[int, int]], share: float, seed: int)
 def test_the_latest_are_held_out_and_one_time_stays_together(
     times: list[int], share: float
 ) -> None:
-    carved = by_time(examples([0] * len(times), [str(time) for time in times]), share, 0)
+    carved = time_mask(examples([0] * len(times), [str(time) for time in times]), share, 0)
     late, early = np.array(times)[carved], np.array(times)[~carved]
     assert len(late) >= round(share * len(times))
     assert not len(early) or early.max() < late.min()

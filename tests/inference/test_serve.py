@@ -105,7 +105,7 @@ def test_what_is_too_uncertain_gets_no_label(make_run: MakeRun) -> None:
     with served(run, refuse_below=least) as client:
         said = client.post("/predict", json={"text": texts}).json()["predictions"]
         assert client.get("/info").json()["refuse_below"] == least
-        described = client.get("/openapi.json").json()["components"]["schemas"]["Answer"][
+        described = client.get("/openapi.json").json()["components"]["schemas"]["LabelledExample"][
             "properties"
         ]
     assert [(one["label"], one["refused"]) for one in said] == [

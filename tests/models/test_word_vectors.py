@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from headstart.data.dataset import Dataset, Examples
 from headstart.errors import HeadstartError
 from headstart.models.spec import read_spec
-from headstart.models.word_network import load_word_vector_network, word_vector_network
+from headstart.models.word_vector_network import load_word_vector_network, word_vector_network
 from headstart.models.word_vectors import WordVectorizer, WordVectors, read_vectors
 from headstart.recipe import Head, Model, Preprocessing
 from tests.conftest import reviews

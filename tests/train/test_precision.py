@@ -24,7 +24,7 @@ TUNED = (Phase("all", {"head": 1e-3}, 1),)
 def settled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path))
-    monkeypatch.setattr(precision, "fast_bf16", lambda: "amx_tile")
+    monkeypatch.setattr(precision, "bf16_instructions", lambda: "amx_tile")
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_what_was_chosen_is_remembered_for_the_same_plan(
 def test_without_bf16_instructions_nothing_is_timed(
     choose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "fast_bf16", lambda: None)
+    monkeypatch.setattr(precision, "bf16_instructions", lambda: None)
     with taking(monkeypatch) as timed:
         assert choose() == "fp32"
     assert not timed
@@ -87,7 +87,9 @@ def test_without_bf16_instructions_nothing_is_timed(
 def test_the_timed_steps_leave_no_trace() -> None:
     network = small_network().eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert precision._faster(network, TUNED, {"pixel_values": torch.randn(4, 3, 32, 32)}) in (
+    assert precision._faster_precision(
+        network, TUNED, {"pixel_values": torch.randn(4, 3, 32, 32)}
+    ) in (
         "fp32",
         "bf16",
     )
@@ -99,7 +101,7 @@ def test_the_launcher_comes_before_auto_and_after_the_recipe(
     choose: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    monkeypatch.setattr(precision, "fast_bf16", lambda: None)
+    monkeypatch.setattr(precision, "bf16_instructions", lambda: None)
     assert choose() == "bf16"
     assert choose("fp32") == "fp32"
 

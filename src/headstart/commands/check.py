@@ -28,7 +28,7 @@ from headstart.runtime.machine import start
 from headstart.tasks import task_for
 from headstart.train.prepare import prepare_frozen, read_checked
 
-ALIKE = 0.95  # cosine of centred features from which two examples are reported
+MIN_FEATURE_SIMILARITY = 0.95  # cosine of centred features from which two examples are reported
 HEADER = ["part", "example", "label", "suspected", "p(label)", "p(suspected)"]  # of suspects.csv
 
 
@@ -65,7 +65,7 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
             f'data.leaks = "drop" leaves out {sum(map(len, leaks.given_away.values()))} examples '
             "of a run"
         )
-    doubts: list[list[str]] = []
+    label_errors: list[list[str]] = []
     frozen = None
     try:
         frozen = prepare_frozen(recipe, start(), (dataset, leaks))
@@ -87,23 +87,23 @@ def check(target: str, overrides: Sequence[str] = (), page: bool = False) -> Che
                 "held-out examples that look to the backbone like some of an earlier part, "
                 f"beside those: {similar}"
             )
-        doubts = _doubts(dataset, features, recipe.seed)
+        label_errors = _label_errors(dataset, features, recipe.seed)
         n = sum(map(len, dataset.for_learning().values()))
         lines.append(
             "labels outside the test that a classifier on frozen features, which has not seen "
-            f"them, would give otherwise: {len(doubts)} of {n}, the worst first; "
-            f"{100 * len(doubts) / n:.1f} % is its error rate, so many of them are its own "
+            f"them, would give otherwise: {len(label_errors)} of {n}, the worst first; "
+            f"{100 * len(label_errors) / n:.1f} % is its error rate, so many of them are its own "
             "errors, and the first ones are worth a look"
         )
     folder = _folder(recipe)
     pairs = [*leaks.leaks, *leaks.conflicts, *copies(dataset, duplicates)]
     write_text(folder / "alike.csv", table(pairs))
-    write_text(folder / "suspects.csv", _csv([HEADER, *doubts]))
+    write_text(folder / "suspects.csv", _csv([HEADER, *label_errors]))
     lines.append(f"tables     {folder}/alike.csv, {folder}/suspects.csv")
     if page and frozen is not None:
         plain, augmenting = frozen.preprocessor, frozen.augmenting_preprocessor
         content = CheckPage(
-            source, tuple(lines), dataset, leaks, doubts, recipe.seed,
+            source, tuple(lines), dataset, leaks, label_errors, recipe.seed,
             partial(modality.as_shown, plain), plain.show, augmenting.show,
         )  # fmt: skip
         write_check_page(content, folder / "check.html")
@@ -144,7 +144,9 @@ def _with_features(dataset: Dataset, duplicates: Duplicates, features: np.ndarra
     _, first = np.unique(duplicates.content, return_index=True)
     centred = features[first] - features[first].mean(axis=0)
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    pairs = similar_vectors((centred / np.maximum(lengths, 1e-9)).astype(np.float32), ALIKE)
+    pairs = similar_vectors(
+        (centred / np.maximum(lengths, 1e-9)).astype(np.float32), MIN_FEATURE_SIMILARITY
+    )
     known, codes = (
         np.asarray(rows) @ np.array([len(first), 1]) for rows in (duplicates.pairs, pairs)
     )
@@ -154,7 +156,7 @@ def _with_features(dataset: Dataset, duplicates: Duplicates, features: np.ndarra
     return find_leaks(dataset, Duplicates(duplicates.content, both, kinds))
 
 
-def _doubts(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
+def _label_errors(dataset: Dataset, features: np.ndarray, seed: int) -> list[list[str]]:
     """Training and validation examples with a doubtful label, the worst first; see HEADER."""
     from headstart.train.cross_validation import out_of_fold
 

@@ -24,7 +24,7 @@ def plan(recipe: str | Path, overrides: Sequence[str] = ()) -> str:
     from headstart.train.estimate import training_seconds
 
     words = describe(context, detailed=True)
-    more = "; what stands beside comes on top" if context.recipe.evaluate.baselines else ""
+    more = "; baselines take additional time" if context.recipe.evaluate.baselines else ""
     return (
         f"{words}\n\nestimate   about {training_seconds(context):.0f} s of training on this "
         f"machine, from a few real batches{more}"

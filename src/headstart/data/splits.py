@@ -21,7 +21,7 @@ from headstart.errors import DataError
 MAX_GROUP_FOLDS = 20  # groups are split in steps of a twentieth
 
 
-def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
+def stratified_mask(examples: Examples, share: float, seed: int) -> np.ndarray:
     """A random share of each class, as a mask of shape (n,): at least one example and at most all
     but one of each class, so that none is taken of a class with one example."""
     ranks, counts = _ranks(examples, seed)
@@ -29,7 +29,7 @@ def by_class(examples: Examples, share: float, seed: int) -> np.ndarray:
     return np.asarray(ranks < sizes[examples.labels])
 
 
-def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
+def stratified_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
     """The fold of each example, shape (n,); folds differ by at most one example of each class."""
     ranks, counts = _ranks(examples, seed)
     # so that small classes do not all start with fold 0
@@ -37,7 +37,7 @@ def class_folds(examples: Examples, folds: int, seed: int) -> np.ndarray:
     return np.asarray((ranks + starts[examples.labels]) % folds)
 
 
-def by_group(examples: Examples, share: float, seed: int) -> np.ndarray:
+def group_mask(examples: Examples, share: float, seed: int) -> np.ndarray:
     """About a share of the examples in whole groups, stratified by class as far as groups allow, as
     a mask of shape (n,)."""
     groups = len(set(examples.keys or ()))
@@ -82,7 +82,7 @@ def _largest_class(examples: Examples) -> int:
     return int(np.bincount(examples.labels).max())
 
 
-def by_time(examples: Examples, share: float, seed: int) -> np.ndarray:
+def time_mask(examples: Examples, share: float, seed: int) -> np.ndarray:
     """The latest share of the examples, as a mask of shape (n,); examples of one time stay
     together.
 
@@ -168,7 +168,7 @@ def _random_numbers(digests: Sequence[bytes], seed: int) -> np.ndarray:
 
 
 MASKS: dict[str, Callable[[Examples, float, int], np.ndarray]] = {
-    "class": by_class,
-    "group": by_group,
-    "time": by_time,
+    "class": stratified_mask,
+    "group": group_mask,
+    "time": time_mask,
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.data.dataset import Dataset, Examples
 from headstart.data.split_file import split_by_file
-from headstart.data.splits import MASKS, class_folds, group_folds, subset, times_of
+from headstart.data.splits import MASKS, group_folds, stratified_folds, subset, times_of
 from headstart.errors import DataError
 from headstart.recipe import Recipe
 
@@ -102,7 +102,7 @@ def _test_mask(train: Examples, recipe: Recipe) -> np.ndarray:
             "data.split.folds: cross-validation would test on examples older than those for "
             'training; remove it, or set by = "class"'
         )
-    folds = group_folds if data.by == "group" else class_folds
+    folds = group_folds if data.by == "group" else stratified_folds
     return np.asarray(folds(train, split.folds, seed) == split.fold)
 
 

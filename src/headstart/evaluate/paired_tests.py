@@ -86,6 +86,6 @@ def format_p(p: float | None) -> str:
     return "" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def p_equals(p: float | None) -> str:
+def format_p_relation(p: float | None) -> str:
     """A p-value in a sentence: "p = 0.12" or "p < 0.001"."""
     return f"p {format_p(p)}" if p is not None and p < 0.001 else f"p = {format_p(p)}"

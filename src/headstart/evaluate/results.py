@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict
 from headstart.data.unicode import quoted
 
 
-class FrozenModel(BaseModel):
+class FrozenRecord(BaseModel):
     """The base of all results: immutable, and strict about its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Estimate(FrozenModel):
+class Estimate(FrozenRecord):
     """A measured value and its 95 % interval."""
 
     value: float
@@ -34,7 +34,7 @@ class Estimate(FrozenModel):
         )
 
 
-class ClassScore(FrozenModel):
+class ClassScore(FrozenRecord):
     """One class: number of examples, precision, recall and F1 (None where undefined)."""
 
     name: str
@@ -44,7 +44,7 @@ class ClassScore(FrozenModel):
     f1: float | None
 
 
-class Scores(FrozenModel):
+class Scores(FrozenRecord):
     """The scores of a classifier on n held-out examples, and the accuracy of always predicting the
     most frequent class of the training data.
 
@@ -84,7 +84,7 @@ class Scores(FrozenModel):
         return by_recall[min(by_recall)] if len(by_recall) > 1 else None
 
 
-class Threshold(FrozenModel):
+class Threshold(FrozenRecord):
     """The lowest probability (after temperature scaling) at which the error rate on the validation
     part is at most `wanted`, and on the test part the share of examples answered and their error
     rate."""
@@ -95,7 +95,7 @@ class Threshold(FrozenModel):
     error: Estimate
 
 
-class Calibration(FrozenModel):
+class Calibration(FrozenRecord):
     """A temperature fitted on the validation part, the test part's scores with it, and thresholds
     for refusing to answer."""
 
@@ -105,7 +105,7 @@ class Calibration(FrozenModel):
     thresholds: tuple[Threshold, ...]
 
 
-class PhaseRecord(FrozenModel):
+class PhaseRecord(FrozenRecord):
     """A phase of the plan: its learning rates by block, epochs and trainable parameters, and
     whether it is a probe."""
 
@@ -117,7 +117,7 @@ class PhaseRecord(FrozenModel):
     trainable: int
 
 
-class Epoch(FrozenModel):
+class Epoch(FrozenRecord):
     """An epoch of a run: its phase and its number in the phase, both from 1; epoch 0 is the state
     before the first one."""
 
@@ -139,7 +139,7 @@ class EpochRecord(Epoch, extra="allow"):
         return self.__pydantic_extra__.get(f"selection_{metric}")
 
 
-class Result(FrozenModel):
+class Result(FrozenRecord):
     """One strategy or baseline on the test part.
 
     `p` of a baseline is the p-value of its difference from the main result (exact paired sign-flip

@@ -14,7 +14,7 @@ from headstart.modalities import Modality
 Schema = dict[str, Any]
 
 
-class Answer(BaseModel):
+class LabelledExample(BaseModel):
     """One example: its label, and the probability of each class."""
 
     label: str = Field(description="the most probable class; empty where the example is refused")
@@ -25,13 +25,13 @@ class Answer(BaseModel):
     probabilities: dict[str, float]
 
 
-class Answers(BaseModel):
+class Predictions(BaseModel):
     """One an example, in the order of the request."""
 
-    predictions: list[Answer]
+    predictions: list[LabelledExample]
 
 
-class Trouble(BaseModel):
+class ErrorBody(BaseModel):
     """What is wrong with a request, in a sentence."""
 
     detail: str
@@ -75,8 +75,8 @@ def request_body(modality: Modality, limits: Limits) -> Schema:
 
 
 # what may be wrong with a request, by the status of the answer
-TROUBLES: dict[int | str, Schema] = {
-    status: {"model": Trouble, "description": sentence}
+ERROR_RESPONSES: dict[int | str, Schema] = {
+    status: {"model": ErrorBody, "description": sentence}
     for status, sentence in {
         400: "The body is damaged",
         408: "It did not arrive in time",

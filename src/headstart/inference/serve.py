@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.requests import ClientDisconnect
 
 from headstart.errors import RunError
-from headstart.inference.api_schema import TROUBLES, Answers, Health, Info, request_body
+from headstart.inference.api_schema import ERROR_RESPONSES, Health, Info, Predictions, request_body
 from headstart.inference.batcher import Batcher, OverloadedError
 from headstart.inference.limits import Bounded, Limits, RefusedError
 from headstart.inference.pipeline import Preprocessed
@@ -99,8 +99,8 @@ def application(batcher: Batcher, limits: Limits) -> FastAPI:
 
     body = request_body(modality, limits)
 
-    @app.post("/predict", openapi_extra={"requestBody": body}, responses=TROUBLES)
-    async def predict(request: Request) -> Answers:
+    @app.post("/predict", openapi_extra={"requestBody": body}, responses=ERROR_RESPONSES)
+    async def predict(request: Request) -> Predictions:
         """Label and probabilities of one or several examples."""
         examples = await read_examples(request, modality, limits)
         try:
@@ -115,7 +115,7 @@ def application(batcher: Batcher, limits: Limits) -> FastAPI:
         finally:
             batcher.leave(len(examples))
         predictions = [predictor.prediction("", row) for row in rows]
-        return Answers.model_validate({"predictions": predictions}, from_attributes=True)
+        return Predictions.model_validate({"predictions": predictions}, from_attributes=True)
 
     @app.get("/healthz")
     async def healthz() -> Health:

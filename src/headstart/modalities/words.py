@@ -8,7 +8,7 @@ from headstart.data.dataset import Dataset
 from headstart.modalities import modalities
 from headstart.modalities.text import TEXT
 from headstart.models.network import Network
-from headstart.models.word_network import load_word_vector_network, word_vector_network
+from headstart.models.word_vector_network import load_word_vector_network, word_vector_network
 from headstart.recipe import Model
 
 

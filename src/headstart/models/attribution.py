@@ -61,13 +61,16 @@ def _as_map(tokens: Tensor) -> Tensor:
 
 @torch.enable_grad()
 def integrated_gradients(
-    logits: Callable[..., Tensor], embeddings: nn.Module, inputs: dict[str, Tensor], targets: Tensor
+    forward: Callable[..., Tensor],
+    embeddings: nn.Module,
+    inputs: dict[str, Tensor],
+    targets: Tensor,
 ) -> Tensor:
     """How much each token speaks for a class, below 0 against it (Sundararajan et al. 2017), shape
     (n, tokens): token embeddings times the mean gradient on the line from zero to them.
 
     Args:
-        logits: of inputs by name, shape (n, classes). embeddings: the module that turns
+        forward: logits of inputs by name, shape (n, classes). embeddings: the module that turns
             `input_ids` into vectors. targets: classes, shape (n,).
     """
     vectors: Tensor = embeddings(inputs["input_ids"]).detach()
@@ -76,7 +79,7 @@ def integrated_gradients(
         scaled = (vectors * ((step + 0.5) / STEPS)).requires_grad_()
         hook = embeddings.register_forward_hook(lambda *_, scaled=scaled: scaled)
         try:
-            chosen = logits(**inputs).gather(1, targets[:, None]).sum()
+            chosen = forward(**inputs).gather(1, targets[:, None]).sum()
         finally:
             hook.remove()
         total += torch.autograd.grad(chosen, scaled)[0]

@@ -131,7 +131,7 @@ class Recipe(Section):
 
     @property
     def rivals(self) -> tuple[Baseline, ...]:
-        """What stands beside the recipe's own strategy, which never stands beside itself."""
+        """The baselines, less the strategy that the recipe itself names."""
         strategy, baselines = self.transfer.strategy, self.evaluate.baselines
         return tuple(
             other for other in baselines if other.name != strategy or other.lr or other.epochs

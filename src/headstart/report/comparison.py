@@ -12,8 +12,8 @@ import numpy as np
 
 from headstart.errors import RunError
 from headstart.evaluate.intervals import bootstrap
-from headstart.evaluate.paired_tests import ALPHA, format_p, holm, p_equals, sign_flip_test
-from headstart.evaluate.results import Estimate, FrozenModel
+from headstart.evaluate.paired_tests import ALPHA, format_p, format_p_relation, holm, sign_flip_test
+from headstart.evaluate.results import Estimate, FrozenRecord
 from headstart.evaluate.scores import proportion
 from headstart.files import write_text
 from headstart.report.html import render
@@ -21,7 +21,7 @@ from headstart.report.predictions import read_predictions
 from headstart.report.report import Report
 
 
-class Cost(FrozenModel):
+class Cost(FrozenRecord):
     """The cost of one run: seconds of training and testing, peak bytes of its process, and bytes of
     its model on disk."""
 
@@ -30,7 +30,7 @@ class Cost(FrozenModel):
     model_bytes: int
 
 
-class ComparisonRow(FrozenModel):
+class ComparisonRow(FrozenRecord):
     """One way to train. `accuracy` is the mean over the seeds; its interval resamples examples and
     seeds. `points` is how many percentage points it is below the best; `p` is the p-value of that
     difference, Holm-corrected for the number of rows (None for the best)."""
@@ -55,7 +55,7 @@ class ComparisonRow(FrozenModel):
         return self.p is not None and self.p <= ALPHA
 
 
-class Comparison(FrozenModel):
+class Comparison(FrozenRecord):
     """Rows sorted from the highest accuracy down, on n test examples, and a sentence for each run
     that failed."""
 
@@ -72,7 +72,9 @@ class Comparison(FrozenModel):
         for row in others:
             lower = f"is {row.points:.1f} points lower" if row.points else "has the same accuracy"
             chance = "more than chance" if row.significantly_lower else "not distinguishable"
-            sentences.append(f"{row.name} {lower}, {p_equals(row.p)}: {chance}{_time(row, best)}.")
+            sentences.append(
+                f"{row.name} {lower}, {format_p_relation(row.p)}: {chance}{_time(row, best)}."
+            )
         fastest = min(
             (row for row in self.rows if not row.significantly_lower), key=lambda row: row.seconds
         )

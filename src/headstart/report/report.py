@@ -8,13 +8,13 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from headstart.data.unicode import quoted
 from headstart.errors import RunError
-from headstart.evaluate.paired_tests import ALPHA, p_equals
-from headstart.evaluate.results import Calibration, FrozenModel, Result, Scores
+from headstart.evaluate.paired_tests import ALPHA, format_p_relation
+from headstart.evaluate.results import Calibration, FrozenRecord, Result, Scores
 
 FILE = "metrics.json"
 
 
-class Report(FrozenModel):
+class Report(FrozenRecord):
     """The content of `metrics.json`: the main result, which the recipe's strategy gave, and the
     baselines, which it is compared with (`beside` in the file)."""
 
@@ -78,7 +78,7 @@ class Report(FrozenModel):
             test = f"; the intervals {'do not overlap' if disjoint else 'overlap'}"
         else:
             chance = "more than chance" if baseline.p <= ALPHA else "not distinguishable"
-            test = f", {p_equals(baseline.p)}: {chance}"
+            test = f", {format_p_relation(baseline.p)}: {chance}"
         return f"{self.main.name} is {side} {baseline.name}{test}."
 
     def summary(self) -> str:

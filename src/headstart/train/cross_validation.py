@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 FOLDS = 5
-STRENGTH = 0.01  # C of the logistic regression on standardised features
-ENOUGH = 20_000  # examples to learn from
+C = 0.01  # of the logistic regression on standardised features
+MAX_FIT_EXAMPLES = 20_000  # examples to learn from
 
 
 def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> np.ndarray:
@@ -40,14 +40,20 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray, classes: int, seed: in
     random = np.random.default_rng(seed)
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
-        for known, asked in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+        for train_rows, test_rows in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
             features, labels
         ):
-            some = known if len(known) <= ENOUGH else _some(known, labels, random)
+            fit_rows = (
+                train_rows
+                if len(train_rows) <= MAX_FIT_EXAMPLES
+                else _subsample(train_rows, labels, random)
+            )
             model = _classifier()
-            model.fit(features[some], labels[some])
-            probabilities[asked] = 0.0
-            probabilities[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])
+            model.fit(features[fit_rows], labels[fit_rows])
+            probabilities[test_rows] = 0.0
+            probabilities[np.ix_(test_rows, model.classes_)] = model.predict_proba(
+                features[test_rows]
+            )
     return probabilities
 
 
@@ -59,7 +65,7 @@ def cross_validated_accuracy(features: np.ndarray, labels: np.ndarray, seed: int
     return Estimate(value=float(right.mean()), low=low, high=high)
 
 
-def accuracy_on_learned(features: np.ndarray, labels: np.ndarray) -> float:
+def training_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
     """The accuracy of that logistic regression on the very examples that it was fitted on."""
     with warnings.catch_warnings(), one_blas_thread():
         warnings.simplefilter("ignore")
@@ -71,11 +77,11 @@ def _classifier() -> Pipeline:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=300))
+    return make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=300))
 
 
-def _some(rows: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """ENOUGH of the rows at random, and one of each class."""
+def _subsample(rows: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """MAX_FIT_EXAMPLES of the rows at random, and one of each class."""
     rows = random.permutation(rows)
     _, first = np.unique(labels[rows], return_index=True)
-    return np.union1d(rows[:ENOUGH], rows[first])
+    return np.union1d(rows[:MAX_FIT_EXAMPLES], rows[first])

@@ -25,8 +25,8 @@ from headstart.train.context import Context
 from headstart.transfer.plan import Phase
 
 FORMATS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-GAIN = 1.1  # in speed that bf16 must bring
-SMALL = 0.02  # seconds of a step in fp32 below which there is nothing to gain
+MIN_SPEEDUP = 1.1  # in speed that bf16 must bring
+MIN_STEP_SECONDS = 0.02  # seconds of a step in fp32 below which there is nothing to gain
 Batch = dict[str, Tensor]
 
 
@@ -56,9 +56,9 @@ def choose_precision(context: Context) -> str:
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device.type != "cpu" or not fast_bf16():
+    if device.type != "cpu" or not bf16_instructions():
         return "fp32"
-    return _remembered(context)
+    return _cached_choice(context)
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -66,7 +66,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, FORMATS[precision], enabled=precision != "fp32")
 
 
-def fast_bf16() -> str | None:
+def bf16_instructions() -> str | None:
     """The bf16 instructions of this processor, amx_tile or avx512_bf16, if it has any."""
     names = ("amx_tile", "avx512_bf16")
     return next(
@@ -75,7 +75,7 @@ def fast_bf16() -> str | None:
     )
 
 
-def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
+def _faster_precision(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
     """The faster format for the steps of a phase, or without one for the forward pass."""
     twin = copy.deepcopy(network) if phases else network.eval().for_inference()
     if phases:
@@ -84,9 +84,9 @@ def _faster(network: Network, phases: Sequence[Phase], batch: Batch) -> str:
     # of four it is another format that wins
     batch = {key: torch.cat([value, value]) for key, value in batch.items()}
     full = _seconds(twin, batch, "fp32", bool(phases))
-    if full < SMALL:
+    if full < MIN_STEP_SECONDS:
         return "fp32"
-    return "bf16" if full > GAIN * _seconds(twin, batch, "bf16", bool(phases)) else "fp32"
+    return "bf16" if full > MIN_SPEEDUP * _seconds(twin, batch, "bf16", bool(phases)) else "fp32"
 
 
 def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> float:
@@ -106,7 +106,7 @@ def _seconds(network: Network, batch: Batch, precision: str, backward: bool) -> 
 
 
 @from_main
-def _remembered(context: Context) -> str:
+def _cached_choice(context: Context) -> str:
     """What was chosen before for such a network and plan on this machine, else what is faster."""
     network, last = context.network, context.plan.tuned[-1:]
     parts = {"backbone", "config", "preprocessing", "head", "adapters"}
@@ -115,14 +115,14 @@ def _remembered(context: Context) -> str:
         [sorted(phase.rates) for phase in last],
         torch.__version__,
         platform.node(),
-        fast_bf16(),
+        bf16_instructions(),
     ]
     name = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     path = cache_folder() / "precision" / name[:32]
     with suppress(OSError):
         if (found := path.read_bytes()) in (b"fp32", b"bf16"):
             return found.decode()
-    chosen = _faster(network, last, context.sample())
+    chosen = _faster_precision(network, last, context.sample())
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as draft:

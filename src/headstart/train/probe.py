@@ -27,8 +27,8 @@ from headstart.runtime.threads import one_blas_thread
 from headstart.train.context import Context
 from headstart.train.cross_validation import (
     FOLDS,
-    accuracy_on_learned,
     cross_validated_accuracy,
+    training_accuracy,
 )
 from headstart.train.epochs import BestEpoch, History, epochs_since_best
 from headstart.train.features import extract
@@ -97,7 +97,7 @@ def _frozen_fit(features: np.ndarray | None, labels: np.ndarray, seed: int) -> F
         accuracy=accuracy.value,
         low=accuracy.low,
         high=accuracy.high,
-        fitted=accuracy_on_learned(values, targets),
+        fitted=training_accuracy(values, targets),
         majority=float(counts.max() / len(targets)),
     )
 
